@@ -26,7 +26,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server as WebSocketServer
 from websockets.sync.server import ServerConnection, serve
 
-from parleyd.agents.commands import Command, Cut, EndOfTurn, KeepAlive, Prepared, Say, SpeakNow, ToolDone
+from parleyd.agents.commands import Command, Cut, EndOfTurn, KeepAlive, Offer, Prepared, Say, SpeakNow, ToolDone
 from parleyd.agents.events import (
     AgentAudio,
     AgentError,
@@ -181,6 +181,8 @@ class OppositeCodec:
                 return (encoded("turn", self._sent_bytes * 1000 // INPUT.rate_hz),)
             case KeepAlive():
                 return (encoded("alive", None),)
+            case Offer(tools=tools):
+                return (encoded("tools", [tool.name for tool in tools]),)
             case ToolDone(call_id=call_id, text=text, fault=fault):
                 return (encoded("result", [call_id, text, fault is None]),)
             case _:

@@ -19,6 +19,8 @@ from parleyd.agents.commands import (
     HeardOf,
     KeepAlive,
     Know,
+    Offer,
+    Prepared,
     Rate,
     Say,
     SkipGreeting,
@@ -142,6 +144,13 @@ def test_tools_are_told_in_the_session_or_not_at_all(kit: Kit) -> None:
 
 
 @every_provider
+def test_changed_tools_are_told_in_the_session_or_not_at_all(kit: Kit) -> None:
+    played = Played(kit).begins()
+    played.told(Offer((TOOL,)))
+    assert (TOOL.name in played.in_words) is (played.agent.capabilities.tools == "session")
+
+
+@every_provider
 def test_a_handle_is_passed_on_where_sessions_can_be_resumed(kit: Kit) -> None:
     played = Played(kit, SessionWish(history=HISTORY, resume="handle-7")).begins()
     assert ("handle-7" in played.in_words) is played.agent.capabilities.resumes
@@ -232,6 +241,8 @@ COMMANDS: list[Command] = [
     Rate("nobody knows it", "like"),
     Rate("nobody knows it", None),
     Busy(),
+    Offer((TOOL,)),
+    ToolDone("k", "It is shown.", attachments=(Prepared("a.jpg", "image/jpeg", "r", b"x"),)),
     EndOfTurn(),
     KeepAlive(),
 ]

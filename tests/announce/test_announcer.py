@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from parleyd.announce.announcer import Announcer
+from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.audio.playback.announcements import Announcements
 from parleyd.audio.playback.mix import Mix
-from parleyd.config.schema import Announce
+from parleyd.config.retention import Budget
+from parleyd.config.schema import Announce, Config
 from parleyd.core import events
+from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.core.health import Pulse
+from parleyd.embedded.local_speech import LocalSpeech, local_speech
 
 
 def test_a_thread_that_ends_does_not_hide_the_next_ones_work() -> None:
@@ -34,3 +40,66 @@ def test_a_thread_that_ends_does_not_hide_the_next_ones_work() -> None:
     assert announcer._next() is None
     assert free == [False], "another thread may have begun, and its work would count as rest"
     assert announcer._thread is None
+
+
+# ---------------------------------------------------------------- the local voice
+
+
+class _Dialogue:
+    def context(self, text: str, context_id: str | None, *, by_person: bool) -> bool:
+        return True
+
+
+class _Announcer:
+    """Notes what it is told to speak."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, bool]] = []
+
+    def announce(self, text: str, *, now: bool, local: bool = False) -> int:
+        self.told.append((text, local))
+        return 1
+
+
+FAILED = events.AnswerFailed(at_s=1.0, text="no", hint=None, without_credit=True)
+ANSWERED = events.AnswerStarted(at_s=2.0, answer=1)
+
+
+def notices(*happened: events.Event, budget: Budget | None = None) -> list[tuple[str, bool]]:
+    announcer = _Announcer()
+    notice = BudgetNotice(Config(budget=budget or Budget()), announcer, _Dialogue())  # type: ignore[arg-type]
+    for event in happened:
+        notice(event)
+    return announcer.told
+
+
+def test_that_nothing_is_left_is_said_by_the_local_voice() -> None:
+    spent = events.BudgetSpent(at_s=1.0, reason="r", hint="h")
+    near = events.BudgetNear(at_s=1.0, period="day", left_s=60.0)
+    assert notices(near, spent) == [
+        ("Most of the talking time is used up.", False),
+        ("The talking time is used up.", True),
+    ]
+
+
+def test_an_account_without_credit_is_told_once_until_the_agent_answers_again() -> None:
+    said = (Budget().no_credit_text, True)
+    ended = events.SessionEnded(at_s=1.0, ending=Ending(EndingKind.FINAL, "no credit", "top up", without_credit=True))
+    other = events.SessionEnded(at_s=1.0, ending=Ending(EndingKind.FINAL, "a bad key", "another"))
+    assert notices(FAILED, FAILED, ended) == [said]
+    assert notices(ended, ANSWERED, FAILED) == [said, said]
+    assert notices(other, events.AnswerFailed(at_s=1.0, text="no", hint=None)) == []
+    assert notices(FAILED, budget=Budget(no_credit_text=None)) == []
+
+
+def test_the_local_voice_is_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert local_speech("off") is None
+    voice = local_speech("auto")
+    assert voice is not None
+    assert sum(map(len, voice.stream("Hello there.", 1.0))) > 16_000
+    assert local_speech("nobody").stream("Hello.", 1.0) is not None  # type: ignore[union-attr]
+    with pytest.raises(DialError) as refusal:
+        list(LocalSpeech("no such voice").stream("Hello.", 1.0))
+    assert refusal.value.ending.hint
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    assert local_speech("auto") is None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+import pytest
 
 from parleyd.chat.reply import AFTER_GREETING_S, NEXT_SESSION_S, WHOLE_S, Reply
 
@@ -101,7 +104,26 @@ def test_what_cannot_hint_itself_is_not_waited_for() -> None:
     reply = after(typed("mine"), trouble, state("backing off", "refused"))
     assert reply.until_s == 2
     assert reply.why_none(60) == ("no answer: the key is wrong", "change it")
+    assert reply.exit_code == os.EX_CONFIG
+    assert after(typed("mine"), trouble).exit_code == os.EX_TEMPFAIL
     assert after(typed("mine"), state("backing off", "refused")).why_none(60) == ("no answer: it hung up", None)
+
+
+@pytest.mark.parametrize("retry_after_s", [None, 2.0])
+def test_an_answer_that_failed_for_good_is_not_waited_for(retry_after_s: float | None) -> None:
+    failed = {"event": "answer_failed", "text": "no credit", "hint": "top up", "retry_after_s": retry_after_s}
+    reply = after(typed("mine"), failed)
+    if retry_after_s is None:
+        assert reply.until_s == 1
+        assert reply.why_none(60) == ("no answer: no credit", "top up")
+        assert reply.exit_code == os.EX_UNAVAILABLE
+    else:
+        assert reply.until_s == 60.0
+        assert reply.exit_code == os.EX_TEMPFAIL
+
+
+def test_a_line_that_is_refused_before_the_agent_was_told_is_not_waited_for() -> None:
+    assert after(state("backing off", "refused")).until_s == 0
 
 
 def test_settling_keeps_an_answer() -> None:

@@ -53,6 +53,7 @@ CLIENTS: dict[tuple[str, ...], set[str]] = {
     ("chat",): {"dataclasses", "inspect"},
     ("context", "It rains"): set(),
     ("send-file", "a.pdf"): set(),
+    ("look", "What", "is", "this?"): set(),
     ("activity",): set(),
     ("feedback", "like"): set(),
     ("approve", "1"): set(),

@@ -15,6 +15,7 @@ from parleyd.agents.commands import Cut, HeardOf, Prepared, SpeakNow, ToolDone
 from parleyd.agents.events import (
     AgentAudio,
     AgentEvent,
+    AgentHangsUp,
     AnswerBegins,
     AnswerEnds,
     AnswerFailed,
@@ -30,6 +31,7 @@ from parleyd.agents.events import (
     ToolCall,
     ToolsCancelled,
     UserTranscript,
+    WordsExpected,
 )
 from parleyd.audio.gate.gate import Passed
 from parleyd.audio.pcm import FRAME_BYTES, AudioFormat, Frame
@@ -38,6 +40,8 @@ from parleyd.conversation.dialogue.answers import Answer, Answers, heard_of
 from parleyd.conversation.dialogue.commands import Answered, CancelTools, Taken, Transcribed, UseTool
 from parleyd.conversation.dialogue.conversation import MOST_RETRIES, RETRY_LOOK_S
 from parleyd.conversation.dialogue.history import _REMEMBERED, History
+from parleyd.conversation.dialogue.utterances import MOST as MOST_UTTERANCES
+from parleyd.conversation.dialogue.utterances import Utterances
 from parleyd.conversation.session.uplink import Uplink
 from parleyd.core import events
 from parleyd.tools.result import Result
@@ -99,6 +103,54 @@ def test_only_the_position_in_the_stream_acknowledges_speech() -> None:
     assert not scene.of(Answered)
     scene.happens(SpeechTaken(1200))
     assert scene.of(Taken) == [Taken(1200)]
+
+
+def test_words_that_come_late_have_their_place_and_their_number() -> None:
+    scene = OppositeScene()
+    scene.happens(WordsExpected("u1"))
+    scene.answers("r1", "Noon.")
+    scene.wait(2.0)
+    scene.happens(WordsExpected("u2"), NotTranscribed("u2", "noise"), NotTranscribed("u9", "never expected"))
+    scene.happens(UserTranscript("u1", "what time", final=False), UserTranscript("u1", "what time is it", final=True))
+    scene.happens(UserTranscript("u8", "hello", final=True))
+    told = [event for event in scene.published() if isinstance(event, events.Heard | events.WordsExpected)]
+    assert [(event.said, getattr(event, "text", None)) for event in told] == [
+        (1, None),
+        (2, None),
+        (1, "what time"),
+        (1, "what time is it"),
+        (0, "hello"),
+    ]
+    missing = [event.said for event in scene.published() if isinstance(event, events.NotTranscribed)]
+    assert missing == [2, 0]
+    wish = scene.conversation.wish(scene.now_s, greet=False)
+    assert [said.text for said in wish.history] == ["what time is it", "Noon.", "hello"]
+
+
+def test_ids_of_utterances_are_those_of_one_session_and_bounded() -> None:
+    utterances = Utterances()
+    for number in range(MOST_UTTERANCES + 1):
+        assert utterances.expect(f"u{number}", 1.0).number == number + 1
+    assert utterances.known("u0") is None
+    assert utterances.known("u1") is not None
+    utterances.clear()
+    assert utterances.known("u1") is None
+    assert utterances.expect("u1", 2.0).number == MOST_UTTERANCES + 2
+
+
+def test_late_words_do_not_take_back_the_agents_goodbye() -> None:
+    """The person says goodbye, the agent ends the conversation, and only then the words come."""
+    scene = OppositeScene()
+    scene.happens(WordsExpected("u1"))
+    scene.wait(1.0)
+    scene.conversation.end_soon(scene.now_s)
+    scene.happens(AgentHangsUp(), UserTranscript("u1", "goodbye", final=True))
+    assert scene.conversation.farewell_s is not None
+    assert scene.conversation.agent_hangs_up(scene.now_s)
+    scene.wait(1.0)
+    scene.happens(WordsExpected("u2"), UserTranscript("u2", "no wait", final=True))
+    assert scene.conversation.farewell_s is None
+    assert not scene.conversation.agent_hangs_up(scene.now_s)
 
 
 def test_a_text_that_comes_after_the_cut_is_recorded_as_far_as_it_was_heard() -> None:

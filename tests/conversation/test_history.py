@@ -102,3 +102,44 @@ def test_a_line_that_is_longer_than_all_that_may_be_told_is_not_told() -> None:
     history = History(max_lines=12, max_chars=10, max_age_s=300)
     history.user_said("x" * 100, 90.0)
     assert history.carried_over(91.0) == ()
+
+
+# ---------------------------------------------------------------- words that come late
+
+
+def test_late_words_stand_where_they_were_said(history: History) -> None:
+    history.expect(1, 90.0)
+    history.agent_says("It is noon.", 1, 91.0)
+    history.expect(2, 92.0)
+    history.agent_says("Sunny.", 2, 93.0)
+    history.user_said("And the weather?", 95.0, 2)
+    history.user_said("What time is it?", 96.0, 1)
+    assert told(history) == ["user: What time is it?", "agent: It is noon.", "user: And the weather?", "agent: Sunny."]
+    assert [said.ago_s for said in history.carried_over(100.0)] == [10.0, 9.0, 8.0, 7.0]
+
+
+def test_words_that_never_come_take_no_room(history: History) -> None:
+    for said in range(1, 100):
+        history.expect(said, 90.0)
+    history.agent_says("It is noon.", 1, 91.0)
+    assert told(history) == ["agent: It is noon."]
+    # The first ones are forgotten; their words come last.
+    history.user_said("Late.", 92.0, 1)
+    assert told(history) == ["agent: It is noon.", "user: Late."]
+
+
+def test_words_that_are_too_old_for_the_bound_do_not_come_back() -> None:
+    history = History(max_lines=2, max_chars=MAX_CHARS, max_age_s=300)
+    history.expect(1, 90.0)
+    for answer in (1, 2, 3):
+        history.agent_says(f"Answer {answer}.", answer, 91.0)
+    history.user_said("The first question.", 92.0, 1)
+    assert told(history) == ["agent: Answer 2.", "agent: Answer 3."]
+
+
+def test_a_new_conversation_keeps_no_places(history: History) -> None:
+    history.expect(1, 90.0)
+    history.clear()
+    history.agent_says("Hello.", 1, 91.0)
+    history.user_said("From before.", 92.0, 1)
+    assert told(history) == ["agent: Hello.", "user: From before."]

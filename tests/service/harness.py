@@ -17,7 +17,7 @@ import numpy as np
 
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.provider import Agent
-from parleyd.agents.speech import Speech
+from parleyd.agents.speech import Speech, StreamedSpeech
 from parleyd.app.service import Service
 from parleyd.audio.devices.device import OutputDevice
 from parleyd.audio.devices.null import NullOutput
@@ -58,6 +58,7 @@ class Daemon:
         state_directory: Path | None = None,
         speech: Speech | None = None,
         agent: Agent | None = None,
+        local_speech: StreamedSpeech | None = None,
     ) -> None:
         """agent: None for the agent of ElevenLabs that the configuration names."""
         self.microphone = microphone or ActorMicrophone()
@@ -72,6 +73,7 @@ class Daemon:
             bus,
             state_directory=state_directory,
             speech_for=lambda _config: speech,
+            local_speech_for=lambda _config: local_speech,
         )
 
     def __enter__(self) -> Self:

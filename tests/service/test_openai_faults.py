@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from harness import spoken
 from realtime_plays import QUESTION, STORY, config, daemon, embedded, scripted
 
+from parleyd.audio.resample import Resampler
 from parleyd.core import events
+from parleyd.core.states import State
 
 TRIGGERS = ("ready", "speech", "transcript", "speaking")
 LINES = ("do: drop", "do: reset", "do: close, code: 1011", "do: close, code: 1001", "do: stall, seconds: 3")
@@ -58,6 +62,57 @@ def test_odd_messages_do_no_harm(fault: str) -> None:
         one.expect(events.AnswerText, lambda event: event.text.startswith("It is "))
         one.service.say(STORY)
         one.expect(events.AnswerText, lambda event: event.text.startswith("Once upon a time"))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "do: send, times: 5000, messages: [{type: rainbow}, {type: rate_limits.updated, rate_limits: []}]",
+        "do: send, times: 2000, messages: [{type: input_audio_buffer.speech_started, audio_start_ms: 0, item_id: x}]",
+        "do: send, times: 500, messages: [{type: session.updated, session: {}}]",
+        "do: drop",
+        "do: reset",
+        "do: stall, seconds: 3",
+        "do: malformed, kind: bad_json",
+    ],
+)
+def test_the_books_of_what_was_said_are_balanced(fault: str) -> None:
+    """Each utterance reaches the server whole, in one session or another, and in none of them twice."""
+    weather = "What is the weather like today?"
+    with embedded(scripted(f"on: speech, {fault}")) as agent, daemon(config(agent)) as one:
+        for sentence in (QUESTION, weather, STORY):
+            one.say(sentence, after_ms=600)
+            one.expect(events.AnswerStarted)
+            one.service.sleep()
+            one.expect_state(State.ASLEEP)
+        assert not one.of(events.SpeechLost)
+        assert one.service.counters.lost == 0
+        records = list(agent.connections)
+        assert [record.deviations for record in records] == [[] for _ in records]
+        for sentence in (QUESTION, weather, STORY):
+            times = [times_heard(record.received_audio, record.input_rate_hz, sentence) for record in records]
+            assert max(times) == 1, f"{sentence!r} was heard {times} times"
+
+
+def times_heard(sound: bytes, rate_hz: int, sentence: str) -> int:
+    """How often the sound holds the first half second of a sentence: by the correlation, sample by sample."""
+    resampler = Resampler(16_000, rate_hz)
+    said = np.frombuffer(resampler.process(spoken(sentence)) + resampler.flush(), "<i2").astype(float)
+    onset = int(np.argmax(np.abs(said) > 500))
+    wanted, heard = said[onset : onset + rate_hz // 2], np.frombuffer(sound, "<i2").astype(float)
+    if len(heard) < len(wanted):
+        return 0
+    length = len(heard) + len(wanted)
+    product = np.fft.irfft(np.fft.rfft(heard, length) * np.conj(np.fft.rfft(wanted, length)), length)
+    sums = np.concatenate([[0.0], np.cumsum(heard**2)])
+    places = len(heard) - len(wanted) + 1
+    energy = sums[len(wanted) :] - sums[:places]
+    likeness = product[:places] / np.sqrt(np.maximum(energy, 1.0) * np.sum(wanted**2))
+    found, at = 0, 0
+    while at < places and (peaks := np.flatnonzero(likeness[at:] > 0.9)).size:
+        found += 1
+        at += int(peaks[0]) + rate_hz // 2
+    return found
 
 
 def test_stale_sound_of_a_cancelled_answer_is_not_played() -> None:

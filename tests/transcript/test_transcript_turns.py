@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from parleyd.core import events
 from parleyd.core.endings import Ending, EndingKind
-from parleyd.transcript.turns import MOST_PENDING, SETTLED_AFTER_S, Turn, Turns
+from parleyd.transcript.turns import (
+    MOST_PENDING,
+    NOT_TRANSCRIBED,
+    SETTLED_AFTER_S,
+    WORDS_WITHIN_S,
+    Turn,
+    Turns,
+)
 
 OVER = Ending(EndingKind.USER, "quiet")
 
@@ -204,3 +211,119 @@ def test_a_text_that_comes_after_its_sound_began_has_the_sounds_time() -> None:
         events.AnswerText(at_s=3.3, text="", answer=2),
     )
     assert [(turn.at_s, turn.text) for turn in agents] == [(3.0, "It is noon.")]
+
+
+# ---------------------------------------------------------------- words that come late, or never
+
+
+def expected(at_s: float, said: int) -> events.WordsExpected:
+    return events.WordsExpected(at_s=at_s, said=said)
+
+
+def heard(at_s: float, text: str, said: int) -> events.Heard:
+    return events.Heard(at_s=at_s, text=text, final=True, said=said)
+
+
+def answered(at_s: float, text: str, answer: int) -> tuple[events.Event, ...]:
+    """An answer that is heard at once and takes a second."""
+    return (
+        events.AnswerText(at_s=at_s, text=text, answer=answer),
+        events.AnswerStarted(at_s=at_s + 0.1, answer=answer),
+        ended(at_s + 1.1, answer, 1000, 1000),
+    )
+
+
+def lines(*happened: events.Event) -> list[str]:
+    return [turn.text for turn in turns_of(opened(), *happened)]
+
+
+def test_words_that_come_after_the_answer_stand_before_it_with_their_own_times() -> None:
+    person, agent = turns_of(
+        opened(),
+        events.UtteranceStarted(at_s=1.0, utterance=1, detected_s=1.1),
+        # The server noticed the end of the speech before the gate did.
+        expected(2.4, 1),
+        events.TalkStopped(at_s=2.5, utterance=1),
+        *answered(3.0, "It is noon.", 1),
+        heard(4.5, "What time is it?", 1),
+    )
+    assert person == Turn(2.5, "user", "What time is it?", "c1", speech_ms=1500)
+    assert (agent.text, agent.answered_ms) == ("It is noon.", 600)
+
+
+def test_words_in_the_wrong_order_are_put_into_theirs() -> None:
+    told = lines(
+        expected(1.0, 1), *answered(1.5, "Noon.", 1), expected(3.0, 2), *answered(3.5, "Sunny.", 2),
+        heard(5.0, "And the weather?", 2), typed(5.1, "Thanks."), heard(5.2, "What time is it?", 1),
+    )  # fmt: skip
+    assert told == ["What time is it?", "Noon.", "And the weather?", "Sunny.", "Thanks."]
+
+
+def test_the_speech_before_the_one_that_is_expected_has_the_time_of_its_end() -> None:
+    (person,) = turns_of(
+        opened(),
+        events.UtteranceStarted(at_s=1.0, utterance=1, detected_s=1.1),
+        events.TalkStopped(at_s=2.0, utterance=1),
+        expected(2.2, 1),
+        events.TalkStopped(at_s=9.0, utterance=2),
+        heard(9.5, "What time is it?", 1),
+    )
+    assert (person.at_s, person.speech_ms) == (2.0, 1000)
+
+
+def test_words_that_are_missing_are_a_line_of_their_own() -> None:
+    missing = events.NotTranscribed(at_s=4.0, said=1, reason="noise")
+    assert lines(expected(1.0, 1), *answered(1.5, "Noon.", 1), missing) == [NOT_TRANSCRIBED, "Noon."]
+    assert lines(expected(1.0, 1), events.NotTranscribed(at_s=1.1, said=7, reason="of another")) == []
+
+
+def test_after_a_while_words_are_not_waited_for() -> None:
+    turns = Turns()
+    for event in (opened(), expected(1.0, 1), *answered(1.5, "Noon.", 1)):
+        assert turns.take(event) == []
+    assert turns.settle(1.0 + WORDS_WITHIN_S - 0.1) == []
+    assert turns.waits
+    assert [turn.text for turn in turns.settle(1.0 + WORDS_WITHIN_S)] == [NOT_TRANSCRIBED, "Noon."]
+    # They come all the same: better late than never.
+    assert [turn.text for turn in turns.take(heard(20.0, "What time is it?", 1))] == ["What time is it?"]
+
+
+def test_an_empty_transcript_is_a_noise() -> None:
+    assert lines(expected(1.0, 1), heard(1.5, "", 1), heard(1.6, " ", 0), *answered(2.0, "Yes?", 1)) == ["Yes?"]
+
+
+def test_what_was_not_answered_before_the_line_was_lost_is_said_again_and_not_written_twice() -> None:
+    lost = events.SessionEnded(at_s=2.0, ending=OVER, conversation_id="c1")
+    told = lines(expected(1.0, 1), lost, opened(3.0, "c2"), expected(3.5, 2), heard(3.6, "What time is it?", 2))
+    assert told == ["What time is it?"]
+    assert lines(expected(1.0, 1), *answered(1.2, "Noon.", 1), lost) == [NOT_TRANSCRIBED, "Noon."]
+
+
+def test_many_words_that_never_come_are_not_waited_for_without_end() -> None:
+    turns = Turns()
+    turns.take(opened())
+    for number in range(3 * MOST_PENDING):
+        assert turns.take(expected(1.0, number + 1)) == []
+    assert [turn.text for turn in turns.take(typed(2.0, "Hello?"))] in ([], ["Hello?"])
+    assert turns.finish() in ([], [Turn(2.0, "user", "Hello?", "c1")])
+
+
+_HAPPENED = st.lists(
+    st.one_of(
+        st.builds(expected, st.just(1.0), st.integers(1, 5)),
+        st.builds(heard, st.just(1.0), st.sampled_from(["a", "b"]), st.integers(1, 5)),
+        st.builds(typed, st.just(1.0), st.sampled_from(["c", "d"])),
+        st.builds(lambda said: events.NotTranscribed(at_s=1.0, said=said, reason="x"), st.integers(1, 5)),
+        st.sampled_from(answered(1.0, "Noon.", 1) + answered(2.0, "Late.", 2)),
+    ),
+    max_size=30,
+)
+
+
+@given(_HAPPENED)
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_expected_no_words_are_lost(happened: list[events.Event]) -> None:
+    told = [turn.text for turn in turns_of(opened(), *happened) if turn.speaker == "user"]
+    told = [text for text in told if text != NOT_TRANSCRIBED]
+    came = [event.text for event in happened if isinstance(event, events.Heard | events.Typed)]
+    assert sorted(told) == sorted(came)

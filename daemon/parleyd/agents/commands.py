@@ -7,7 +7,7 @@ possible, and sends it among the replies to that message (Codec.receive).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,6 +26,20 @@ class Prepared:
     media_type: str
     reference: str = ""
     data: bytes = field(default=b"", repr=False)
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool of this device, for an agent that learns of it in the session.
+
+    parameters: a JSON Schema of an object. timeout_s: the longest time until the result, with a person's permission.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, object]
+    timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +109,20 @@ class SkipGreeting:
 
 @dataclass(frozen=True, slots=True)
 class ToolDone:
-    """The result of a ToolCall. text: for the agent, never empty. fault: None where all went well."""
+    """The result of a ToolCall. text: for the agent, never empty. fault: None where all went well. attachments: what
+    the tool shows to the agent, beside the text."""
 
     call_id: str
     text: str
     fault: Fault | None = None
+    attachments: tuple[Prepared, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The tools of this device have changed: these are all of them. For agents whose capability is `tools: session`."""
+
+    tools: tuple[ToolSpec, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,5 +157,5 @@ class KeepAlive:
     """Nothing has been sent for Capabilities.keep_alive_s seconds."""
 
 
-Command = Say | Know | SpeakNow | Cut | SkipGreeting | ToolDone | Approve | Rate | Busy | EndOfTurn | KeepAlive
+Command = Say | Know | SpeakNow | Cut | SkipGreeting | ToolDone | Offer | Approve | Rate | Busy | EndOfTurn | KeepAlive
 Commands = Sequence[Command]

@@ -61,6 +61,16 @@ class Resumable:
     handle: str | None = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """The server goes on without something that it was asked for. key: of the configuration. wanted, got: one line, as
+    a person may read it."""
+
+    key: str
+    wanted: str
+    got: str
+
+
 # ---------------------------------------------------------------- the agent
 
 
@@ -131,13 +141,14 @@ class AnswerFailed:
 
     answer: the id, if the answer had one. reason: one line without secrets. hint: what to do about it.
     retry_after_s: after this time the daemon asks the agent for the answer again, with the command SpeakNow; None:
-    another try would fail in the same way.
+    another try would fail in the same way. without_credit: because the account has none left.
     """
 
     answer: str | None
     reason: str
     hint: str | None = None
     retry_after_s: float | None = None
+    without_credit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +204,20 @@ class SpeechTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class WordsExpected:
+    """An utterance has its place in the conversation here, and its words come with UserTranscript or NotTranscribed:
+    perhaps only after the answer, perhaps after those of a later utterance, perhaps never. At most once for each
+    utterance, and before its words; an utterance whose words come without it has its place where they come."""
+
+    utterance: str
+
+
+@dataclass(frozen=True, slots=True)
 class UserTranscript:
     """The person's words, as the agent understood them. final: they will not change any more.
 
-    utterance: the same for all transcripts of one utterance. is_understood: the text shows that the agent made words of
-    the sound; False for texts that recognisers write for noise.
+    utterance: the same for all transcripts of one utterance, of which one is final, the last. is_understood: the text
+    shows that the agent made words of the sound; False for texts that recognisers write for noise.
     """
 
     utterance: str
@@ -208,7 +228,8 @@ class UserTranscript:
 
 @dataclass(frozen=True, slots=True)
 class NotTranscribed:
-    """The utterance was taken, but will have no transcript. reason: one line."""
+    """The utterance was taken, but no transcript is to be expected. reason: one line. A server that tries again may
+    send a final transcript after it all the same."""
 
     utterance: str
     reason: str
@@ -324,6 +345,7 @@ AgentEvent = (
     Ready
     | EndsSoon
     | Resumable
+    | NotTaken
     | AnswerBegins
     | AgentAudio
     | AnswerText
@@ -336,6 +358,7 @@ AgentEvent = (
     | PersonHeard
     | PersonPaused
     | SpeechTaken
+    | WordsExpected
     | UserTranscript
     | NotTranscribed
     | ToolCall

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Literal, Protocol
 
 from parleyd.agents.commands import Command, Prepared
+from parleyd.agents.commands import ToolSpec as ToolSpec
 from parleyd.agents.events import AgentError, AgentEvent
 from parleyd.config.schema import Config
 from parleyd.core.endings import Ending
@@ -94,19 +95,6 @@ class Said:
     text: str
     ago_s: float
     is_cut: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ToolSpec:
-    """A tool of this device, for an agent that learns of it in the session.
-
-    parameters: a JSON Schema of an object. timeout_s: the longest time until the result, with a person's permission.
-    """
-
-    name: str
-    description: str
-    parameters: Mapping[str, object]
-    timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ RETRY_S = 0.5
 # The interval of checks of the conversation, the speaker and the connection.
 _LOOK_S = 0.03
 _STOP_S = 0.5
+_HINT_VOICE = "set announce.voice_id and the API key of the provider, or install flite or espeak-ng for a local voice"
 _STOPS = Ending(EndingKind.USER, "the daemon stops")
 _NORMAL_CLOSURE = 1000
 # A speaker that takes no sound for this time is lost.
@@ -60,15 +61,18 @@ class AnnouncementRefusedError(UserError):
 @dataclass(eq=False)
 class _Item:
     """A text. Its sound is collected in `sound` until it may begin. until_s: at this time it begins even while somebody
-    speaks."""
+    speaks. local: the local voice is to speak it, if there is one."""
 
     number: int
     text: str
     now: bool
+    local: bool
     until_s: float
     sound: list[bytes] = field(default_factory=list)
     begun: bool = False
     told: bool = False
+    # The voice that should have spoken it has failed.
+    is_second_choice: bool = False
 
 
 class _OvertakenError(Exception):
@@ -86,7 +90,8 @@ class _SpeakerGoneError(Exception):
 class Announcer:
     """announce() from any thread, never waits; stop() at the end. A subscriber of the bus.
 
-    speech: None if no voice is configured. timeout_s: for the handshake, and between two messages of the server.
+    speech: None if no voice is configured. local: the voice of this machine, for texts that the other does not speak;
+    None: there is none. timeout_s: for the handshake, and between two messages of the server.
     on_death(what, error): called if an error of this program has ended the thread.
     """
 
@@ -99,8 +104,10 @@ class Announcer:
         *,
         timeout_s: float,
         on_death: Callable[[str, BaseException], None],
+        local: StreamedSpeech | None = None,
     ) -> None:
         self._speech = speech
+        self._local = local
         self._section = section
         self._timeout_s = timeout_s
         self._track = track
@@ -116,9 +123,9 @@ class Announcer:
         self.pulse = Pulse("announcer")
         bus.subscribe(self._take)
 
-    def announce(self, text: str, *, now: bool) -> int:
-        """Queues a text. now: speak it at once, even while somebody speaks, and before waiting texts. Returns its
-        number. Raises AnnouncementRefusedError."""
+    def announce(self, text: str, *, now: bool, local: bool = False) -> int:
+        """Queues a text. now: speak it at once, even while somebody speaks, and before waiting texts. local: by the
+        local voice rather than the provider's. Returns its number. Raises AnnouncementRefusedError."""
         text = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
         section = self._section
         if not any(sign.isalnum() for sign in text):
@@ -126,9 +133,9 @@ class Announcer:
         if len(text) > section.max_chars:
             why = f"the text has {len(text)} characters, an announcement at most {section.max_chars}"
             raise AnnouncementRefusedError("too_much_to_say", why, "shorten it, or raise announce.max_chars")
-        if self._speech is None:
+        if self._speech is None and self._local is None:
             why = "no voice is configured for announcements"
-            raise AnnouncementRefusedError("no_voice", why, "set announce.voice_id, and the API key of the provider")
+            raise AnnouncementRefusedError("no_voice", why, _HINT_VOICE)
         with self._lock:
             if self._stopping.is_set():
                 raise AnnouncementRefusedError("announcements_full", "the daemon is stopping", "say it after its start")
@@ -137,7 +144,7 @@ class Announcer:
                 why = f"{MOST_WAITING} announcements wait already"
                 raise AnnouncementRefusedError("announcements_full", why, "say it again a little later")
             self._count += 1
-            item = _Item(self._count, text, now, time.monotonic() + (0.0 if now else section.wait_s))
+            item = _Item(self._count, text, now, local, time.monotonic() + (0.0 if now else section.wait_s))
             place = sum(one.now for one in self._queue) if now else len(self._queue)
             self._queue.insert(place, item)
             if self._thread is None:
@@ -151,10 +158,13 @@ class Announcer:
                 self._thread = thread
             return item.number
 
-    def reconfigure(self, speech: Speech | None, section: Announce, timeout_s: float) -> None:
+    def reconfigure(
+        self, speech: Speech | None, section: Announce, timeout_s: float, local: StreamedSpeech | None = None
+    ) -> None:
         """The new settings apply to the next text."""
         with self._lock:
             self._speech = speech
+            self._local = local
             self._section = section
             self._timeout_s = timeout_s
 
@@ -196,11 +206,19 @@ class Announcer:
 
     def _speak(self, item: _Item) -> None:
         try:
-            ending = self._try(item)
+            with self._lock:
+                speech, local = self._speech, self._local
+            if local is not None and (speech is None or item.local):
+                speech, local = local, None
+            ending = self._try(item, speech)
             if ending is not None and ending.kind is EndingKind.RETRY and not item.begun:
                 self._wait(RETRY_S)
                 item.sound.clear()
-                ending = self._try(item)
+                ending = self._try(item, speech)
+            if ending is not None and local is not None and not item.begun:
+                self._log_failure(item, ending)
+                item.sound.clear()
+                ending = self._try(item, local)
             if item.begun:
                 self._play_out(item)
         except _OvertakenError:
@@ -217,13 +235,13 @@ class Announcer:
             ending = Ending(EndingKind.FINAL, "the speaker takes no sound", "see parleyd status")
         self._conclude(item, ending)
 
-    def _try(self, item: _Item) -> Ending | None:
+    def _try(self, item: _Item, speech: Speech | None) -> Ending | None:
         """Fetches the sound; when the text may begin, each piece is played as it arrives. Returns why the sound is
         incomplete, or None."""
         with self._lock:
-            speech, timeout_s = self._speech, self._timeout_s
+            timeout_s = self._timeout_s
         if speech is None:
-            return Ending(EndingKind.FINAL, "no voice is configured for announcements", "set announce.voice_id")
+            return Ending(EndingKind.FINAL, "no voice is configured for announcements", _HINT_VOICE)
         if isinstance(speech, StreamedSpeech):
             ending = self._fetch(item, speech, timeout_s)
         else:
@@ -359,16 +377,22 @@ class Announcer:
             self._bus.publish(events.AnnouncementStarted(at_s=began_s, announcement=item.number, text=item.text))
 
     def _conclude(self, item: _Item, ending: Ending | None) -> None:
-        if ending is None:
+        if ending is not None:
+            self._log_failure(item, ending)
+        elif not item.is_second_choice:
             self._told = ""
-        elif ending.reason == self._told:
-            log.debug("announcement %d was not spoken: %s", item.number, ending.reason)
-        else:
-            self._told, reason, hint = ending.reason, ending.reason, ending.hint
-            text = f"an announcement was {'cut short' if item.told else 'not spoken'}: {reason}"
-            log.warning("%s%s", text, f"; {hint}" if hint else "", extra=fields(reason=reason, hint=hint))
-            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, hint=hint))
         self._tell_end(item, ending)
+
+    def _log_failure(self, item: _Item, ending: Ending) -> None:
+        """Once for each reason, until a text was spoken as it should be."""
+        item.is_second_choice = True
+        if ending.reason == self._told:
+            log.debug("announcement %d was not spoken: %s", item.number, ending.reason)
+            return
+        self._told, reason, hint = ending.reason, ending.reason, ending.hint
+        text = f"an announcement was {'cut short' if item.told else 'not spoken'}: {reason}"
+        log.warning("%s%s", text, f"; {hint}" if hint else "", extra=fields(reason=reason, hint=hint))
+        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, hint=hint))
 
     def _tell_end(self, item: _Item, ending: Ending | None) -> None:
         reason, hint = (None, None) if ending is None else (ending.reason, ending.hint)

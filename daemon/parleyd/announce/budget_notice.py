@@ -1,6 +1,12 @@
-"""Reports a used budget: aloud to the people in the room, and to the agent of an open session."""
+"""Reports a used budget, and an account without credit: aloud to the people in the room, and a budget that is nearly
+used also to the agent of an open session.
+
+When nothing is left, the local voice says so, where there is one: the provider's would cost or fail.
+"""
 
 from __future__ import annotations
+
+import contextlib
 
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.config.schema import Config
@@ -15,6 +21,7 @@ class BudgetNotice:
         self.config = config
         self._announcer = announcer
         self._dialogue = dialogue
+        self._is_credit_told = False
 
     def __call__(self, event: events.Event) -> None:
         match event:
@@ -24,11 +31,26 @@ class BudgetNotice:
                 mention = "the person was told" if said else "mention it briefly"
                 self._dialogue.context(f"{told}; {mention}.", None, by_person=False)
             case events.BudgetSpent():
-                self._say_aloud(self.config.budget.spent_text)
+                self._say_aloud(self.config.budget.spent_text, local=True)
+            case events.AnswerFailed(without_credit=True):
+                self._tell_credit()
+            case events.SessionEnded(ending=ending) if ending.without_credit:
+                self._tell_credit()
+            case events.AnswerStarted():
+                self._is_credit_told = False
             case _:
                 pass
 
-    def _say_aloud(self, text: str | None) -> bool:
+    def _tell_credit(self) -> None:
+        """Once, until the agent has answered again."""
+        text = self.config.budget.no_credit_text
+        if self._is_credit_told or self._announcer is None or text is None:
+            return
+        self._is_credit_told = True
+        with contextlib.suppress(AnnouncementRefusedError):
+            self._announcer.announce(text, now=False, local=True)
+
+    def _say_aloud(self, text: str | None, *, local: bool = False) -> bool:
         """Says the text in the next pause. Returns whether the person is told."""
         if self._announcer is None:
             return False
@@ -38,7 +60,7 @@ class BudgetNotice:
         if text is None:
             return False
         try:
-            self._announcer.announce(text, now=False)
+            self._announcer.announce(text, now=False, local=local)
         except AnnouncementRefusedError:
             return False
         return True

@@ -20,13 +20,14 @@ from parleyd.agents.openai import session_settings as openai_settings
 from parleyd.agents.openai.agent import OpenAIAgent
 from parleyd.agents.openai.speech import OpenAISpeech
 from parleyd.agents.provider import Agent, Server, ToolSpec
-from parleyd.agents.speech import Speech
+from parleyd.agents.speech import Speech, StreamedSpeech
 from parleyd.config.base import Secret
 from parleyd.config.openai_section import Transcription
 from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
 from parleyd.embedded.child import AgentChild, AgentChildError
+from parleyd.embedded.local_speech import local_speech
 from parleyd.host.apart import Apart
 
 
@@ -188,6 +189,10 @@ class Agents:
             # The key is looked for only where it is used.
             return None
         return provider_of(config).speech(config, _key(config))
+
+    def local_speech(self, config: Config) -> StreamedSpeech | None:
+        """The voice of this machine; None if there is none."""
+        return local_speech(config.announce.local_voice)
 
 
 def _key(config: Config) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from parleyd.agents.provider import Agent, UploadError
-from parleyd.agents.speech import Speech
+from parleyd.agents.speech import Speech, StreamedSpeech
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.announce.confirmation_notice import ConfirmationNotice
@@ -25,11 +25,12 @@ from parleyd.audio.devices.deadlines import GivenUpError
 from parleyd.audio.devices.device import InputDevice, OutputDevice
 from parleyd.audio.mixer import MixerError
 from parleyd.audio.pcm import FRAME_MS
+from parleyd.config.camera_section import Camera as CameraSection
 from parleyd.config.changed_keys import Changes
 from parleyd.config.changes import changes, in_force
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue.dialogue import Dialogue
-from parleyd.conversation.dialogue.uploads import Uploads
+from parleyd.conversation.dialogue.uploads import Uploads, takes_pictures
 from parleyd.conversation.session.in_flight import Lines
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.conversation.session.session import Traffic
@@ -42,9 +43,11 @@ from parleyd.core.log_fields import fields
 from parleyd.hooks.hooks import Hooks
 from parleyd.host import notify
 from parleyd.host.apart import Apart
+from parleyd.host.stopping import Stop
+from parleyd.tools.camera import Camera, CameraError, Picture
 from parleyd.tools.confirmations import BY_BUTTON, BY_COMMAND
 from parleyd.tools.device_tools import DaemonActions, DeviceTools
-from parleyd.tools.result import Fault, ToolError
+from parleyd.tools.result import Fault, Shown, ToolError
 from parleyd.transcript.writer import transcript_writer
 from parleyd.usage.allowance import Refusal
 from parleyd.usage.ledger import Amount
@@ -62,7 +65,8 @@ class Service:
     give_up: called while the start waits for a device; True makes start() return early, or raise GivenUpError.
     state_directory: for data that survive the process: mute switch, volume, usage, the transcript, timers, the audit
     log of tools; None: nothing is stored.
-    speech_for: makes the voice of announcements, or None; raises the same errors as the maker of agents. apart: how
+    speech_for: makes the voice of announcements, or None; raises the same errors as the maker of agents.
+    local_speech_for: likewise of this machine's own. apart: how
     tools and hooks are kept apart from this process; None: as this machine can.
     """
 
@@ -77,6 +81,7 @@ class Service:
         give_up: Callable[[], bool] = lambda: False,
         state_directory: Path | None = None,
         speech_for: Callable[[Config], Speech | None] = lambda _config: None,
+        local_speech_for: Callable[[Config], StreamedSpeech | None] = lambda _config: None,
         apart: Apart | None = None,
     ) -> None:
         self._config = config
@@ -84,6 +89,7 @@ class Service:
         self._bus = bus
         self._on_failure = on_failure
         self._speech_for = speech_for
+        self._local_speech_for = local_speech_for
         self._stops = contextlib.ExitStack()
         self._stopping = False
         self._settings: Callable[[], SettingsReport | None] = lambda: None
@@ -119,11 +125,13 @@ class Service:
                 end_conversation=lambda: self._supervisor.end_soon(),
                 status=self._status_for_agent,
                 tell=self._tell,
+                look=self._look_for_agent,
             ),
             bus,
             state_directory,
             BY_BUTTON if config.button.is_there and config.button.confirms else BY_COMMAND,
             self._apart,
+            _camera_for(agent, config),
         )
         self._dialogue = Dialogue(
             self.sound.playback if self.sound is not None else None,
@@ -154,7 +162,8 @@ class Service:
             woken_for_nothing=self.sound.false_wake if self.sound is not None else lambda: None,
             on_death=self.fail,
         )
-        self._uploads = Uploads(agent, self._dialogue, bus)
+        self._uploads = Uploads(agent, self._dialogue, bus, self._take_picture)
+        bus.subscribe(self._watch_pictures)
         if self.sound is not None:
             self.sound.attach(self._dialogue, self._outbox, self._supervisor, lines)
         self._transcript = transcript_writer(config.transcript, state_directory)
@@ -280,6 +289,7 @@ class Service:
             self._bus,
             timeout_s=config.session.connect_timeout_s,
             on_death=self.fail,
+            local=self._local_speech_for(config),
         )
 
     def _used(self) -> Amount:
@@ -321,6 +331,47 @@ class Service:
             self.wake()
         return number
 
+    def look(self, text: str | None) -> int:
+        """Takes a picture with the camera and sends it, with a text about it, like send_file. Raises UploadError."""
+        try:
+            self._check_camera()
+        except CameraError as error:
+            raise UploadError(str(error), error.hint) from error
+        refusal = self._usage_limits.refusal(of_its_own=False) if self._supervisor.asleep else None
+        if refusal is not None:
+            raise UploadError(refusal.text, refusal.hint)
+        number = self._uploads.look(text)
+        if self._supervisor.asleep:
+            self.wake()
+        return number
+
+    def _check_camera(self) -> None:
+        """Raises CameraError if no picture may be taken."""
+        if not self._config.camera.is_there:
+            raise CameraError("there is no camera", "set camera.command; docs/camera.md")
+        if self.muted:
+            raise CameraError("this device is muted, and its camera with it", "`parleyd unmute` lets it hear and see")
+
+    def _take_picture(self, stop: Stop) -> Picture:
+        """Blocks. Raises CameraError."""
+        self._check_camera()
+        picture = Camera(self._config.camera, self._apart).take(stop)
+        # Somebody may have muted it in the meantime.
+        self._check_camera()
+        log.info("the camera took a picture (%s, %d bytes)", picture.media_type, len(picture.data))
+        return picture
+
+    def _look_for_agent(self, stop: Stop) -> Shown:
+        try:
+            prepared = self._uploads.shown(stop)
+        except UploadError as error:
+            raise ToolError(Fault.FAILED, f"There is no picture: {error}. For the person: {error.hint}.") from error
+        return Shown("The camera has taken a picture, which is shown to you now.", prepared)
+
+    def _watch_pictures(self, event: events.Event) -> None:
+        if isinstance(event, events.FileWaits):
+            self._supervisor.look_again()
+
     def feedback(self, score: Literal["like", "dislike"] | None) -> bool:
         """See AgentInput.feedback."""
         return self._dialogue.feedback(score)
@@ -336,7 +387,12 @@ class Service:
 
     def mute(self, on: bool) -> str | None:
         """See SoundSystem.mute."""
-        return self.sound.mute_switch.set(on) if self.sound is not None else None
+        if self.sound is None:
+            return None
+        warning = self.sound.mute_switch.set(on)
+        if on:
+            self._dialogue.mute()
+        return warning
 
     @property
     def volume(self) -> float:
@@ -388,16 +444,20 @@ class Service:
         changed = changes(self._config, config)
         config = in_force(self._config, config)
         agent, speech = agent_for(config), self._speech_for(config)
+        tools = self.tools.made(config.tools, _camera_for(agent, config))
         if self.sound is not None:
             self.sound.reconfigure(config)
         self._dialogue.reconfigure(config.barge_in, config.continuity)
         self._usage_limits.reconfigure(config)
+        self.tools.reconfigure(config.tools, tools)
+        self._dialogue.offer(self.tools.tools, self.tools.specs)
         self._apart.hide(places(config))
         self._hooks.reconfigure(config.hooks)
         self._uploads.agent = agent
         self._supervisor.reconfigure(config, agent)
         if self._announcer is not None:
-            self._announcer.reconfigure(speech, config.announce, config.session.connect_timeout_s)
+            timeout_s = config.session.connect_timeout_s
+            self._announcer.reconfigure(speech, config.announce, timeout_s, self._local_speech_for(config))
         self._budget_notice.config = self._config = config
         return changed
 
@@ -424,3 +484,8 @@ class Service:
             return
         self.failure = UserError(f"{what} failed: {error}", getattr(error, "hint", None), os.EX_SOFTWARE)
         self._on_failure()
+
+
+def _camera_for(agent: Agent, config: Config) -> CameraSection | None:
+    """None: the agent takes no pictures."""
+    return config.camera if takes_pictures(agent.capabilities) else None

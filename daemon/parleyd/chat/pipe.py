@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import time
 from collections.abc import Iterable
@@ -13,7 +14,11 @@ from parleyd.core.text import printable
 
 
 class NoAnswerError(Exception):
-    """There is no answer."""
+    """There is no answer. exit_code: of the command."""
+
+    def __init__(self, text: str, exit_code: int = os.EX_TEMPFAIL) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
 
 
 class BadLineError(Exception):
@@ -44,7 +49,7 @@ class Pipe:
                 # The agent was hanging up when the text came; the next session answers it.
                 reply = self._ask(text, link)
             if reply.answer is None:
-                raise NoAnswerError("; ".join(filter(None, reply.why_none(self._timeout_s))))
+                raise NoAnswerError("; ".join(filter(None, reply.why_none(self._timeout_s))), reply.exit_code)
             print(" ".join(printable(reply.answer).split()), file=self._out, flush=True)
 
     def _ask(self, text: str, link: Link) -> Reply:

@@ -5,6 +5,7 @@ Events are those of the control socket, as mappings (docs/control.md).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ class Reply:
         self._greeting: str | None = None
         self._ended: str | None = None
         self._trouble: tuple[str, str | None] | None = None
-        self._is_refused = False
+        self._is_refused = self._has_failed = False
 
     @property
     def has_ended(self) -> bool:
@@ -49,6 +50,11 @@ class Reply:
                 self._is_told = True
             case "trouble":
                 self._trouble = event["text"], event["hint"]
+            case "state_changed" if event["trigger"] == "refused":
+                # The error cannot pass by itself.
+                self._is_refused = True
+                self._trouble = self._trouble or (event["reason"], None)
+                self._wait(now_s)
             case _ if not self._is_told:
                 # This is an answer to somebody else, who was earlier.
                 pass
@@ -69,10 +75,10 @@ class Reply:
             case "tool_called" if self._greeting is not None:
                 # Something follows, and may take longer.
                 self._wait(self._give_up_at_s)
-            case "state_changed" if event["trigger"] == "refused":
-                # The error cannot pass by itself.
-                self._is_refused = True
-                self._trouble = self._trouble or (event["reason"], None)
+            case "answer_failed" if event.get("retry_after_s") is None:
+                # Nor can this one. Others are asked for again.
+                self._has_failed = True
+                self._trouble = event["text"], event["hint"]
                 self._wait(now_s)
             case "state_changed" if event["after"] == "asleep":
                 self._ended = event["reason"]
@@ -93,8 +99,14 @@ class Reply:
         if self._ended is not None:
             return f"the conversation ended without an answer: {self._ended}", None
         text, hint = self._trouble or ("", "see `parleyd status`")
-        within = "" if self._is_refused else f" within {timeout_s:g} s"
+        within = "" if self._is_refused or self._has_failed else f" within {timeout_s:g} s"
         return f"no answer{within}{f': {text}' if text else ''}", hint
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a command that gets no answer: a person has to correct something, the agent cannot answer
+        now, or the time was over."""
+        return os.EX_CONFIG if self._is_refused else os.EX_UNAVAILABLE if self._has_failed else os.EX_TEMPFAIL
 
     def _wait(self, until_s: float) -> None:
         self.until_s = min(until_s, self._give_up_at_s)

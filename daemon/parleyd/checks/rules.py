@@ -36,7 +36,9 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
     if is_settled("quiet_hours"):
         yield from hours("quiet_hours", config.quiet_hours, is_settled)
     if is_settled("tools"):
-        yield from tool_rules.check(config.tools, is_settled)
+        yield from tool_rules.check(config.tools, is_settled, has_camera=config.camera.is_there)
+    if is_settled("camera") and config.camera.is_there:
+        yield from tool_rules.camera(config.camera, config.tools)
     if is_settled("hooks"):
         yield from hook_rules.check(config.hooks, is_settled)
     initial_s, max_s = config.reconnect.initial_s, config.reconnect.max_s
@@ -65,6 +67,9 @@ def _nobody_confirms(config: Config) -> Iterator[KeyProblem]:
             if tool.confirm:
                 text = "nobody could allow it: control.socket is off"
                 yield KeyProblem(f"tools.{kind}.{name}.confirm", text, "set control.socket to auto")
+    if config.camera.is_there and config.camera.confirm and "look" in tools.built_in:
+        text = "nobody could allow it: control.socket is off"
+        yield KeyProblem("camera.confirm", text, "set control.socket to auto, or take look out of tools.built_in")
     if tools.confirm_built_in:
         text = "nobody could allow them: control.socket is off"
         yield KeyProblem("tools.confirm_built_in", text, "set control.socket to auto")
@@ -93,7 +98,8 @@ def _voice(config: Config, voice_id: str) -> Iterator[KeyProblem]:
     key = "announce.voice_id"
     if re.search(r"[ \t/?&#]|^<.*>$", voice_id):
         text = "an id has neither blanks nor any of / ? & # < >"
-        yield KeyProblem(key, text, "give the voice's id alone, as its page at ElevenLabs shows it, not its name")
+        where = ", as its page at ElevenLabs shows it, not its name" if config.provider == "elevenlabs" else ""
+        yield KeyProblem(key, text, f"give the voice's id alone{where}")
     elif found := signs.trouble(voice_id, signs.VOICE_ID):
         yield KeyProblem(key, *found)
     host = urlsplit(config.elevenlabs.base_url).netloc

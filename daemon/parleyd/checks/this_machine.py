@@ -61,7 +61,7 @@ def missing(config: Config) -> Iterator[KeyProblem]:
 
 
 def missing_programs(config: Config) -> Iterator[KeyProblem]:
-    """The missing programs of hooks, tools and dynamic variables, and missing functions of installed packages."""
+    """The missing programs of hooks, tools, the camera and dynamic variables, and missing functions of packages."""
     # Imported here because the doctor reads EXTRAS before it knows whether the packages can be imported.
     from parleyd.config.schema import Variable
     from parleyd.host.subprocesses import search_path
@@ -78,6 +78,8 @@ def missing_programs(config: Config) -> Iterator[KeyProblem]:
         for name, variable in variables.items()
         if isinstance(variable, Variable) and variable.command
     ]
+    if config.camera.is_there:
+        named.append(("camera.command", config.camera.command[0], {}))
     for key, program, environment in named:
         # A program with a placeholder is not known before the agent's call.
         if "{" not in program and shutil.which(program, path=search_path(environment)) is None:

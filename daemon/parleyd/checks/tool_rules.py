@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 from parleyd.checks import literal_tokens
 from parleyd.config import tool_sections as sections
 from parleyd.config.base import Secret
+from parleyd.config.camera_section import Camera
 from parleyd.config.problem import KeyProblem
 from parleyd.tools import template
 from parleyd.tools.parameters import Parameters, SchemaError
+from parleyd.tools.picture_file import PLACEHOLDER
 from parleyd.tools.template import Placeholder, TemplateError
 
 # Interpreters, which take a program as an argument.
@@ -44,13 +46,16 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-def check(tools: sections.Tools, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
-    """is_settled: see rules.check."""
+def check(
+    tools: sections.Tools, is_settled: Callable[[str], bool], *, has_camera: bool = False
+) -> Iterator[KeyProblem]:
+    """is_settled: see rules.check. has_camera: without one there is no tool `look`."""
     for built_in in tools.confirm_built_in:
         if built_in not in tools.built_in:
             hint = "add it to tools.built_in, or remove it here"
             yield KeyProblem("tools.confirm_built_in", f"the agent may not use {built_in} at all", hint)
-    seen: dict[str, str] = {str(name): "tools.built_in" for name in tools.built_in}
+    built_in_names = [str(name) for name in tools.built_in if has_camera or name != "look"]
+    seen: dict[str, str] = dict.fromkeys(built_in_names, "tools.built_in")
     kinds: tuple[tuple[str, Mapping[str, sections.Tool]], ...] = (
         ("command", tools.command),
         ("http", tools.http),
@@ -73,6 +78,28 @@ def check(tools: sections.Tools, is_settled: Callable[[str], bool]) -> Iterator[
                     )
                     hint = f"use at most {sections.MAX_TIMEOUT_S - tools.confirm_s:g} s, or shorten tools.confirm_s"
                     yield KeyProblem(f"{key}.timeout_s", text, hint)
+
+
+def camera(section: Camera, tools: sections.Tools) -> Iterator[KeyProblem]:
+    key = "camera.command"
+    program = section.command[0]
+    if "{" in program:
+        yield KeyProblem(key, "the program cannot be a placeholder", "write the program out")
+    elif "/" in program and not program.startswith("/"):
+        yield KeyProblem(key, f"{program} counts from nowhere", "give the whole path, from / on")
+    for argument in section.command[1:]:
+        for placeholder in re.findall(r"\{[^{}]*\}", argument):
+            if placeholder != PLACEHOLDER:
+                hint = f"{PLACEHOLDER} stands for the file to write to; there is nothing else"
+                yield KeyProblem(key, f"nothing is known of {placeholder}", hint)
+    if "look" in tools.built_in and section.confirm:
+        most_s = sections.MAX_TIMEOUT_S - tools.confirm_s - sections.SEND_S
+        if section.timeout_s > most_s:
+            text = (
+                f"with the {tools.confirm_s:g} s in which a person may allow it (tools.confirm_s) it takes longer than "
+                "an agent waits"
+            )
+            yield KeyProblem("camera.timeout_s", text, f"use at most {most_s:g} s, or shorten tools.confirm_s")
 
 
 def _tool(key: str, tool: sections.Tool) -> Iterator[KeyProblem]:

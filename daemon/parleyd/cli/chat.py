@@ -75,7 +75,7 @@ def _through_pipe(args: argparse.Namespace) -> int:
         try:
             pipe.run(sys.stdin, link)
         except NoAnswerError as error:
-            raise UserError(str(error), None, os.EX_TEMPFAIL) from error
+            raise UserError(str(error), None, error.exit_code) from error
         except BadLineError as error:
             raise UserError(str(error), None, os.EX_DATAERR) from error
     return os.EX_OK

@@ -33,6 +33,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "chat": ("chat", "talk to the agent in writing"),
         "context": ("context", "tell the agent something that it should not answer"),
         "send-file": ("send_file", "show the agent a file"),
+        "look": ("look", "take a picture with the camera, and show it to the agent"),
         "activity": ("activity", "tell the agent that somebody is busy with the device"),
         "feedback": ("feedback", "rate the agent's last answer"),
         "approve": ("approve", "allow a call of the agent's that waits for a person"),

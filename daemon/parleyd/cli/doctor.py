@@ -21,9 +21,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "doctor",
         description="Looks at the installation, the sound devices, the network and the agent, and says for each what "
-        "was found and how to fix it. It listens to the microphone for two seconds, and holds a conversation of a "
-        "second with the agent; nothing of the sound leaves the machine. Exit code 0: nothing worse than warnings; 78: "
-        "something in the configuration or the agent's settings; 69: something else; 70: a check could not be made.",
+        "was found and how to fix it. It listens to the microphone for two seconds, takes a picture if there is a "
+        "camera, and holds a conversation of a second with the agent; no sound and no picture leave the machine. Exit "
+        "code 0: nothing worse than warnings; 78: something in the configuration or the agent's settings; 69: "
+        "something else; 70: a check could not be made.",
     )
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help=f"default: {config_path()}")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

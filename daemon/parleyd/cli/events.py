@@ -53,7 +53,7 @@ def sentence(event: dict[str, Any]) -> str:
     match event:
         case {"event": "snapshot", "status": status}:
             return f"{status['state']} ({status['reason']}), {status['health']}"
-        case {"event": "utterance_ended" | "ducked" | "answer_part" | "talk_stopped" | "spent"}:
+        case {"event": "utterance_ended" | "ducked" | "answer_part" | "talk_stopped" | "spent" | "words_expected"}:
             return ""
         case {"event": "started", "microphone": None}:
             return "the daemon runs, without sound"
@@ -75,6 +75,8 @@ def sentence(event: dict[str, Any]) -> str:
             return f"understood: “{text}”"
         case {"event": "heard", "text": text}:
             return f"understood so far: “{text}”"
+        case {"event": "not_transcribed", "reason": reason}:
+            return f"what was said has no transcript: {reason}"
         case {"event": "typed", "text": text}:
             return f"typed: “{text}”"
         case {"event": "answer_text", "text": text, "corrected": True}:
@@ -107,6 +109,10 @@ def sentence(event: dict[str, Any]) -> str:
             return f"may the agent run {question(event)} here? parleyd approve {approval}, or deny"
         case {"event": "confirmation_settled", "name": name, "allowed": allowed, "by": by}:
             return settled(name, by, allowed=allowed)
+        case {"event": "file_waits", "name": name}:
+            return f"the picture {name} waits until nobody speaks"
+        case {"event": "file_sent", "name": name, "upload": 0}:
+            return f"the agent has looked: {name}"
         case {"event": "file_sent", "name": name}:
             return f"the agent has the file {name}"
         case {"event": "file_failed", "name": name, "text": text, "hint": hint}:

@@ -135,6 +135,7 @@ def _serve(loaded: Loaded, args: argparse.Namespace, bus: events.Bus, *, is_read
                 give_up=lambda: arrived.stop_wanted,
                 state_directory=state,
                 speech_for=agents.speech,
+                local_speech_for=agents.local_speech,
                 apart=apart,
             )
             service.report_settings(lambda: settings.report)

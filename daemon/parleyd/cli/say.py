@@ -48,5 +48,5 @@ def await_answer(client: Client, reply: Reply, timeout_s: float) -> str:
             break
         reply.step(event, time.monotonic())
     if reply.answer is None:
-        raise UserError(*reply.why_none(timeout_s), os.EX_TEMPFAIL)
+        raise UserError(*reply.why_none(timeout_s), reply.exit_code)
     return reply.answer

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
             client.ask("events")
             upload = client.send_file(descriptor, args.file.name, text)
             reply = Reply(text, until_s, upload)
-            sent = _await_sent(client, upload, reply)
+            sent = await_sent(client, upload, reply)
             if args.wait:
                 sent["answer"] = await_answer(client, reply, args.timeout)
             tell(args, sent, sent.get("answer", ""))
@@ -56,7 +56,8 @@ def open_file(path: Path) -> int:
         raise UserError(f"cannot read {path}: {reason}", "name another file", os.EX_NOINPUT) from error
 
 
-def _await_sent(client: Client, upload: int, reply: Reply) -> dict[str, Any]:
+def await_sent(client: Client, upload: int, reply: Reply) -> dict[str, Any]:
+    """Name, type and size of what was sent. Raises UserError."""
     for event in client.events_until(reply.until_s):
         reply.step(event, time.monotonic())
         if event.get("upload") != upload:

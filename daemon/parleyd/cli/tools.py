@@ -160,7 +160,8 @@ def _tools(config: Config, bus: events.Bus, file: Path) -> DeviceTools:
         status=_no_daemon,
         tell=_no_daemon,
     )
-    return DeviceTools(config.tools, host, bus, folder, apart=apart_for(config, file, folder))
+    apart_ = apart_for(config, file, folder)
+    return DeviceTools(config.tools, host, bus, folder, apart=apart_, camera=config.camera)
 
 
 def _no_daemon(*_: object) -> NoReturn:

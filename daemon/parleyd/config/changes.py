@@ -30,6 +30,17 @@ _WHEN: dict[str, When] = {
     "budget": "now",
     "quiet_hours": "now",
     "reconnect": "now",
+    **dict.fromkeys(
+        (
+            f"tools.{name}"
+            for name in (
+                *("built_in", "confirm_built_in", "confirm_s", "command", "http", "python"),
+                *("at_once", "per_minute", "per_session", "result_chars"),
+            )
+        ),
+        "now",
+    ),
+    "camera": "now",
     "hooks": "now",
     "profiles": "now",
     "announce": "now",

@@ -43,10 +43,9 @@ def read(config: OpenAI) -> str:
             raise InstructionsError(
                 f"{wanted.file} cannot be read: {why}", "correct the path, or let the daemon's user read it"
             ) from None
-    if (size_bytes := len(text.encode("utf-8", "replace"))) > MOST_BYTES:
-        shown = f"{size_bytes / 1024:.0f} KiB" if size_bytes <= 10 * MOST_BYTES else "far more than 64 KiB"
+    if len(text.encode("utf-8", "replace")) > MOST_BYTES:
         raise InstructionsError(
-            f"the instructions are too long ({shown}; at most {MOST_BYTES // 1024} KiB)",
+            f"the instructions have more than {MOST_BYTES // 1024} KiB",
             "shorten them; every token of them is paid for in each session",
         )
     return text.strip()

@@ -15,6 +15,8 @@ def programs(config: Config) -> Iterator[tuple[str, str]]:
         yield f"tools.command.{name}", command.run_as
     for name, python in config.tools.python.items():
         yield f"tools.python.{name}", python.run_as
+    if config.camera.is_there:
+        yield "camera", config.camera.run_as
     for section, variables in config.dynamic_variables.items():
         for name, variable in variables.items():
             if isinstance(variable, Variable) and variable.command:

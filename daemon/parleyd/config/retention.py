@@ -86,8 +86,19 @@ class Budget(Section, frozen=True):
         Meta(description="spoken by the voice of announcements at four fifths of a budget; null: nothing"),
     ] = "Most of the talking time is used up."
     spent_text: Annotated[
-        Text | None, Meta(description="spoken by the voice of announcements when a budget is spent; null: nothing")
+        Text | None,
+        Meta(
+            description="spoken by the local voice (announce.local_voice), or else by that of announcements, when a "
+            "budget is spent; null: nothing"
+        ),
     ] = "The talking time is used up."
+    no_credit_text: Annotated[
+        Text | None,
+        Meta(
+            description="spoken by the local voice when the agent does not answer because the account has no credit; "
+            "null: nothing"
+        ),
+    ] = "The agent's account has no credit left."
 
 
 class QuietHours(Section, frozen=True):

@@ -14,6 +14,7 @@ from msgspec import Meta, field
 
 from parleyd.config.base import Secret, Section, Text
 from parleyd.config.button import Button
+from parleyd.config.camera_section import Camera
 from parleyd.config.elevenlabs_section import ElevenLabs as ElevenLabs
 from parleyd.config.elevenlabs_section import Overrides as Overrides
 from parleyd.config.hook_sections import Hook
@@ -368,6 +369,15 @@ class Announce(Section, frozen=True):
             "metered links"
         ),
     ] = "pcm_24000"
+    local_voice: Annotated[
+        Text,
+        Meta(
+            description="the voice of this machine, which speaks where the provider's does not: because none is "
+            "configured, or the account or the network fails. auto: flite or espeak-ng, where one is installed; off; "
+            "or the name of a voice, such as de (espeak-ng)",
+            extra={"expected": "auto, off, or the name of a voice"},
+        ),
+    ] = "auto"
     max_chars: Annotated[
         int, Meta(ge=1, le=5000, description="characters of the longest text; providers bill each character")
     ] = 600
@@ -416,6 +426,7 @@ class Config(Section, frozen=True):
     transcript: Transcript = Transcript()
     reconnect: Reconnect = Reconnect()
     tools: Tools = Tools()
+    camera: Camera = Camera()
     hooks: Annotated[list[Hook], Meta(description="commands that are run when something happens: docs/hooks.md")] = (
         field(default_factory=list)
     )

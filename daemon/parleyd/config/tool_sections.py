@@ -20,9 +20,12 @@ BuiltIn = Literal[
     "list_timers",
     "cancel_timer",
     "device_status",
+    "look",
 ]
 # The longest timeout of a tool: the agent's own limit is 120 s, and the daemon has to answer before that.
 MAX_TIMEOUT_S = 115.0
+# The time to make a picture ready for the agent, beside camera.timeout_s.
+SEND_S = 10.0
 
 
 class Tool(Section, frozen=True, kw_only=True):
@@ -138,7 +141,10 @@ class Mcp(Section, frozen=True, kw_only=True):
 class Tools(Section, frozen=True, kw_only=True):
     """The tools that the agent may use on this device: docs/tools.md."""
 
-    built_in: Annotated[list[BuiltIn], Meta(description="the built-in tools that the agent may use")] = msgspec.field(
+    built_in: Annotated[
+        list[BuiltIn],
+        Meta(description="the built-in tools that the agent may use; look exists only with camera.command"),
+    ] = msgspec.field(
         default_factory=lambda: [
             "get_time",
             "set_volume",
@@ -147,6 +153,7 @@ class Tools(Section, frozen=True, kw_only=True):
             "list_timers",
             "cancel_timer",
             "device_status",
+            "look",
         ]
     )
     confirm_built_in: Annotated[

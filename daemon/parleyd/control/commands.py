@@ -76,6 +76,8 @@ class Commands:
                 _in_session(service.context(text, context_id))
             case messages.SendFile(name=name, text=text):
                 return {"upload": self._send_file(descriptor, name, text)}
+            case messages.Look(text=text):
+                return {"upload": self._look(text)}
             case messages.Activity():
                 _in_session(service.user_active())
             case messages.Feedback(score=score):
@@ -109,6 +111,12 @@ class Commands:
             return self._service.send_file(descriptor, name, text)
         except UploadError as error:
             raise RequestError("bad_file", str(error), error.hint) from error
+
+    def _look(self, text: str | None) -> int:
+        try:
+            return self._service.look(text)
+        except UploadError as error:
+            raise RequestError("no_picture", str(error), error.hint) from error
 
     def _need_sound(self) -> None:
         if not self._service.has_sound:

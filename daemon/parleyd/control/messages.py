@@ -108,6 +108,13 @@ class SendFile(Request, frozen=True, tag="send_file"):
     text: Text | None = None
 
 
+class Look(Request, frozen=True, tag="look"):
+    """Answer: {upload}, as with send_file. Takes a picture with the camera and sends it. text: the person's words about
+    it. Wakes if asleep. Refused while the device is muted."""
+
+    text: Text | None = None
+
+
 class Activity(Request, frozen=True, tag="activity"):
     """Answer: {}. The person is using the device, so the agent should not speak yet. Refused without a session."""
 
@@ -196,6 +203,7 @@ AnyRequest = (
     | Announce
     | Context
     | SendFile
+    | Look
     | Activity
     | Feedback
     | Approve

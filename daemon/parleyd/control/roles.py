@@ -50,6 +50,7 @@ NEEDS: Mapping[type[Request], Need] = {
     messages.Announce: Need("operate"),
     messages.Context: Need("operate"),
     messages.SendFile: Need("operate"),
+    messages.Look: Need("operate"),
     messages.Activity: Need("operate"),
     messages.Feedback: Need("operate"),
     messages.Reload: Need("operate"),

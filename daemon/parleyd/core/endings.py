@@ -25,6 +25,7 @@ class Ending:
     reason: one line for a person, no secrets. hint: what to do about it, for FINAL always.
     greeting_refused: the agent does not let this side ask it to be silent at first; without that wish it would begin.
     time_is_up: the session had reached the agent's longest duration; nobody wanted it to end.
+    without_credit: the account has none left.
     """
 
     kind: EndingKind
@@ -33,6 +34,7 @@ class Ending:
     code: int | None = None
     greeting_refused: bool = False
     time_is_up: bool = False
+    without_credit: bool = False
 
 
 class DialError(Exception):

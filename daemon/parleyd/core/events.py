@@ -88,11 +88,28 @@ class SessionEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WordsExpected(Event):
+    """The agent has taken in what the person said just now. Its words come with Heard, perhaps only after the answer,
+    or NotTranscribed tells that there are none; sometimes neither comes. said: numbers what was said, upwards."""
+
+    said: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heard(Event):
-    """The words that the agent understood."""
+    """The words that the agent understood. said: the number of WordsExpected; 0: there was none."""
 
     text: str
     final: bool
+    said: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotTranscribed(Event):
+    """The person's words have no transcript. The agent has heard them all the same. reason: one line."""
+
+    said: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,10 +163,14 @@ class AnswerEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerFailed(Event):
-    """The agent could not answer; the session goes on. text, hint: the reason, and what to do about it, if anything."""
+    """The agent could not answer; the session goes on. text, hint: the reason, and what to do about it, if anything.
+    retry_after_s: it is asked again by itself after that; null: not before a person has done something.
+    without_credit: the account has none left."""
 
     text: str
     hint: str | None
+    retry_after_s: float | None = None
+    without_credit: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,8 +231,17 @@ class ToolCalled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileWaits(Event):
+    """A picture waits for a pause: it goes over the same line as the sound. upload: as in FileSent."""
+
+    upload: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileSent(Event):
-    """A file has reached the agent. upload: the number in the answer to `send_file`. media_type: such as image/png."""
+    """A file has reached the agent. upload: the number in the answer to `send_file` and `look`; 0: the agent itself
+    took the picture, with its tool `look`. media_type: such as image/png."""
 
     upload: int
     name: str

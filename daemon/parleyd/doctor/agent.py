@@ -6,7 +6,8 @@ import contextlib
 import logging
 import os
 import queue
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,9 @@ from parleyd.doctor.examination import Examination, our_name
 from parleyd.doctor.network import EMBEDDED
 
 if TYPE_CHECKING:  # the doctor starts without what these import
-    from parleyd.agents.events import AgentEvent, Ready
-    from parleyd.agents.provider import Agent
+    from parleyd.agents.events import AgentEvent, NotTaken, Ready
+    from parleyd.agents.provider import Agent, SessionWish
+    from parleyd.config.schema import Config
     from parleyd.conversation.session.session import Session
     from parleyd.core.endings import Ending
 
@@ -118,16 +120,20 @@ def settings(examination: Examination) -> Iterator[Finding]:
 
 
 class _Follower:
-    """Follows one session: its first formats, an error, and its end."""
+    """Follows one session: its first formats, what the server did not take, an error, and its end."""
 
     def __init__(self) -> None:
         self.happened: queue.Queue[Ready | Ending] = queue.Queue()
+        self.not_taken: list[NotTaken] = []
 
     def ready(self, session: Session, ready: Ready) -> None:
         self.happened.put(ready)
 
     def event(self, session: Session, event: AgentEvent) -> None:
-        pass
+        from parleyd.agents.events import NotTaken
+
+        if isinstance(event, NotTaken):
+            self.not_taken.append(event)
 
     def ended(self, session: Session, ending: Ending) -> None:
         self.happened.put(ending)
@@ -146,7 +152,7 @@ def conversation(examination: Examination) -> Iterator[Finding]:
         yield skipped("a session needs the key")
     else:
         agent = provider.agent(config, examination.key)
-        yield from _converse(agent, without_greeting=config.wake.may_skip_greeting)
+        yield from _converse(agent, wish_of(config))
 
 
 def _embedded(examination: Examination) -> Iterator[Finding]:
@@ -156,23 +162,47 @@ def _embedded(examination: Examination) -> Iterator[Finding]:
     config = examination.configured()
     try:
         with Agents(config) as agents:
-            yield from _converse(agents.agent(config), without_greeting=config.wake.may_skip_greeting)
+            yield from _converse(agents.agent(config), wish_of(config))
     except UserError as refusal:
         yield error(f"the embedded agent does not start: {refusal}", "parleyd agent")
 
 
-def _converse(agent: Agent, *, without_greeting: bool) -> Iterator[Finding]:
-    """Opens a session like the daemon: if the agent refuses to be asked for silence, once more without that."""
-    ready, ending = converse(agent, suppress_greeting=without_greeting)
-    if without_greeting and ending is not None and ending.greeting_refused:
-        ready, ending = converse(agent, suppress_greeting=False)
-    yield judge_conversation(ready, ending)
-
-
-def converse(agent: Agent, *, suppress_greeting: bool) -> tuple[Ready | None, Ending | None]:
-    """The session's formats, and the reason of its end, unless the doctor has ended it."""
-    from parleyd.agents.events import Ready
+def wish_of(config: Config) -> SessionWish:
+    """The session that the daemon would ask for."""
     from parleyd.agents.provider import SessionWish
+    from parleyd.config.secrets import SecretError
+    from parleyd.conversation.dialogue.conversation import INTERRUPTS
+    from parleyd.core import events
+    from parleyd.tools.device_tools import DaemonActions, DeviceTools
+
+    def nothing(*_: object) -> None: ...
+
+    host = DaemonActions(nothing, nothing, nothing, dict, nothing)
+    try:
+        tools = DeviceTools(config.tools, host, events.Bus(), None, camera=config.camera).specs
+    except SecretError:
+        # Another check tells of it.
+        tools = ()
+    return SessionWish(
+        greet=not config.wake.may_skip_greeting, interrupts=INTERRUPTS[config.barge_in.mode], tools=tools
+    )
+
+
+def _converse(agent: Agent, wish: SessionWish) -> Iterator[Finding]:
+    """Opens a session like the daemon: if the agent refuses to be asked for silence, once more without that."""
+    ready, ending, not_taken = converse(agent, wish)
+    if not wish.greet and ending is not None and ending.greeting_refused:
+        ready, ending, not_taken = converse(agent, replace(wish, greet=True))
+    yield judge_conversation(ready, ending)
+    for one in not_taken:
+        text = f"{one.key}: {one.wanted} was not taken; the session has {one.got}"
+        yield warning(text, f"change {one.key}, or see what the server offers")
+
+
+def converse(agent: Agent, wish: SessionWish) -> tuple[Ready | None, Ending | None, Sequence[NotTaken]]:
+    """The session's formats; the reason of its end, unless the doctor has ended it; and what the server says that it
+    did not take of the wish and the configuration."""
+    from parleyd.agents.events import Ready
     from parleyd.conversation.session.outbox import Outbox
     from parleyd.conversation.session.session import Session
     from parleyd.conversation.session.uplink import Uplink
@@ -183,7 +213,7 @@ def converse(agent: Agent, *, suppress_greeting: bool) -> tuple[Ready | None, En
         agent,
         Outbox(Uplink("drop", pre_roll_ms=200, capacity_ms=1000)),
         follower,
-        wish=lambda: SessionWish(greet=not suppress_greeting),
+        wish=lambda: wish,
         timeout_s=_ANSWER_S,
         on_death=lambda _name, fault: faults.put(fault),
     )
@@ -194,14 +224,14 @@ def converse(agent: Agent, *, suppress_greeting: bool) -> tuple[Ready | None, En
         while True:
             happened = follower.happened.get(timeout=3 * _ANSWER_S if ready is None else _AFTERTHOUGHT_S)
             if not isinstance(happened, Ready):
-                return ready, None if happened.kind is EndingKind.USER else happened
+                return ready, None if happened.kind is EndingKind.USER else happened, follower.not_taken
             ready = happened
     except queue.Empty:
         session.hang_up("the doctor has seen enough")
         session.wait_over(2.0)
         if not faults.empty():
             raise faults.get() from None
-        return ready, None
+        return ready, None, follower.not_taken
 
 
 def judge_conversation(ready: Ready | None, ending: Ending | None) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from parleyd.doctor import (
     agent,
+    camera,
     clock,
     configuration,
     daemon,
@@ -35,6 +36,7 @@ CHECKS = (
     # After the devices, because device files are not needed if a sound server provides the devices.
     Check("device files", or_defaults(sound_access.permissions), explains="sound devices"),
     Check("microphone level", or_defaults(sound.level), needs=("sound devices",), deadline_s=30.0),
+    Check("camera", or_defaults(camera.picture), deadline_s=45.0),
     Check("clock", clock.clock, deadline_s=10.0),
     Check("proxy", network.proxy, needs=("configuration",), deadline_s=10.0),
     Check("server's name", network.name, needs=("proxy",), deadline_s=12.0),

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from parleyd.host import apart as apart_module
@@ -47,13 +47,14 @@ class NotStartedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """status: the exit code, or the negative number of the signal that ended it. Output beyond the limit is gone; then
-    is_cut."""
+    """status: the exit code, or the negative number of the signal that ended it. data: the output as it was. Output
+    beyond the limit is gone; then is_cut."""
 
     status: int
     output: str
     errors: str
     is_cut: bool = False
+    data: bytes = field(default=b"", repr=False)
 
 
 def search_path(environment: Mapping[str, str]) -> str:
@@ -334,12 +335,12 @@ def _converse(pipes: _Pipes, runner_: _Runner, stdin: bytes, most_bytes: int | N
                     # A program that writes without end must not keep this process busy with discarding the output.
                     time.sleep(_PAUSE_S)
     for pipe, data in collected.items():
-        for _ in range(MAX_OUTPUT_BYTES // _PIECE_BYTES):
+        for _ in range(max(limit_bytes, MAX_OUTPUT_BYTES) // _PIECE_BYTES):
             if not _read(pipe, data, limit_bytes):
                 break
     is_cut = len(collected[pipes.stdout]) > limit_bytes
-    output, errors = (bytes(data[:limit_bytes]).decode("utf-8", "replace") for data in collected.values())
-    return Ran(status, output, errors, is_cut)
+    written, said = (bytes(data[:limit_bytes]) for data in collected.values())
+    return Ran(status, written.decode("utf-8", "replace"), said.decode("utf-8", "replace"), is_cut, written)
 
 
 def _feed(pipe: int, waiting: memoryview) -> memoryview:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -14,7 +14,7 @@ from parleyd.host.stopping import Stop
 from parleyd.tools import timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.parameters import Parameters
-from parleyd.tools.result import Fault, ToolError
+from parleyd.tools.result import Fault, Shown, ToolError
 from parleyd.tools.toolbox import Tool
 
 TIMEOUT_S = 10.0
@@ -27,6 +27,7 @@ class Device:
     """The functions of the daemon that built-in tools call; each returns at once and may raise ToolError.
 
     set_volume: from 0 to 1. end_conversation: takes effect after the agent has finished speaking. status: plain values.
+    look: takes a picture and makes it ready for the agent; it alone blocks, for look_s at most. None: no camera.
     """
 
     set_volume: Callable[[float], None]
@@ -34,6 +35,8 @@ class Device:
     end_conversation: Callable[[], None]
     status: Callable[[], Mapping[str, object]]
     alarm_clock: AlarmClock
+    look: Callable[[Stop], Shown] | None = None
+    look_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,17 @@ class _Function:
         return self.function(**parameters)
 
 
-def built_in_tools(names: Iterable[BuiltIn], device: Device) -> dict[str, Tool]:
+@dataclass(frozen=True)
+class _Look:
+    """A Runner."""
+
+    look: Callable[[Stop], Shown]
+
+    def run(self, parameters: Mapping[str, object], stop: Stop) -> object:
+        return self.look(stop)
+
+
+def built_in_tools(names: Collection[BuiltIn], device: Device) -> dict[str, Tool]:
     functions: dict[BuiltIn, Callable[..., object]] = {
         "get_time": get_time,
         "set_volume": lambda percent: _set_volume(device, percent),
@@ -57,7 +70,7 @@ def built_in_tools(names: Iterable[BuiltIn], device: Device) -> dict[str, Tool]:
         "cancel_timer": lambda timer: _cancel_timer(device.alarm_clock, timer),
         "device_status": lambda: dict(device.status()),
     }
-    return {
+    tools: dict[str, Tool] = {
         name: Tool(
             name=name,
             kind=BUILT_IN,
@@ -68,7 +81,18 @@ def built_in_tools(names: Iterable[BuiltIn], device: Device) -> dict[str, Tool]:
             at_once=4,
         )
         for name in names
+        if name in functions
     }
+    if "look" in names and device.look is not None:
+        tools["look"] = Tool(
+            name="look",
+            kind=BUILT_IN,
+            description=DESCRIPTIONS["look"],
+            parameters=Parameters(_schema("look")),
+            runner=_Look(device.look),
+            timeout_s=device.look_s,
+        )
+    return tools
 
 
 DESCRIPTIONS: dict[BuiltIn, str] = {
@@ -79,6 +103,8 @@ DESCRIPTIONS: dict[BuiltIn, str] = {
     "set_timer": "Sets a timer on this device. It rings there, also when nobody is in a conversation.",
     "list_timers": "Lists the timers that are running, with their numbers and the time that is left.",
     "cancel_timer": "Cancels a timer by the number that list_timers or set_timer gave.",
+    "look": "Takes a picture with this device's camera and shows it to you. Use it when the person wants you to see "
+    "something.",
     "device_status": "Tells how this device is: its sound devices, its connection, its uptime.",
 }
 

@@ -15,28 +15,34 @@ from parleyd.agents.events import ApprovalAsked, ToolCall
 from parleyd.agents.provider import ToolSpec
 from parleyd.config import tool_sections as sections
 from parleyd.config.base import Secret
+from parleyd.config.camera_section import Camera
 from parleyd.config.secrets import resolve
 from parleyd.core import events
 from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
 from parleyd.host import apart as apart_module
 from parleyd.host.apart import Apart
+from parleyd.host.stopping import Stop
 from parleyd.tools import ENTRY_POINT_GROUP, timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.approvals import DAEMON_STOPPED, SESSION_ENDED, Approvals
 from parleyd.tools.asking import Answerer
 from parleyd.tools.audit import Audit
-from parleyd.tools.built_in import Device, built_in_tools
+from parleyd.tools.built_in import BUILT_IN, Device, built_in_tools
 from parleyd.tools.command import Command, PythonFunction
 from parleyd.tools.confirmations import BY_COMMAND, Confirmations
 from parleyd.tools.http import Http
 from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters, load_checker
-from parleyd.tools.result import Fault, Result, ToolError, failed
+from parleyd.tools.result import Fault, Result, Shown, ToolError, failed
 from parleyd.tools.specs import spec
 from parleyd.tools.toolbox import STOP_S, Respond, Runner, Tool, Toolbox
 
 log = logging.getLogger(__name__)
+
+
+def no_camera(_stop: Stop) -> Shown:
+    raise ToolError(Fault.FAILED, "There is no camera here.")
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,8 @@ class DaemonActions:
 
     set_volume: from 0 to 1. mute: returns the reason why it will not outlive a restart, or None. end_conversation:
     takes effect after the agent has finished speaking. tell: gives the agent a text and wakes it for that; the agent
-    says it, unless a person is talking with it right now.
+    says it, unless a person is talking with it right now. look: takes a picture and makes it ready for the agent; it
+    blocks.
     """
 
     set_volume: Callable[[float], None]
@@ -53,6 +60,7 @@ class DaemonActions:
     end_conversation: Callable[[], None]
     status: Callable[[], Mapping[str, object]]
     tell: Callable[[str], None]
+    look: Callable[[Stop], Shown] = no_camera
 
 
 class DeviceTools:
@@ -60,6 +68,7 @@ class DeviceTools:
 
     folder: the state directory; None: nothing is written, and timers end with the daemon. how_to_confirm: tells the
     agent how a person allows a call. apart: how programs are separated from the daemon; None: as this machine allows.
+    camera: the section, for agents that take pictures.
     """
 
     def __init__(
@@ -70,16 +79,14 @@ class DeviceTools:
         folder: Path | None,
         how_to_confirm: str = BY_COMMAND,
         apart: Apart | None = None,
+        camera: Camera | None = None,
     ) -> None:
         self._host = host
         self._bus = bus
         self._audit = Audit(folder, config.audit_kib * 1024)
         self.alarm_clock = AlarmClock(folder, self._timer_goes_off, self._timers_stored)
-        device = Device(host.set_volume, host.mute, host.end_conversation, host.status, self.alarm_clock)
-        tools = {**built_in_tools(config.built_in, device), **declared_tools(config, apart)}
-        for name in config.confirm_built_in:
-            if name in tools:
-                tools[name] = replace(tools[name], confirm_s=config.confirm_s)
+        self._apart = apart
+        tools = self.made(config, camera)
         self._confirmations = Confirmations(how_to_confirm, bus, self._audit)
         self._toolbox = Toolbox(
             tools,
@@ -94,6 +101,34 @@ class DeviceTools:
         self._is_prepared = not tools
         self._preparing: threading.Thread | None = None
         bus.subscribe(self._prepare)
+
+    def made(self, config: sections.Tools, camera: Camera | None) -> dict[str, Tool]:
+        """The tools of a configuration. Raises SecretError."""
+        host = self._host
+        has_camera = camera is not None and camera.is_there
+        device = Device(
+            host.set_volume,
+            host.mute,
+            host.end_conversation,
+            host.status,
+            self.alarm_clock,
+            look=host.look if has_camera else None,
+            look_s=camera.timeout_s + sections.SEND_S if camera is not None else 0.0,
+        )
+        tools = {**built_in_tools(config.built_in, device), **declared_tools(config, self._apart)}
+        asked = {str(name) for name in config.confirm_built_in}
+        if camera is not None and camera.confirm:
+            asked.add("look")
+        for name in asked & tools.keys():
+            if tools[name].kind == BUILT_IN:
+                tools[name] = replace(tools[name], confirm_s=config.confirm_s)
+        return tools
+
+    def reconfigure(self, config: sections.Tools, tools: Mapping[str, Tool]) -> None:
+        """tools: made(). Calls that run go on as they began."""
+        limits = Limits(config.per_minute, config.per_session)
+        self._is_prepared = self._is_prepared and not tools
+        self._toolbox.reconfigure(tools, limits, at_once=config.at_once, result_chars=config.result_chars)
 
     @property
     def tools(self) -> Mapping[str, Tool]:

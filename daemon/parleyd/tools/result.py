@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from parleyd.agents.commands import Prepared
 from parleyd.core.faults import Fault as Fault
 from parleyd.core.text import bounded, clean
 
@@ -19,18 +20,29 @@ class ToolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """fault: None if the call succeeded."""
+    """fault: None if the call succeeded. picture: for the agent, beside the text."""
 
     text: str
     fault: Fault | None = None
+    picture: Prepared | None = None
 
     @property
     def is_error(self) -> bool:
         return self.fault is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The result of a tool that has a picture for the agent."""
+
+    text: str
+    picture: Prepared
+
+
 def good(value: object, limit_chars: int) -> Result:
     """value: text stays as it is, other values become JSON. An empty text becomes `Done.`: silence invites guesses."""
+    if isinstance(value, Shown):
+        return Result(value.text, picture=value.picture)
     text = value if isinstance(value, str) else as_json(value)
     return Result(bounded(clean(text).strip(), limit_chars) or "Done.")
 

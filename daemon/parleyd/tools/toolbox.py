@@ -128,6 +128,14 @@ class Toolbox:
         self._stopped = False
         self._unknown: set[str] = set()
 
+    def reconfigure(self, tools: Mapping[str, Tool], limits: Limits, *, at_once: int, result_chars: int) -> None:
+        """Replaces the tools and their limits; calls that run go on as they began."""
+        with self._lock:
+            self.tools = dict(tools)
+            self._limits = limits
+            self._at_once = at_once
+            self._result_chars = result_chars
+
     @property
     def busy(self) -> bool:
         """Returns whether an agent waits for the result of a call."""
@@ -153,7 +161,7 @@ class Toolbox:
                 return
         running = _Running(tool, call, respond, by_hand=by_hand)
         with self._lock:
-            busy_with_it = sum(one.tool is tool for one in self._running.values())
+            busy_with_it = sum(one.tool.name == tool.name for one in self._running.values())
             is_busy = self._stopped or busy_with_it >= tool.at_once or len(self._running) >= self._at_once
             number = next(self._numbers)
             if not is_busy:

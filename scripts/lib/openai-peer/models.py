@@ -1,17 +1,22 @@
-"""The models behind speech-to-speech, for scripts/test-openai-peer: PORT. It has the embedded agent's ears and voice.
+"""The models behind speech-to-speech, for scripts/test-openai-peer: PORT FOLDER. It has the embedded agent's ears and
+voice, and keeps each recording that it is asked about as FOLDER/NUMBER.wav.
 
 Real: the recognition (pocketsphinx) and the voice. Not real: the language model, which knows four answers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import io
+import itertools
 import json
 import sys
+import threading
 import wave
 from email.parser import BytesParser
 from email.policy import HTTP
+from pathlib import Path
 from typing import Any
 
 from parleyd.audio.resample import Resampler
@@ -20,6 +25,9 @@ from parleyd.embedded.voice import Voice
 
 STORY = "Once upon a time there was a small loudspeaker who lived on a shelf above the kitchen table. " * 3
 EARS, VOICE = SphinxEars(), Voice("slt")
+NUMBERS = itertools.count(1)
+# The recogniser takes one recording at a time, and the server asks about several.
+LISTENING = threading.Lock()
 
 
 def words(form: bytes, content_type: str) -> str:
@@ -29,9 +37,11 @@ def words(form: bytes, content_type: str) -> str:
         if part.get_param("name", header="content-disposition") == "file":
             content = part.get_payload(decode=True)
             assert isinstance(content, bytes)
+            (Path(sys.argv[2]) / f"{next(NUMBERS):03}.wav").write_bytes(content)
             with wave.open(io.BytesIO(content)) as file:
                 resampler = Resampler(file.getframerate(), 16_000)
-                return EARS.transcribe(resampler.process(file.readframes(file.getnframes())) + resampler.flush())
+                with LISTENING:
+                    return EARS.transcribe(resampler.process(file.readframes(file.getnframes())) + resampler.flush())
     return ""
 
 
@@ -40,13 +50,13 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
     last = asked["messages"][-1]
     if last["role"] == "tool":
         return {"content": f"The tool says: {last['content']}"}
+    # The server joins questions between which nothing was said: the last one counts.
     text = json.dumps(last["content"]).lower()
-    if "clock" in text and asked.get("tools"):
+    subject = max(("time", "clock", "image", "story"), key=text.rfind)
+    if subject == "clock" and asked.get("tools"):
         call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
         return {"tool_calls": [call]}
-    if "image" in text:
-        return {"content": "I see a picture."}
-    return {"content": STORY if "story" in text else "It is noon."}
+    return {"content": {"image": "I see a picture.", "story": STORY}.get(subject, "It is noon.")}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -83,8 +93,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        # The server gives up a recording that is no longer the newest.
+        with contextlib.suppress(OSError):
+            self.end_headers()
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass

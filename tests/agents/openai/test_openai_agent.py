@@ -94,7 +94,7 @@ def test_instructions_with_the_values_of_variables(tmp_path: Path) -> None:
 
 
 def test_instructions_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"openai\.instructions: .*too long"):
+    with pytest.raises(ValueError, match=r"openai\.instructions: .*more than 64 KiB"):
         OpenAIAgent(OpenAI(instructions="x" * (64 * 1024 + 1)), None)
     file = tmp_path / "who.txt"
     with pytest.raises(ValueError, match="cannot be read"):

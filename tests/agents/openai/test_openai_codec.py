@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from realtime_session import CLIENT, SECOND, Session, texts, truncations
+from realtime_session import CLIENT, OWN, SECOND, Session, texts, truncations
 
 from parleyd.agents import events
 from parleyd.agents.commands import (
@@ -14,6 +14,7 @@ from parleyd.agents.commands import (
 )
 from parleyd.agents.events import Why
 from parleyd.agents.provider import SessionWish
+from parleyd.config.openai_section import OpenAI, Transcription
 
 # ---------------------------------------------------------------- answers
 
@@ -141,7 +142,7 @@ def test_positions_of_the_persons_speech() -> None:
     found.hear(3)
     found.speech(start_ms=200)
     found.spoke(end_ms=900)
-    assert found.events == [events.PersonHeard(200), events.PersonPaused(900)]
+    assert found.events == [events.PersonHeard(200), events.PersonPaused(900), events.WordsExpected("user_1")]
     found.created()
     assert not found.of(events.SpeechTaken), "with the line the answer would be lost, and the question with it"
     found.audio()
@@ -198,6 +199,69 @@ def test_transcripts_belong_to_their_utterances() -> None:
         events.UserTranscript("u3", "Than", final=False),
     ]
     assert found.of(events.NotTranscribed) == [events.NotTranscribed("u4", "too short")]
+
+
+_WORDS = "conversation.item.input_audio_transcription"
+_DELTA = (f"{_WORDS}.delta", {"delta": "What"})
+_UPDATED = (f"{_WORDS}.updated", {"transcript": "What is"})
+_DONE = (f"{_WORDS}.completed", {"transcript": "What is it?"})
+_EMPTY = (f"{_WORDS}.completed", {"transcript": ""})
+_FAILED = (f"{_WORDS}.failed", {"error": {"message": "noise"}})
+_COMMITTED: tuple[str, dict[str, object]] = ("input_audio_buffer.committed", {})
+_EXPECTED, _MISSING = events.WordsExpected("u"), events.NotTranscribed("u", "noise")
+_PIECE = events.UserTranscript("u", "What", final=False)
+_WHOLE = events.UserTranscript("u", "What is it?", final=True)
+_NO_WORDS = events.UserTranscript("u", "", final=True)
+
+
+@pytest.mark.parametrize(
+    ("came", "meant"),
+    [
+        ([_COMMITTED, _DELTA, _DONE], [_EXPECTED, _PIECE, _WHOLE]),
+        # Late pieces of words that are told already.
+        ([_COMMITTED, _DONE, _DELTA, _UPDATED], [_EXPECTED, _WHOLE]),
+        # Told twice, and told to be missing after that.
+        ([_COMMITTED, _DONE, _DONE, _FAILED], [_EXPECTED, _WHOLE]),
+        # Missing, and then there after all, once.
+        ([_COMMITTED, _FAILED, _FAILED, _DONE, _FAILED, _DONE], [_EXPECTED, _MISSING, _WHOLE]),
+        ([_COMMITTED, _DELTA, _FAILED, _DELTA], [_EXPECTED, _PIECE, _MISSING]),
+        # Before the server tells that it has taken the utterance.
+        ([_DELTA, _DONE, _COMMITTED], [_PIECE, _WHOLE]),
+        ([_FAILED, _COMMITTED, _DONE], [_MISSING, _WHOLE]),
+        ([_COMMITTED, _EMPTY, _DONE], [_EXPECTED, _NO_WORDS]),
+        ([_COMMITTED], [_EXPECTED]),
+    ],
+)
+def test_words_that_come_in_any_order_are_told_once(
+    came: list[tuple[str, dict[str, object]]], meant: list[events.AgentEvent]
+) -> None:
+    found = Session()
+    for kind, fields in came:
+        found.receive(kind, item_id="u", **fields)
+    kinds = (events.WordsExpected, events.UserTranscript, events.NotTranscribed)
+    assert [event for event in found.events if isinstance(event, kinds)] == meant
+
+
+def test_what_an_utterance_has_cost_counts_each_time() -> None:
+    found = Session()
+    used = {"type": "duration", "seconds": 1.0}
+    for _ in range(2):
+        found.receive(f"{_WORDS}.completed", item_id="u", transcript="Hi", usage=used)
+    assert len(found.of(events.Spent)) == 2
+
+
+def test_where_nothing_is_transcribed_no_words_are_expected() -> None:
+    found = Session(OpenAI(base_url=OWN, transcription=Transcription(mode="off")))
+    found.receive("input_audio_buffer.committed", item_id="u")
+    assert not found.of(events.WordsExpected)
+
+
+def test_the_memory_of_transcripts_is_bounded() -> None:
+    found = Session()
+    for number in range(200):
+        found.receive(f"{_WORDS}.completed", item_id=f"u{number}", transcript="Hi")
+    found.receive(f"{_WORDS}.completed", item_id="u199", transcript="Hi")
+    assert len(found.of(events.UserTranscript)) == 200
 
 
 def test_texts_that_recognisers_invent_prove_nothing() -> None:

@@ -8,7 +8,7 @@ import json
 import pytest
 from realtime_session import CLIENT, OWN, Session, texts
 
-from parleyd.agents import events
+from parleyd.agents import events, pictures
 from parleyd.agents.commands import (
     Busy,
     EndOfTurn,
@@ -20,7 +20,6 @@ from parleyd.agents.commands import (
     SkipGreeting,
 )
 from parleyd.agents.events import Why
-from parleyd.agents.openai import images
 from parleyd.agents.provider import SessionWish
 from parleyd.config.openai_section import OpenAI, TurnDetection
 
@@ -58,7 +57,7 @@ def test_a_picture_that_the_server_refuses_is_told() -> None:
     ],
 )
 def test_pictures_are_known_by_their_first_bytes(beginning: bytes, expected: str | None) -> None:
-    assert images.media_type(beginning) == expected
+    assert pictures.media_type(beginning) == expected
 
 
 def test_what_the_agent_is_told_is_replaced_by_what_is_newer() -> None:

@@ -13,6 +13,7 @@ from parleyd.agents.commands import (
     EndOfTurn,
     KeepAlive,
     Know,
+    Offer,
     Prepared,
     Rate,
     Say,
@@ -153,8 +154,10 @@ class ElevenLabsCodec:
             case SpeakNow(instructions=instructions):
                 said = OF_THE_DEVICE.format(instructions=instructions)
                 return (client.encode(client.UserMessage(text=_sendable(said))),)
-            case ToolDone():
-                return (client.encode(_result(command)),)
+            case ToolDone(attachments=attachments):
+                # The result of a call has no place for a picture. It comes first, so that the answer is to both.
+                shown = [client.encode(_with_files("", attachments))] if attachments else []
+                return (*shown, client.encode(_result(command)))
             case Approve(call_id=call_id, is_allowed=is_allowed):
                 return (client.encode(client.McpToolApprovalResult(tool_call_id=call_id, is_approved=is_allowed)),)
             case Rate(answer=answer, score=score):
@@ -170,7 +173,8 @@ class ElevenLabsCodec:
             case SkipGreeting():
                 self._answers.skip_greeting(now_s)
                 return ()
-            case EndOfTurn() | KeepAlive():
+            case Offer() | EndOfTurn() | KeepAlive():
+                # The tools are declared on the platform.
                 return ()
 
 

@@ -59,7 +59,15 @@ class _Verdict:
 
     def ending(self, code: int | None) -> Ending:
         reason = f'{self.say} ("{self.quote}")' if self.quote else self.say
-        return Ending(self.kind, reason, self.hint, code, self.refuses_silence, self.time_is_up)
+        return Ending(
+            self.kind,
+            reason,
+            self.hint,
+            code,
+            self.refuses_silence,
+            self.time_is_up,
+            without_credit=self.say == account.NO_CREDIT.say,
+        )
 
 
 def _retry(say: str, hint: str | None = None) -> _Verdict:
@@ -427,7 +435,8 @@ def judge_http(status: int, body: str) -> Ending:
             return judged.ending(status)
     verdict = _by_status(status)
     shown = f"HTTP {status}: {text}" if text else f"HTTP {status}"
-    return Ending(verdict.kind, f"{verdict.say} ({shown})", verdict.hint, status)
+    spent = verdict.say == account.NO_CREDIT.say
+    return Ending(verdict.kind, f"{verdict.say} ({shown})", verdict.hint, status, without_credit=spent)
 
 
 def _by_status(status: int) -> _Verdict:

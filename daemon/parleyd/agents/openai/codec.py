@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -21,7 +22,7 @@ import msgspec
 
 from parleyd.agents import commands, events
 from parleyd.agents.openai import client_messages as client
-from parleyd.agents.openai import errors, session_settings, usage
+from parleyd.agents.openai import effective, errors, session_settings, usage
 from parleyd.agents.openai import server_messages as server
 from parleyd.agents.openai.answers import Answer, Answers
 from parleyd.agents.openai.requests import Request, Requests
@@ -49,12 +50,17 @@ _INVENTED = frozenset(
     )
 )
 _MAX_QUOTED_CHARS = 80
+# The number of utterances of which it is remembered whether their words were told.
+_MOST_TRANSCRIBED = 64
+_Words = Literal["told", "missing"]
 _NOTHING = Received()
 
 _WHY = {"completed": events.Why.COMPLETE, "incomplete": events.Why.INCOMPLETE, "cancelled": events.Why.CANCELLED}
 
 # The purposes of our messages: the beginnings of their event ids.
-_For = Literal["update", "history", "know", "forget", "say", "result", "approve", "create", "cancel", "truncate", "end"]
+_For = Literal[
+    "update", "tools", "history", "know", "forget", "say", "result", "approve", "create", "cancel", "truncate", "end"
+]
 # An error that quotes one of these harms nothing.
 _HARMLESS_IDS = ("history", "know", "forget", "cancel", "truncate", "end")
 
@@ -99,6 +105,9 @@ class OpenAICodec:
         self._model = session_settings.model(config) or ""
         self._input_format = self._output_format = session_settings.PCM
         self._reset_s: float | None = None
+        self._asked = client.Session()
+        # The session in force, while the server is asked for the formats that it has not told.
+        self._without_formats: server.SessionPart | None = None
         # The agent.
         self._answers = Answers()
         self._requests = Requests()
@@ -114,13 +123,15 @@ class OpenAICodec:
         self._waits_for_answer = False
         self._utterance_ends: dict[str, int] = {}
         self._pieces: dict[str, str] = {}
+        # The utterances whose words were told, or were said to be missing.
+        self._transcribed: OrderedDict[str, _Words] = OrderedDict()
 
     # ------------------------------------------------------------ sending
 
     def opening(self) -> Sequence[bytes]:
         """The wanted session, and the lines of the conversation so far as items of the new one."""
-        session = session_settings.session(self._config, self._wish, self._instructions, self._tokens)
-        self._reply(client.SessionUpdate(event_id=self._event_id("update"), session=session))
+        self._asked = session_settings.session(self._config, self._wish, self._instructions, self._tokens)
+        self._reply(client.SessionUpdate(event_id=self._event_id("update"), session=self._asked))
         for said in self._wish.history:
             text = f"{said.text} …" if said.is_cut else said.text
             if said.who == "person":
@@ -146,6 +157,10 @@ class OpenAICodec:
                 self._cut(command)
             case commands.ToolDone():
                 self._tool_done(command)
+            case commands.Offer(tools=tools):
+                listed = session_settings.tools(self._config, tools, self._tokens)
+                session = client.Session(tools=listed)
+                self._reply(client.SessionUpdate(event_id=self._event_id("tools"), session=session))
             case commands.Approve(call_id=call_id, is_allowed=is_allowed):
                 self._approve(call_id, is_allowed=is_allowed)
             case commands.EndOfTurn():
@@ -160,13 +175,17 @@ class OpenAICodec:
     def _say(self, command: commands.Say) -> None:
         """The answer that runs is over; the new one waits for its end."""
         self._cancel()
-        content = [client.Content(type="input_image", image_url=_data_url(one)) for one in command.attachments]
-        if command.text or not content:
-            content.append(client.Content(type="input_text", text=_sendable(command.text)))
+        self._requests.want(Request({self._said(command.text, command.attachments)}))
+
+    def _said(self, text: str, attachments: Sequence[commands.Prepared]) -> str:
+        """A message of the person's, as an item. Returns its id."""
+        content = [client.Content(type="input_image", image_url=_data_url(one)) for one in attachments]
+        if text or not content:
+            content.append(client.Content(type="input_text", text=_sendable(text)))
         item_id = self._item_id("say")
         item = client.Message(id=item_id, role="user", content=content)
         self._reply(client.ItemCreate(event_id=self._event_id("say"), item=item))
-        self._requests.want(Request({item_id}))
+        return item_id
 
     def _know(self, text: str, key: str | None) -> None:
         if key is not None and (old := self._known.pop(key, None)) is not None:
@@ -211,12 +230,16 @@ class OpenAICodec:
         item_id = self._item_id("result")
         item = client.FunctionCallOutput(id=item_id, call_id=command.call_id, output=_sendable(command.text))
         self._reply(client.ItemCreate(event_id=self._event_id("result"), item=item))
+        items = {item_id}
+        if command.attachments:
+            # The result of a call has no place for a picture.
+            items.add(self._said("", command.attachments))
         answer = self._answers.with_call(command.call_id)
         if answer is None:
-            self._requests.want(Request({item_id}))
+            self._requests.want(Request(items))
             return
         answer.open_calls.discard(command.call_id)
-        answer.result_items.add(item_id)
+        answer.result_items |= items
         self._ask_for_results(answer)
 
     def _ask_for_results(self, answer: Answer) -> None:
@@ -315,20 +338,29 @@ class OpenAICodec:
             self._tell(message)
             return
         audio = session.audio or server.AudioPart()
-        formats = []
+        formats, is_told = [], True
         for part, older in ((audio.input, session.input_audio_format), (audio.output, session.output_audio_format)):
             told = part.format if part is not None and part.format is not None else older
+            is_told = is_told and told is not None
             found = _format(told, self._config)
             if found is None:
                 text = f"the server uses the audio format {_shown(told)}, which this program does not know"
                 self._events.append(events.AgentError(text, "unsupported_format", hopeless=True))
                 return
             formats.append(found)
+        if not is_told and self._config.audio_format is None and self._without_formats is None:
+            # A server that tells no format may have any rate. Not in the first update, which it would lose as a whole
+            # if it did not know the field.
+            self._without_formats = session
+            wanted = client.SessionUpdate(event_id=self._event_id("update"), session=session_settings.with_formats())
+            self._reply(wanted)
+            return
         self._is_ready = True
         self._input_format, self._output_format = formats
         self._model = session.model or self._model
         ends_in_s = self._ends_in_s(session.expires_at)
         self._events.append(events.Ready(_id(session.id), self._input_format, self._output_format, ends_in_s))
+        self._events.extend(effective.not_taken(self._asked, session))
 
     def _ends_in_s(self, expires_at: server.Number) -> float | None:
         at_s = server.decimal(expires_at)
@@ -369,6 +401,8 @@ class OpenAICodec:
         until_ms = ends.pop(utterance, None) or ends.pop("", None) or self._sent_ms
         self._taken_ms = max(self._taken_ms, until_ms)
         self._waits_for_answer = True
+        if utterance and utterance not in self._transcribed and self._config.transcription.mode != "off":
+            self._events.append(events.WordsExpected(utterance))
         if not self._is_manual and not self._server_interrupts and self._requests.active is not None:
             # The server cannot answer while a response runs that it must not interrupt.
             self._requests.want(Request())
@@ -390,24 +424,37 @@ class OpenAICodec:
         match message:
             case server.TranscriptionDelta(item_id=item_id, delta=delta):
                 utterance = _id(item_id)
-                self._pieces[utterance] = self._pieces.get(utterance, "") + (delta or "")
-                self._say_heard(utterance, self._pieces[utterance], final=False)
+                if utterance not in self._transcribed:
+                    self._pieces[utterance] = self._pieces.get(utterance, "") + (delta or "")
+                    self._say_heard(utterance, self._pieces[utterance], final=False)
             case server.TranscriptionUpdated(item_id=item_id, transcript=transcript, text=text):
-                self._say_heard(_id(item_id), transcript or text or "", final=False)
+                if _id(item_id) not in self._transcribed:
+                    self._say_heard(_id(item_id), transcript or text or "", final=False)
             case server.TranscriptionCompleted(item_id=item_id, transcript=transcript, usage=used):
-                self._pieces.pop(_id(item_id), None)
-                self._say_heard(_id(item_id), transcript or "", final=True)
+                if self._words_end(_id(item_id), "told"):
+                    self._say_heard(_id(item_id), transcript or "", final=True)
                 model = session_settings.transcription_model(self._config) or self._model
                 if (spent := usage.of_transcription(used, model)) is not None:
                     self._events.append(spent)
             case server.TranscriptionFailed(item_id=item_id, error=error):
-                self._pieces.pop(_id(item_id), None)
-                reason = errors.words_of(self._cleaned(error) or server.ErrorPart())
-                self._events.append(events.NotTranscribed(_id(item_id), reason))
+                if self._words_end(_id(item_id), "missing"):
+                    reason = errors.words_of(self._cleaned(error) or server.ErrorPart())
+                    self._events.append(events.NotTranscribed(_id(item_id), reason))
             case _:
                 return False
         while len(self._pieces) > 16:
             del self._pieces[next(iter(self._pieces))]
+        return True
+
+    def _words_end(self, utterance: str, how: _Words) -> bool:
+        """Whether this is news of the utterance: its words are told once, and are not missing after that."""
+        self._pieces.pop(utterance, None)
+        before = self._transcribed.get(utterance)
+        if before == "told" or before == how:
+            return False
+        self._transcribed[utterance] = how
+        while len(self._transcribed) > _MOST_TRANSCRIBED:
+            self._transcribed.popitem(last=False)
         return True
 
     def _say_heard(self, utterance: str, text: str, *, final: bool) -> None:
@@ -502,8 +549,7 @@ class OpenAICodec:
         if answer.has_pieces:
             self._events.append(events.AnswerTextEnds(answer.id))
         if status == "failed":
-            reason, hint, retry_s = errors.failure(self._cleaned(details.error), self._reset_s)
-            self._events.append(events.AnswerFailed(answer.id, reason, hint, retry_s))
+            self._failed(answer.id, self._cleaned(details.error))
         else:
             if status == "cancelled" and not answer.is_cancelled and self._server_interrupts and answer.has_sound:
                 # A server that does not tell when it hears the person.
@@ -594,7 +640,13 @@ class OpenAICodec:
         is_active = errors.is_active(error)
         if purpose == "create" or (error.event_id is None and is_active):
             self._request_refused(error, words, is_active=is_active)
-        elif not self._is_ready and (purpose == "update" or (not error.event_id and code not in errors.CLOSING)):
+        elif not self._is_ready and self._without_formats is not None and _is_about_update(purpose, code):
+            # It does not let itself be asked for a format, and so has the protocol's own.
+            self._events.append(events.Notice("error", {"code": code, "message": words}))
+            self._updated(self._without_formats, server.SessionUpdated())
+        elif purpose == "tools":
+            self._events.append(events.NotTaken("tools", "the changed tools", f"those of before: {words}"))
+        elif not self._is_ready and _is_about_update(purpose, code):
             named = f"{one_line(error.param)[:100]}: {words}" if error.param else words
             self._events.append(events.AgentError(named, "refused_session", hopeless=True))
         elif purpose in _HARMLESS_IDS or errors.is_harmless(error):
@@ -612,8 +664,12 @@ class OpenAICodec:
         if is_active or errors.is_harmless(error) or not is_ours:
             self._events.append(events.Notice("error", {"code": errors.code_of(error), "message": words}))
             return
+        self._failed(None, error)
+
+    def _failed(self, answer: str | None, error: server.ErrorPart | None) -> None:
         reason, hint, retry_s = errors.failure(error, self._reset_s)
-        self._events.append(events.AnswerFailed(None, reason, hint, retry_s))
+        spent = errors.is_without_credit(error)
+        self._events.append(events.AnswerFailed(answer, reason, hint, retry_s, spent))
 
     def _limits(self, limits: Sequence[server.RateLimitPart]) -> None:
         resets = [server.decimal(limit.reset_seconds) for limit in limits if limit.name == "tokens"]
@@ -689,6 +745,11 @@ class OpenAICodec:
         if error is None or not error.message:
             return error
         return msgspec.structs.replace(error, message=without(error.message, self._secrets))
+
+
+def _is_about_update(purpose: str, code: str) -> bool:
+    """Before the session begins, an error that quotes nothing is about the update, unless it closes the session."""
+    return purpose == "update" or (not purpose and code not in errors.CLOSING)
 
 
 def _id(told: str | None) -> str:

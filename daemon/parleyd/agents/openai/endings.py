@@ -36,8 +36,25 @@ _BY_NAME: dict[str, tuple[EndingKind, str, str | None]] = {
     "internal_error": (EndingKind.RETRY, "the server had an internal error", None),
     "internal_server_error": (EndingKind.RETRY, "the server had an internal error", None),
 }
+_WITHOUT_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 # The reasons that this program gave itself for hanging up.
 REFUSED, UNSUPPORTED = "refused_session", "unsupported_format"
+
+# The keys of the configuration, by a part of the field that the server names. The first one that fits counts.
+_KEYS = {
+    "voice": "openai.voice",
+    "speed": "openai.speed",
+    "turn_detection": "openai.turn_detection",
+    "noise_reduction": "openai.noise_reduction",
+    "transcription": "openai.transcription",
+    "reasoning": "openai.reasoning_effort",
+    "max_output_tokens": "openai.max_output_tokens",
+    "truncation": "openai.truncation",
+    "instructions": "openai.instructions",
+    "model": "openai.model",
+    "tools": "tools or openai.mcp",
+    "format": "openai.audio_format",
+}
 
 _BY_CODE: dict[int | None, tuple[EndingKind, str, str | None]] = {
     None: (EndingKind.RETRY, "the line was lost", None),
@@ -64,7 +81,7 @@ def judge_close(code: int | None, reason: str, error: AgentError | None) -> Endi
     kind = error.kind if error is not None and error.kind else ""
     words = error.message if error is not None else ""
     if kind == REFUSED:
-        hint = "remove what the server does not know from the section openai, or correct it"
+        hint = _hint_of_field(words)
         return Ending(
             EndingKind.FINAL, _quoting("the server refuses the session as it is configured", words), hint, code
         )
@@ -76,11 +93,11 @@ def judge_close(code: int | None, reason: str, error: AgentError | None) -> Endi
         )
     named = reason.rpartition(".")[2].strip()
     if named in _BY_NAME:
-        return _ending(_BY_NAME[named], code, "")
+        return _named(named, code, "")
     if code == NORMAL_CLOSURE:
         return Ending(EndingKind.AGENT, _quoting("the server ended the session", reason), None, code)
     if kind in _BY_NAME:
-        return _ending(_BY_NAME[kind], code, words)
+        return _named(kind, code, words)
     if code is not None and code not in _BY_CODE:
         if 4400 <= code < 4600:
             return replace(judge_http(code - 4000, ""), code=code)
@@ -89,6 +106,15 @@ def judge_close(code: int | None, reason: str, error: AgentError | None) -> Endi
         advice = None if is_passing else f"{_CHECK_KEY}; {_CHECK_MODEL}"
         return Ending(found, _quoting(f"the session was closed with {code}", reason or words), advice, code)
     return _ending(_BY_CODE[code], code, reason)
+
+
+def _hint_of_field(words: str) -> str:
+    """words: begin with the field that the server does not take, if it named one."""
+    field = words.partition(":")[0].strip()
+    key = next((key for part, key in _KEYS.items() if part in field), None)
+    if key is None:
+        return "remove what the server does not know from the section openai, or correct it"
+    return f"correct {key}, or remove it"
 
 
 def is_time_up(reason: str, kind: str) -> bool:
@@ -100,7 +126,7 @@ def judge_http(status: int, body: str) -> Ending:
     """Judges an HTTP answer in place of the WebSocket. body: JSON with `error`, or any text."""
     name, text = _error_of(body)
     if name in _BY_NAME and status < 500:
-        return _ending(_BY_NAME[name], status, text)
+        return _named(name, status, text)
     shown = _quoting(f"HTTP {status}", text)
     if status in (408, 425) or status >= 500:
         return Ending(EndingKind.RETRY, f"the server is in trouble ({shown})", None, status)
@@ -125,13 +151,19 @@ def judge_http(status: int, body: str) -> Ending:
     )
 
 
+def _named(name: str, code: int | None, words: str) -> Ending:
+    return replace(_ending(_BY_NAME[name], code, words), without_credit=name in _WITHOUT_CREDIT)
+
+
 def _ending(verdict: tuple[EndingKind, str, str | None], code: int | None, words: str) -> Ending:
     kind, say, hint = verdict
     return Ending(kind, _quoting(say, words), hint, code)
 
 
 def _quoting(say: str, words: str) -> str:
-    line = one_line(words)[:_MAX_QUOTED_CHARS].strip().rstrip(".")
+    line = one_line(words).strip().rstrip(".")
+    if len(line) > _MAX_QUOTED_CHARS:
+        line = f"{line[: _MAX_QUOTED_CHARS - 3]}..."
     return f"{say}: {line}" if line else say
 
 

@@ -71,13 +71,20 @@ def is_active(error: server.ErrorPart) -> bool:
     return code_of(error) == ACTIVE or bool(_ACTIVE_WORDS.search(error.message or ""))
 
 
+def is_without_credit(error: server.ErrorPart | None) -> bool:
+    if error is None:
+        return False
+    spent = ("insufficient_quota", "billing_hard_limit_reached")
+    return code_of(error) in spent or "exceeded your current quota" in words_of(error)
+
+
 def failure(error: server.ErrorPart | None, reset_s: float | None) -> tuple[str, str | None, float | None]:
     """(reason, hint, seconds until another try) of a response that failed; None for the last: another try would fail
     too. reset_s: when the account's limits are free again, as the server told last."""
     if error is None:
         return "the server could not answer, and gives no reason", None, RETRY_S
     code, words = code_of(error), words_of(error)
-    if code in ("insufficient_quota", "billing_hard_limit_reached") or "exceeded your current quota" in words:
+    if is_without_credit(error):
         return "the account has no credit left", _TOP_UP, None
     if code.startswith("rate_limit") or "rate limit" in words.lower():
         found = _AGAIN_IN.search(error.message or "")

@@ -7,13 +7,11 @@ text, and half a minute on a slow line.
 from __future__ import annotations
 
 from parleyd.agents.commands import Prepared
+from parleyd.agents.pictures import media_type
 from parleyd.agents.provider import Attachment, UploadError
 
 MOST_BYTES = 4 * 1024 * 1024
 MEDIA_TYPES = {"image/png": MOST_BYTES, "image/jpeg": MOST_BYTES}
-# By the first bytes: the name of a file proves nothing, and a server refuses what is not what it is called.
-_SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
-
 _PIECE_BYTES = 256 * 1024
 
 
@@ -30,12 +28,7 @@ def prepare(attachment: Attachment) -> Prepared:
     found = media_type(bytes(data[:16]))
     if found is None:
         raise UploadError(f"{attachment.name} is neither a PNG nor a JPEG picture", "convert it; other files cannot go")
-    return Prepared(attachment.name, found, data=bytes(data))
-
-
-def media_type(beginning: bytes) -> str | None:
-    """The type of a picture by its first bytes; None if it is neither PNG nor JPEG."""
-    return next((name for signature, name in _SIGNATURES.items() if beginning.startswith(signature)), None)
+    return Prepared(attachment.name, found, data=bytes(data), size_bytes=len(data))
 
 
 def _too_large(name: str, size_bytes: int) -> UploadError:

@@ -63,20 +63,33 @@ def session(config: OpenAI, wish: SessionWish, instructions: str, secrets: Mappi
     input_part = None if sound_in == client.InputAudio() else sound_in
     output_part = None if sound_out == client.OutputAudio() else sound_out
     audio = client.SessionAudio(input=input_part, output=output_part) if input_part or output_part else None
-    tools = [*map(function, wish.tools), *(_mcp(name, server, secrets) for name, server in config.mcp.items())]
+    listed = tools(config, wish.tools, secrets)
     effort = config.reasoning_effort
     return client.Session(
         model=model(config) if config.model_in in ("session", "both") else None,
         output_modalities=["text"] if wish.text_only else None,
         instructions=instructions or None,
         audio=audio,
-        tools=tools or None,
+        tools=listed or None,
         reasoning={"effort": effort} if effort is not None else None,
         max_output_tokens=config.max_output_tokens,
         truncation=_truncation(config),
         voice=config.voice if is_flat else None,
         turn_detection=detection if is_flat else msgspec.UNSET,
     )
+
+
+def with_formats() -> client.Session:
+    """The protocol's own formats, and nothing else."""
+    pcm = _WIRE_FORMATS["pcm"]
+    return client.Session(
+        audio=client.SessionAudio(input=client.InputAudio(format=pcm), output=client.OutputAudio(format=pcm))
+    )
+
+
+def tools(config: OpenAI, own: Sequence[ToolSpec], secrets: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The tools of this device, and the servers of tools. secrets: see session()."""
+    return [*map(function, own), *(_mcp(name, server, secrets) for name, server in config.mcp.items())]
 
 
 def is_manual(config: OpenAI, wish: SessionWish) -> bool:

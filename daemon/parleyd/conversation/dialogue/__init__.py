@@ -2,5 +2,5 @@
 
 conversation.Conversation decides, without a thread or a clock; dialogue.Dialogue is the thread-safe shell around it,
 and the only one that carries its decisions out. uploads.Uploads makes files ready for the agent. Only announce, app,
-supervisor and transcript import it.
+doctor, supervisor and transcript import it.
 """

@@ -28,8 +28,9 @@ provider's ids (agents/events.py); the numbers under which everybody else knows 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from parleyd.agents import commands as to_agent
@@ -48,6 +49,7 @@ from parleyd.agents.events import (
     Corrected,
     Interrupted,
     Malformed,
+    NotTaken,
     NotTranscribed,
     Ready,
     Resumable,
@@ -57,6 +59,7 @@ from parleyd.agents.events import (
     ToolsCancelled,
     Unknown,
     UserTranscript,
+    WordsExpected,
     within_bounds,
 )
 from parleyd.agents.provider import Capabilities, Interrupts, Said, SessionWish, ToolSpec
@@ -89,7 +92,9 @@ from parleyd.conversation.dialogue.commands import (
 from parleyd.conversation.dialogue.history import History
 from parleyd.conversation.dialogue.idle import Idle, IdleEnd, Patience
 from parleyd.conversation.dialogue.turns import FLOORS, Cue, Effect, Floor
+from parleyd.conversation.dialogue.utterances import Utterances
 from parleyd.core import events
+from parleyd.core.faults import Fault
 from parleyd.tools.audit import bounded_parameters
 from parleyd.tools.result import Result
 from parleyd.tools.timers import duration
@@ -110,8 +115,14 @@ HANGS_UP_WITHIN_S = 30.0
 MOST_RETRIES = 3
 # While somebody talks, a retry that is due waits, and is looked at again after this.
 RETRY_LOOK_S = 0.25
+# A setting that the server does not take is told once; this is the number of settings that are remembered.
+MOST_TOLD = 20
+HINT_NOT_TAKEN = "`parleyd doctor` compares the whole session"
+# A picture that goes over the same line as the sound waits for a pause, for this time at most; then it goes all the
+# same. The number of pictures that may wait, and the time after which it is looked again for a pause.
+PICTURE_WAITS_S, MOST_PICTURES, PICTURE_LOOK_S = 60.0, 4, 0.25
 # The wish for interruptions, by barge_in.mode.
-_INTERRUPTS = {"server": Interrupts.SERVER, "local": Interrupts.CLIENT, "off": Interrupts.NEVER}
+INTERRUPTS = {"server": Interrupts.SERVER, "local": Interrupts.CLIENT, "off": Interrupts.NEVER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +134,19 @@ class Busy:
     is_audible: bool
     silent_from_s: float
     tools: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A picture that waits for a pause. done: it is the result of a tool. file, text, sent: else; see send_file().
+    until_s: then it waits no longer."""
+
+    session: Channel
+    until_s: float
+    sent: events.FileSent
+    done: ToolDone | None = None
+    file: Prepared | None = None
+    text: str | None = None
 
 
 class Conversation:
@@ -160,6 +184,7 @@ class Conversation:
         self._is_ducked = False
         self._answer_since_s = 0.0
         self._answers = Answers()
+        self._utterances = Utterances()
         # The answer that counts as given, and when it began to count.
         self._given: int | None = None
         self._given_s = 0.0
@@ -179,12 +204,25 @@ class Conversation:
         self._hangs_up_s: float | None = None
         # The quiet after which the conversation shall end, because the agent wanted it; None: it did not.
         self.farewell_s: float | None = None
+        self._farewell_from_s = float("-inf")
+        # Pictures that wait for a pause, and when it is looked for one.
+        self._pictures: deque[_Picture] = deque()
+        self._picture_look_s: float | None = None
+        # The settings that the server did not take, as they were told.
+        self._told: set[str] = set()
 
     def take_commands(self) -> list[Command]:
         """The decisions since the last call."""
         taken = self._commands.copy()
         self._commands.clear()
         return taken
+
+    def offer(self, tools: Container[str], specs: Sequence[ToolSpec]) -> None:
+        """The tools of this device have changed, perhaps in the middle of a session."""
+        is_new = tuple(specs) != tuple(self._specs)
+        self._tools, self._specs = tools, specs
+        if is_new and self._session is not None and self._can is not None and self._can.tools == "session":
+            self._do(Send(self._session, to_agent.Offer(tuple(specs))))
 
     def reconfigure(self, barge_in: BargeIn, continuity: Continuity) -> None:
         self.barge_in = barge_in
@@ -239,7 +277,7 @@ class Conversation:
         return SessionWish(
             greet=greet,
             text_only=self._by_text,
-            interrupts=_INTERRUPTS[self.barge_in.mode],
+            interrupts=INTERRUPTS[self.barge_in.mode],
             tools=self._specs,
             history=history,
             resume=resume if history else None,
@@ -266,6 +304,7 @@ class Conversation:
         self._idle.begin(now_s, again=again)
         self._output_format = ready.output_format
         self._answers.clear()
+        self._utterances.clear()
         self._given = None
         self._transcripts_seen = False
         # A tool of the session before may have asked for it too late.
@@ -284,7 +323,9 @@ class Conversation:
         self._retry_s = None
         self._running.clear()
         self._answers.clear()
+        self._utterances.clear()
         self.to_agent.close()
+        self._drop_pictures("the session ended before the picture could go", self._activity_s)
         self._idle.line_ended()
         self.farewell_s = None
         self._hangs_up_s = None
@@ -297,6 +338,7 @@ class Conversation:
             self._history.clear()
             self._resume = None
         self.to_agent.close()
+        self._drop_pictures("the session ended before the picture could go", now_s)
         self.to_agent.forget_typed(decided_s, "the conversation was over", now_s)
         self._idle.conclude(decided_s)
         self._do(EndAnswer(self._answers.sounding))
@@ -331,8 +373,14 @@ class Conversation:
             case UserTranscript():
                 self._activity_s = now_s
                 self._transcript(event, now_s, self._can)
-            case NotTranscribed(reason=reason):
+            case WordsExpected(utterance=utterance):
+                expected = self._utterances.expect(utterance, now_s)
+                self._history.expect(expected.number, now_s)
+                self._publish(events.WordsExpected(at_s=now_s, said=expected.number))
+            case NotTranscribed(utterance=utterance, reason=reason):
+                known = self._utterances.known(utterance)
                 self._do(Log(logging.DEBUG, f"an utterance has no transcript: {reason}", {}))
+                self._publish(events.NotTranscribed(at_s=now_s, said=known.number if known else 0, reason=reason))
             case SpeechTaken(until_ms=until_ms):
                 self._do(Taken(until_ms))
             case ToolCall():
@@ -350,6 +398,8 @@ class Conversation:
                 self._publish(events.Spent(at_s=now_s, model=model, tokens=counted, seconds=seconds))
             case Resumable(handle=handle):
                 self._resume = handle
+            case NotTaken():
+                self._not_taken(event)
             case AgentHangsUp():
                 self._hangs_up_s = now_s
             case AgentError(kind=error_kind, code=code):
@@ -361,6 +411,13 @@ class Conversation:
                 self._do(Log(logging.DEBUG, f"the agent sent an event of the unknown type {name!r}", {}))
             case _:
                 pass
+
+    def _not_taken(self, event: NotTaken) -> None:
+        """Told once, not in each session."""
+        text = f"the server did not take {event.key} ({event.wanted}): {event.got}"
+        if text not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add(text)
+            self._do(Log(logging.WARNING, f"{text}; {HINT_NOT_TAKEN}", {"reason": text, "hint": HINT_NOT_TAKEN}))
 
     def _begins(self, answer_id: str, *, is_greeting: bool) -> None:
         known = self._answers.known(answer_id)
@@ -442,22 +499,32 @@ class Conversation:
         self._activity_s = now_s
         self._ends(self._answers.known(failure.answer))
         text, hint = f"the agent could not answer: {failure.reason}", failure.hint
-        if failure.retry_after_s is not None and self._retries < MOST_RETRIES:
+        again_s = failure.retry_after_s if self._retries < MOST_RETRIES else None
+        if again_s is not None:
             self._retries += 1
-            self._retry_s = now_s + failure.retry_after_s
+            self._retry_s = now_s + again_s
             hint = hint or "it is asked again by itself"
         self._do(Log(logging.WARNING, f"{text}; {hint}" if hint else text, {"reason": failure.reason, "hint": hint}))
-        self._publish(events.AnswerFailed(at_s=now_s, text=text, hint=hint))
+        self._publish(
+            events.AnswerFailed(
+                at_s=now_s, text=text, hint=hint, retry_after_s=again_s, without_credit=failure.without_credit
+            )
+        )
 
     def _transcript(self, event: UserTranscript, now_s: float, can: Capabilities) -> None:
-        self._publish(events.Heard(at_s=now_s, text=event.text, final=event.final))
+        known = self._utterances.known(event.utterance)
+        number, said_s = (known.number, known.at_s) if known else (0, now_s)
+        self._publish(events.Heard(at_s=now_s, text=event.text, final=event.final, said=number))
         self._transcripts_seen = True
         self._idle.transcript(now_s, has_words=event.is_understood, final=event.final)
         if event.final:
-            self._history.user_said(event.text, now_s)
+            self._history.user_said(event.text, now_s, number)
         if event.final and event.is_understood:
-            self.farewell_s = None
-            self._hangs_up_s = None
+            # Not by words that come late: the agent took its leave in answer to them.
+            if said_s >= self._farewell_from_s:
+                self.farewell_s = None
+            if said_s >= (self._hangs_up_s or 0.0):
+                self._hangs_up_s = None
             if not can.announces_speech:
                 self._do(Transcribed(now_s))
 
@@ -482,10 +549,12 @@ class Conversation:
     @property
     def next_look_s(self) -> float | None:
         """When look() has something to do; None: not before the next event."""
-        return self._retry_s
+        times = [at_s for at_s in (self._retry_s, self._picture_look_s) if at_s is not None]
+        return min(times, default=None)
 
     def look(self, now_s: float) -> None:
-        """Asks again for an answer that failed, when the time has come and nobody talks."""
+        """Sends pictures in a pause. Asks again for an answer that failed, when the time has come and nobody talks."""
+        self._look_for_pause(now_s)
         if self._session is None or self._retry_s is None or now_s < self._retry_s:
             return
         if self.talk_since_s is not None:
@@ -521,7 +590,21 @@ class Conversation:
         """Returns whether the session that called it is still there."""
         self._idle.tool_ended(now_s, key)
         self._running.pop(call_id, None)
-        return self.to_agent.reply(session, ToolDone(call_id, result.text, result.fault), now_s)
+        picture = result.picture
+        if picture is None:
+            return self.to_agent.reply(session, ToolDone(call_id, result.text, result.fault), now_s)
+        if session is not self._session:
+            return False
+        sent = events.FileSent(
+            at_s=now_s,
+            upload=0,
+            name=picture.name,
+            media_type=picture.media_type,
+            size_bytes=picture.size_bytes,
+        )
+        done = ToolDone(call_id, result.text, result.fault, (picture,))
+        self._add_picture(_Picture(session, now_s + PICTURE_WAITS_S, sent, done=done), now_s)
+        return True
 
     def approval_given(self, session: Channel, call_id: str, key: str, now_s: float, *, is_approved: bool) -> bool:
         """Returns whether the session that asked for it is still there."""
@@ -530,7 +613,7 @@ class Conversation:
 
     def end_soon(self, now_s: float) -> None:
         """The conversation shall end after the agent's goodbye: farewell_s."""
-        self._activity_s = now_s
+        self._activity_s = self._farewell_from_s = now_s
         self.farewell_s = FAREWELL_UNSAID_S
 
     # ------------------------------------------------------------ the person
@@ -562,9 +645,67 @@ class Conversation:
         self.to_agent.say(text, now_s)
 
     def send_file(self, file: Prepared, text: str | None, sent: events.FileSent, now_s: float) -> bool:
-        """See AgentInput.send_file. It ends the answer that is being given."""
-        self._interrupt_by_text(now_s)
-        return self.to_agent.send_file(file, text, sent, now_s)
+        """See AgentInput.send_file. A file that is on the server already ends the answer that is being given. One that
+        goes over the line itself waits for a pause, for the sound waits behind it."""
+        if not file.data:
+            self._interrupt_by_text(now_s)
+            return self.to_agent.send_file(file, text, sent, now_s)
+        if self._session is None:
+            return False
+        picture = _Picture(self._session, now_s + PICTURE_WAITS_S, sent, file=file, text=text)
+        self._add_picture(picture, now_s)
+        return True
+
+    # ------------------------------------------------------------ pictures
+
+    def _add_picture(self, picture: _Picture, now_s: float) -> None:
+        if picture.done is None and len(self._pictures) >= MOST_PICTURES:
+            self._picture_failed(picture, f"{MOST_PICTURES} pictures wait for a pause already", now_s)
+            return
+        self._activity_s = now_s
+        self._pictures.append(picture)
+        self._look_for_pause(now_s)
+        if picture in self._pictures:
+            self._publish(events.FileWaits(at_s=now_s, upload=picture.sent.upload, name=picture.sent.name))
+
+    def _look_for_pause(self, now_s: float) -> None:
+        """Sends one picture; an answer to it follows, for which the next one waits."""
+        self._picture_look_s = now_s + PICTURE_LOOK_S if self._pictures else None
+        if not self._pictures or not (self._is_pause(self._pictures[0], now_s) or now_s >= self._pictures[0].until_s):
+            return
+        picture = self._pictures.popleft()
+        sent = replace(picture.sent, at_s=now_s)
+        if picture.done is not None:
+            self._publish(sent)
+            self.to_agent.reply(picture.session, picture.done, now_s)
+        elif picture.file is not None:
+            self._interrupt_by_text(now_s)
+            self.to_agent.send_file(picture.file, picture.text, sent, now_s)
+
+    def _is_pause(self, picture: _Picture, now_s: float) -> bool:
+        """The result of a tool is waited for by the agent, so that it only waits for the person."""
+        if self.talk_since_s is not None:
+            return False
+        is_owed = self._floor is Floor.WAITING and now_s - self._talk_end_s < OWED_S
+        return picture.done is not None or not (self._answers.is_speaking or is_owed)
+
+    def mute(self, now_s: float) -> None:
+        """Pictures that wait are not sent any more: mute covers the camera."""
+        self._drop_pictures("this device was muted before the picture could go", now_s)
+
+    def _drop_pictures(self, why: str, now_s: float) -> None:
+        while self._pictures:
+            picture = self._pictures.popleft()
+            if picture.done is None:
+                self._picture_failed(picture, why, now_s)
+            else:
+                failed = ToolDone(picture.done.call_id, f"There is no picture: {why}.", Fault.FAILED)
+                self.to_agent.reply(picture.session, failed, now_s)
+        self._picture_look_s = None
+
+    def _picture_failed(self, picture: _Picture, text: str, now_s: float) -> None:
+        sent, hint = picture.sent, "send it again"
+        self._publish(events.FileFailed(at_s=now_s, upload=sent.upload, name=sent.name, text=text, hint=hint))
 
     def _interrupt_by_text(self, now_s: float) -> None:
         self._retry_s = None

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Literal
@@ -19,7 +19,7 @@ from typing import Literal
 from parleyd.agents import commands as to_agent
 from parleyd.agents.commands import Prepared
 from parleyd.agents.events import AgentEvent, Ready
-from parleyd.agents.provider import Capabilities, SessionWish
+from parleyd.agents.provider import Capabilities, SessionWish, ToolSpec
 from parleyd.audio.playback.playhead import HeardPart
 from parleyd.config.retention import Continuity
 from parleyd.config.schema import BargeIn
@@ -131,6 +131,11 @@ class Dialogue:
     def reconfigure(self, barge_in: BargeIn, continuity: Continuity) -> None:
         with self._turn() as (conversation, _):
             conversation.reconfigure(barge_in, continuity)
+
+    def offer(self, tools: Container[str], specs: Sequence[ToolSpec]) -> None:
+        """See Conversation.offer."""
+        with self._turn() as (conversation, _):
+            conversation.offer(tools, specs)
 
     # ------------------------------------------------------------ supervisor
 
@@ -308,6 +313,11 @@ class Dialogue:
         """See AgentInput.send_file."""
         with self._turn() as (conversation, now_s):
             return conversation.send_file(file, text, sent, now_s)
+
+    def mute(self) -> None:
+        """See Conversation.mute."""
+        with self._turn() as (conversation, now_s):
+            conversation.mute(now_s)
 
     def user_active(self) -> bool:
         """See AgentInput.user_active."""

@@ -1,8 +1,12 @@
-"""The conversation so far, as really heard, and the part of it that a new session is told. Pure."""
+"""The conversation so far, as really heard, and the part of it that a new session is told. Pure.
+
+Words of the person may come late: after the answer to them, or after later words. Their place is kept by expect().
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+import bisect
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,14 +14,16 @@ from typing import Literal
 from parleyd.agents.history import line
 from parleyd.agents.provider import Said
 
-# The number of answers that are remembered as cut, for texts that come after the cut.
+# The number of answers that are remembered as cut, for texts that come after the cut; and of places that are kept.
 _REMEMBERED = 64
 
 
 @dataclass(slots=True)
 class Line:
-    """answer: the number of the answer, for a line of the agent. cut: the text is only the part that was heard."""
+    """place: in the order of the lines. answer: the number of the answer, for a line of the agent. cut: the text is
+    only the part that was heard."""
 
+    place: int
     who: Literal["person", "agent"]
     text: str
     at_s: float
@@ -32,27 +38,49 @@ class History:
     """
 
     def __init__(self, max_lines: int, max_chars: int, max_age_s: float) -> None:
-        self._lines: deque[Line] = deque()
+        self._lines: list[Line] = []
+        self._last_place = 0
+        # The places of words that are expected, and when they were said.
+        self._expected: OrderedDict[int, tuple[int, float]] = OrderedDict()
         # For each answer that was cut: the sound that was heard, and all that had come, in milliseconds.
         self._cuts: OrderedDict[int, tuple[int, int]] = OrderedDict()
         self.bound(max_lines, max_chars, max_age_s)
 
     def bound(self, max_lines: int, max_chars: int, max_age_s: float) -> None:
-        self._lines = deque(self._lines, maxlen=max_lines)
+        self._max_lines = max_lines
         self._max_chars = max_chars
         self._max_age_s = max_age_s
+        del self._lines[:-max_lines]
 
-    def user_said(self, text: str, now_s: float) -> None:
+    def expect(self, said: int, now_s: float) -> None:
+        """Keeps the place of words that come later. said: their number."""
+        self._last_place += 1
+        self._expected[said] = self._last_place, now_s
+        if len(self._expected) > _REMEMBERED:
+            self._expected.popitem(last=False)
+
+    def user_said(self, text: str, now_s: float, said: int = 0) -> None:
+        """said: the number of words that were expected; 0: their place is here."""
+        place, at_s = self._expected.pop(said, (0, now_s))
         if text.strip():
-            self._lines.append(Line("person", text.strip(), now_s))
+            self._add(place, "person", text.strip(), at_s)
+
+    def _add(self, place: int, who: Literal["person", "agent"], text: str, at_s: float) -> Line:
+        """place: 0 is behind all others."""
+        if not place:
+            self._last_place = place = self._last_place + 1
+        added = Line(place, who, text, at_s)
+        bisect.insort(self._lines, added, key=lambda one: one.place)
+        del self._lines[: -self._max_lines]
+        return added
 
     def agent_says(self, text: str, answer: int, now_s: float) -> str | None:
         """answer: the number of the answer as which this text will be heard. Returns the words of it that were heard,
         if the answer was cut before its text came; otherwise None."""
         if not text.strip():
             return None
-        said = Line("agent", text.strip(), now_s, answer)
-        self._lines.append(said)
+        said = self._add(0, "agent", text.strip(), now_s)
+        said.answer = answer
         if answer not in self._cuts:
             return None
         said.text, said.cut = words_heard(said.text, *self._cuts[answer]), True
@@ -87,6 +115,7 @@ class History:
 
     def clear(self) -> None:
         self._lines.clear()
+        self._expected.clear()
 
     def carried_over(self, now_s: float) -> Sequence[Said]:
         """The lines that the next session is told, oldest first; empty when there is nothing to tell."""

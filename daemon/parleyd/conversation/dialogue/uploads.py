@@ -5,6 +5,7 @@ The caller hands over an open file, never a path: the daemon may read other file
 
 from __future__ import annotations
 
+import io
 import logging
 import mimetypes
 import os
@@ -12,11 +13,16 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
+from parleyd.agents.commands import Prepared
+from parleyd.agents.pictures import ENDINGS
 from parleyd.agents.provider import ANY_MEDIA_TYPE, Agent, Attachment, Capabilities, UploadError
 from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.core import events
+from parleyd.host.stopping import Stop
+from parleyd.tools.camera import CameraError, Picture
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +35,14 @@ ACTIVE_EVERY_S = 5.0
 
 
 class Uploads:
-    """One at a time. The outcome of each is told as FileSent or FileFailed on the bus."""
+    """One at a time. The outcome of each is told as FileSent or FileFailed on the bus. camera: takes a picture; blocks,
+    and raises CameraError."""
 
-    def __init__(self, agent: Agent, dialogue: Dialogue, bus: events.Bus) -> None:
+    def __init__(
+        self, agent: Agent, dialogue: Dialogue, bus: events.Bus, camera: Callable[[Stop], Picture] | None = None
+    ) -> None:
         self.agent = agent
+        self._camera = camera
         self._dialogue = dialogue
         self._bus = bus
         self._changed = threading.Condition()
@@ -53,23 +63,52 @@ class Uploads:
 
         name: with its ending, which tells the type; a folder before it is cut off. The caller wakes the daemon."""
         try:
-            attachment_of = _examined(descriptor, PurePath(name).name, self.agent.capabilities)
-            with self._changed:
-                if self._thread is not None:
-                    raise UploadError("another file is being sent", "wait until it is through")
-                self._count += 1
-                number = self._count
-                job = _Job(number, descriptor, *attachment_of, text)
-                thread = threading.Thread(target=self._run, args=(job,), name="upload", daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError as error:
-                    raise UploadError("the system has no thread left", "see `parleyd status`") from error
-                self._thread = thread
+            name, media_type, size_bytes = _examined(descriptor, PurePath(name).name, self.agent.capabilities)
+            reader = _Reader(descriptor, name, self._goes_on)
+            attachment = Attachment(name, media_type, size_bytes, reader.read)
+            return self._begin(lambda: attachment, name, text, lambda: os.close(descriptor))
         except BaseException:
             os.close(descriptor)
             raise
-        return number
+
+    def look(self, text: str | None) -> int:
+        """Takes a picture and sends it; otherwise like send()."""
+        if self._camera is None or not takes_pictures(self.agent.capabilities):
+            raise UploadError("this agent takes no pictures", "describe it to the agent in words")
+        return self._begin(lambda: self._picture(Stop()), "the picture", text, lambda: None)
+
+    def shown(self, stop: Stop) -> Prepared:
+        """Takes a picture for the session that is open, on the caller's thread. Raises UploadError."""
+        with self._changed:
+            conversation_id = self._conversation_id
+        if conversation_id is None:
+            raise UploadError("no session is open", "`parleyd look` takes a picture and opens one")
+        picture = self._picture(stop)
+        prepared = self.agent.prepare(conversation_id, picture, STEP_S)
+        return replace(prepared, size_bytes=picture.size_bytes)
+
+    def _picture(self, stop: Stop) -> Attachment:
+        assert self._camera is not None
+        try:
+            picture = self._camera(stop)
+        except CameraError as error:
+            raise UploadError(str(error), error.hint) from error
+        _fits(self.agent.capabilities, picture.name, picture.media_type, len(picture.data))
+        return Attachment(picture.name, picture.media_type, len(picture.data), io.BytesIO(picture.data).read)
+
+    def _begin(self, attach: Callable[[], Attachment], name: str, text: str | None, close: Callable[[], None]) -> int:
+        with self._changed:
+            if self._thread is not None:
+                raise UploadError("another file is being sent", "wait until it is through")
+            self._count += 1
+            job = _Job(self._count, attach, name, text, close)
+            thread = threading.Thread(target=self._run, args=(job,), name="upload", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise UploadError("the system has no thread left", "see `parleyd status`") from error
+            self._thread = thread
+        return job.number
 
     def _take(self, event: events.Event) -> None:
         now: str | None = None
@@ -97,7 +136,7 @@ class Uploads:
             )
         finally:
             self._over()
-            os.close(job.descriptor)
+            job.close()
 
     def _over(self) -> None:
         """Called before the outcome is told: a listener may send the next file at once."""
@@ -107,8 +146,7 @@ class Uploads:
 
     def _send(self, job: _Job) -> None:
         conversation_id = self._session()
-        reader = _Reader(job, self._goes_on)
-        attachment = Attachment(job.name, job.media_type, job.size_bytes, reader.read)
+        attachment = job.attach()
         prepared = self.agent.prepare(conversation_id, attachment, STEP_S)
 
         with self._changed:
@@ -117,9 +155,9 @@ class Uploads:
         sent = events.FileSent(
             at_s=time.monotonic(),
             upload=job.number,
-            name=job.name,
-            media_type=job.media_type,
-            size_bytes=job.size_bytes,
+            name=attachment.name,
+            media_type=attachment.media_type,
+            size_bytes=attachment.size_bytes,
         )
         if not same or not self._dialogue.send_file(prepared, job.text, sent):
             raise UploadError("the session ended while the file was on its way", "send it again")
@@ -138,21 +176,21 @@ class Uploads:
         self._dialogue.user_active()
 
 
+@dataclass(frozen=True, slots=True)
 class _Job:
-    def __init__(
-        self, number: int, descriptor: int, name: str, media_type: str, size_bytes: int, text: str | None
-    ) -> None:
-        self.number = number
-        self.descriptor = descriptor
-        self.name = name
-        self.media_type = media_type
-        self.size_bytes = size_bytes
-        self.text = text
+    """attach: reads or makes the file; may block. close: at the end, in each case."""
+
+    number: int
+    attach: Callable[[], Attachment]
+    name: str
+    text: str | None
+    close: Callable[[], None]
 
 
 class _Reader:
-    def __init__(self, job: _Job, goes_on: Callable[[], None]) -> None:
-        self._job = job
+    def __init__(self, descriptor: int, name: str, goes_on: Callable[[], None]) -> None:
+        self._descriptor = descriptor
+        self._name = name
         self._goes_on = goes_on
         self._at_bytes = 0
         self._until_s = time.monotonic() + LONGEST_S
@@ -167,11 +205,11 @@ class _Reader:
             self._goes_on()
         try:
             # Not where the descriptor stands: it may be shared with the one who handed it over.
-            piece = os.pread(self._job.descriptor, most_bytes, self._at_bytes)
+            piece = os.pread(self._descriptor, most_bytes, self._at_bytes)
         except OSError as error:
-            raise UploadError(f"{self._job.name} cannot be read: {error.strerror}", "send another file") from error
+            raise UploadError(f"{self._name} cannot be read: {error.strerror}", "send another file") from error
         if not piece:
-            raise UploadError(f"{self._job.name} became shorter while it was sent", "send it again")
+            raise UploadError(f"{self._name} became shorter while it was sent", "send it again")
         self._at_bytes += len(piece)
         return piece
 
@@ -188,13 +226,22 @@ def _examined(descriptor: int, name: str, can: Capabilities) -> tuple[str, str, 
     media_type, packing = mimetypes.guess_type(name, strict=False)
     if media_type is None or packing is not None:
         raise UploadError(f"the ending of {name!r} does not tell its type", "name it so, such as .png, .jpg or .pdf")
+    _fits(can, name, media_type, found.st_size)
+    return name, media_type, found.st_size
+
+
+def _fits(can: Capabilities, name: str, media_type: str, size_bytes: int) -> None:
+    """Raises UploadError."""
     most_bytes = can.attachments.get(media_type, can.attachments.get(ANY_MEDIA_TYPE))
     if most_bytes is None:
         raise UploadError(f"this agent takes no {media_type}", f"send {_wanted(can)}")
-    if found.st_size > most_bytes:
+    if size_bytes > most_bytes:
         most = most_bytes // 2**20
-        raise UploadError(f"{name} has {found.st_size / 2**20:.1f} MiB; {most} are allowed", "send a smaller one")
-    return name, media_type, found.st_size
+        raise UploadError(f"{name} has {size_bytes / 2**20:.1f} MiB; {most} are allowed", "send a smaller one")
+
+
+def takes_pictures(can: Capabilities) -> bool:
+    return ANY_MEDIA_TYPE in can.attachments or not ENDINGS.keys().isdisjoint(can.attachments)
 
 
 def _wanted(can: Capabilities) -> str:

@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -245,26 +245,33 @@ class Session:
             self._codec = codec
             opening = codec.opening()
         connection = self._connect(address)
-        # When this fails the server has gone already, but the reason may still be readable.
-        with contextlib.suppress(websocket.WebSocketException, OSError):
-            for first in opening:
-                connection.send(first, websocket.ABNF.OPCODE_TEXT)
-                self._traffic.sent_bytes += len(first)
+        self._send_first(connection, opening)
         connection.until_s = time.monotonic() + self._timeout_s
         while True:
             message = self._next(connection)
             if isinstance(message, Ending):
                 return message
             self._traffic.received_bytes += len(message)
-            for event in self._understood(codec, message).events:
+            for event in self._understood(connection, codec, message).events:
                 if (ending := self._take(connection, event)) is not None:
                     return ending
 
-    def _understood(self, codec: Codec, message: bytes) -> Received:
+    def _send_first(self, connection: BoundedWebSocket, messages: Sequence[bytes]) -> None:
+        """Before the session is ready, there is no sender yet."""
+        # When this fails the server has gone already, but the reason may still be readable.
+        with contextlib.suppress(websocket.WebSocketException, OSError):
+            for message in messages:
+                connection.send(message, websocket.ABNF.OPCODE_TEXT)
+                self._traffic.sent_bytes += len(message)
+
+    def _understood(self, connection: BoundedWebSocket, codec: Codec, message: bytes) -> Received:
         with self._codec_lock:
             received = codec.receive(message, time.monotonic())
-            for reply in received.replies:
+            is_early = self._encoder is None and not any(isinstance(event, Ready) for event in received.events)
+            for reply in () if is_early else received.replies:
                 self._outbox.send(reply, self)
+        if is_early and received.replies:
+            self._send_first(connection, received.replies)
         return received
 
     def _next(self, connection: BoundedWebSocket) -> bytes | Ending:

@@ -323,6 +323,10 @@ class Supervisor:
         self._dialogue.end_soon()
         self._inbox.put(LookAgain())
 
+    def look_again(self) -> None:
+        """The dialogue may want to be looked at earlier than it was said."""
+        self._inbox.put(LookAgain())
+
     def stop(self) -> None:
         """Hangs up with 1000 and ends the thread; at most about STOP_S."""
         self._inbox.put(Stop())
