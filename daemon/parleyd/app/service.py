@@ -49,6 +49,7 @@ from parleyd.usage.allowance import Refusal
 from parleyd.usage.ledger import Amount
 from parleyd.usage.limits import Usage, UsageLimits
 from parleyd.usage.meter import UsageMeter
+from parleyd.usage.statement import Statement
 from parleyd.usage.store import Store
 
 log = logging.getLogger(__name__)
@@ -268,6 +269,10 @@ class Service:
     def usage(self) -> Usage:
         """The use of sessions, today and this month."""
         return self._usage_limits.usage()
+
+    def usage_by_day(self, days: int) -> Statement:
+        """See usage.statement."""
+        return self._usage_limits.statement(days)
 
     def _make_announcer(self, sound: SoundSystem) -> Announcer:
         config = self._config

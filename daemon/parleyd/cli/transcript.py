@@ -106,12 +106,12 @@ def directory_of(settings: Transcript) -> Path:
 def _print(found: Iterator[tuple[str, Entry]], *, as_json: bool) -> int:
     count = 0
     for line, entry in found:
-        print(json_escaped(line) if as_json else _words(entry), flush=True)
+        print(json_escaped(line) if as_json else in_words(entry), flush=True)
         count += 1
     return count
 
 
-def _words(entry: Entry) -> str:
+def in_words(entry: Entry) -> str:
     """A line such as `2026-11-21 18:00:12 you And tomorrow?`."""
     who = "you" if entry.speaker == "user" else one_line(entry.speaker)
     text = " ".join(printable(entry.text).split())

@@ -46,6 +46,8 @@ class Commands:
         match request:
             case messages.Status():
                 return service.status()
+            case messages.Usage(days=days):
+                return service.usage_by_day(days)
             case messages.Wake(anyway=anyway):
                 _allowed(service.wake(anyway=anyway))
             case messages.Sleep():

@@ -39,6 +39,7 @@ class Need:
 # people than `approve` does.
 NEEDS: Mapping[type[Request], Need] = {
     messages.Status: Need("read"),
+    messages.Usage: Need("read"),
     messages.Events: Need("read"),
     messages.Mute: Need(None),
     messages.Wake: Need("operate"),

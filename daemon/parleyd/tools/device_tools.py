@@ -212,7 +212,8 @@ class DeviceTools:
     def _timer_goes_off(self, timer: timers.Timer, late_s: float) -> None:
         label = f" ({timer.label})" if timer.label else ""
         late = f" It was due {timers.duration(late_s)} ago." if late_s > 5 else ""
-        log.info("the timer %d%s goes off", timer.number, label)
+        # Not the label: a log that is stored contains no words of a conversation.
+        log.info("the timer %d goes off", timer.number)
         self._audit.add(what="timer", number=timer.number, label=timer.label, late_s=round(max(0.0, late_s), 1))
         self._bus.publish(
             events.TimerWentOff(at_s=time.monotonic(), number=timer.number, label=timer.label, late_s=max(0.0, late_s))
