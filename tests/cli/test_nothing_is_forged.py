@@ -147,7 +147,7 @@ def test_transcript_log_hook_and_the_embedded_agent(text: str, capsys: pytest.Ca
     _Printer(is_json=False, done=lambda: None).show(Activity(1, "tool_call", 0.0, {"name": text, "parameters": {}}))
     _Printer(is_json=True, done=lambda: None).show(Activity(1, "message", 0.0, {"type": text}))
     for line in (
-        transcript_command._words(entry),
+        transcript_command.in_words(entry),
         log_lines.text(logged),
         log_lines.json_line(logged),
         log_lines.prefixed(logged),

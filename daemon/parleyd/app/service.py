@@ -18,7 +18,7 @@ from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.announce.confirmation_notice import ConfirmationNotice
 from parleyd.app.out_of_reach import apart_for, places
 from parleyd.app.sound_system import SoundSystem
-from parleyd.app.status import Reporter, StatusReport, told_to_agent
+from parleyd.app.status import Reporter, RunningTimer, StatusReport, told_to_agent
 from parleyd.app.watch import Watch
 from parleyd.audio.devices.deadlines import GivenUpError
 from parleyd.audio.devices.device import InputDevice, OutputDevice
@@ -118,6 +118,7 @@ class Service:
                 end_conversation=lambda: self._supervisor.end_soon(),
                 status=self._status_for_agent,
                 tell=self._tell,
+                say_aloud=self._say_aloud,
             ),
             bus,
             state_directory,
@@ -246,7 +247,7 @@ class Service:
         except MixerError as error:
             raise ToolError(Fault.FAILED, f"The volume could not be set: {error}.") from error
 
-    def _status_for_agent(self) -> dict[str, object]:
+    def _status_for_agent(self) -> str:
         # "Louder" is relative to the level that the speaker's own buttons have set.
         with contextlib.suppress(MixerError):
             self.look_at_volume()
@@ -265,6 +266,18 @@ class Service:
         is talking with it."""
         self._dialogue.tell(text)
         self._supervisor.wake_for_device()
+
+    def _say_aloud(self, text: str, for_agent: str) -> bool:
+        """Speaks a text without the agent; an agent that is there is told the second one. Returns whether there is a
+        voice for it."""
+        if self._announcer is None:
+            return False
+        try:
+            self._announcer.announce(text, now=False)
+        except AnnouncementRefusedError:
+            return False
+        self._dialogue.context(for_agent, None, by_person=False)
+        return True
 
     def usage(self) -> Usage:
         """The use of sessions, today and this month."""
@@ -366,6 +379,9 @@ class Service:
             self.tools.waiting_confirmations,
             transcript,
             self._apart.ways,
+            tuple(
+                RunningTimer(timer.number, timer.label, round(left_s)) for timer, left_s in self.tools.alarm_clock.all()
+            ),
         )
 
     @property

@@ -93,6 +93,7 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Row]:
         ("sessions", f"{metrics['sessions']}, {_length(metrics['session_s'])} in all; {_many(metrics, 'wakes')}, "
          f"{_many(metrics, 'reconnects')}, {_many(metrics, 'failed_tries')}"),
         ("today", _usage(usage)),
+        ("timers", _timers(status.get("timers", ()))),
         *_talk(status, everything=everything),
         ("tools", _programs(status.get("programs"))),
         *((("hooks", _hooks(status["hooks"])), ("process", _load(status["load"]))) if everything else ()),
@@ -112,6 +113,11 @@ def shown(lines: Iterable[Row], *, width: int | None, colour: bool) -> Iterator[
         for row in made:
             row = row.rstrip()
             yield f"\033[{line.colour}m{row}\033[0m" if colour and line.colour else row
+
+
+def _timers(timers: Iterable[dict[str, Any]]) -> str:
+    """Such as `tea in 4 min 10 s, 2 in 3 h`; a timer without a label is named by its number."""
+    return ", ".join(f"{one['label'] or one['number']} in {_length(one['left_s'])}" for one in timers)
 
 
 def _devices(status: dict[str, Any], *, everything: bool) -> Iterator[tuple[str, str]]:

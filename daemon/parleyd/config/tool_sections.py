@@ -184,6 +184,13 @@ class Tools(Section, frozen=True, kw_only=True):
         Literal["auto", "required"],
         Meta(description="required: where tools and hooks cannot be kept apart from the daemon, they are not run"),
     ] = "auto"
+    timer_text: Annotated[
+        Text | None,
+        Meta(
+            description="what the voice of announcements says when a timer goes off; {label} is what it is for; no "
+            "session is opened then. null, or without such a voice: the agent is woken to say it"
+        ),
+    ] = "{label} is ready."
     timer_listens: Annotated[
         bool,
         Meta(description="in a session that a timer opens the room is heard at once; false: once the agent is woken"),
