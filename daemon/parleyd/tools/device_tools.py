@@ -261,6 +261,9 @@ def declared_tools(config: sections.Tools, apart: Apart | None = None) -> dict[s
             body=http.body,
             allowed_status=http.allowed_status,
             timeout_s=http.timeout_s,
+            result=http.result,
+            remember=http.remember,
+            remember_s=http.remember_s,
         )
         tools[name] = _tool(name, "http", http, runner, secrets, config)
     installed = _installed() if config.python else frozenset()
