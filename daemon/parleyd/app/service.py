@@ -18,6 +18,7 @@ from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.announce.confirmation_notice import ConfirmationNotice
 from parleyd.app.out_of_reach import apart_for, places
 from parleyd.app.sound_system import SoundSystem
+from parleyd.app.spoken_orders import Actions, SpokenOrders
 from parleyd.app.status import Reporter, RunningTimer, StatusReport, told_to_agent
 from parleyd.app.watch import Watch
 from parleyd.audio.devices.deadlines import GivenUpError
@@ -110,6 +111,7 @@ class Service:
             lost=lambda loss: self._supervisor.tell_loss(loss),
         )
         self._announcer = self._make_announcer(self.sound) if self.sound is not None else None
+        self._orders: SpokenOrders | None = None
         self.tools = DeviceTools(
             config.tools,
             DaemonActions(
@@ -156,7 +158,14 @@ class Service:
         )
         self._uploads = Uploads(agent, self._dialogue, bus)
         if self.sound is not None:
-            self.sound.attach(self._dialogue, self._outbox, self._supervisor, lines)
+            self._orders = self._make_orders()
+            self.sound.attach(
+                self._dialogue,
+                self._outbox,
+                self._supervisor,
+                lines,
+                None if self._orders is None else self._orders.take,
+            )
         self._transcript = transcript_writer(config.transcript, state_directory)
         if self._transcript is not None:
             bus.subscribe(self._transcript)
@@ -171,6 +180,8 @@ class Service:
             self._begin(self._meter.start, self._meter.stop)
             if self._transcript is not None:
                 self._begin(self._transcript.start, self._transcript.stop)
+            if self._orders is not None:
+                self._begin(self._orders.start, self._orders.stop)
             if self.sound is not None:
                 self._begin(self.sound.start, self.sound.stop)
             self._begin(self._supervisor.start, self._supervisor.stop)
@@ -298,6 +309,25 @@ class Service:
             on_death=self.fail,
         )
 
+    def _make_orders(self) -> SpokenOrders | None:
+        if self._config.barge_in.words == "off":
+            return None
+        actions = Actions(
+            silence=self._dialogue.silence,
+            volume=lambda: self.volume,
+            set_volume=self.set_volume,
+            repeat=self._repeat,
+            tell_agent=lambda text: self._dialogue.context(text, None, by_person=False),
+        )
+        return SpokenOrders(actions, self._bus, self.fail)
+
+    def _repeat(self, text: str) -> bool:
+        try:
+            self.announce(text[: self._config.announce.max_chars], now=True)
+        except AnnouncementRefusedError:
+            return False
+        return True
+
     def _used(self) -> Amount:
         return Amount(
             sent_bytes=self._traffic.sent_bytes,
@@ -416,8 +446,9 @@ class Service:
         of_sound = self.sound.pulses if self.sound is not None else ()
         of_announcer = (self._announcer.pulse,) if self._announcer is not None else ()
         of_transcript = (self._transcript.pulse,) if self._transcript is not None else ()
+        of_orders = (self._orders.pulse,) if self._orders is not None else ()
         of_files = self._meter.pulse, *of_transcript, *self.tools.pulses
-        return *of_sound, *of_announcer, *self._supervisor.pulses, *of_files, *self._beside
+        return *of_sound, *of_orders, *of_announcer, *self._supervisor.pulses, *of_files, *self._beside
 
     @property
     def counters(self) -> UplinkCounters:

@@ -223,7 +223,7 @@ def _daemon(question: str) -> dict[str, Any]:
 
 
 def _log(*, debug: bool) -> str:
-    """Of both units. The level debug is left out otherwise, because it shows messages of servers as they came."""
+    """The log of both units. debug: with that level, which shows messages of servers as they came."""
     level = "debug" if debug else "info"
     found = []
     for scope in ((), ("--user",)):

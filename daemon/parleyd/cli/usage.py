@@ -67,7 +67,7 @@ def _told(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _from_file(args: argparse.Namespace) -> dict[str, Any]:
-    """What the daemon last stored."""
+    """The use that the daemon stored last."""
     # Imported here, because a running daemon answers by itself.
     from datetime import datetime
 
@@ -138,7 +138,7 @@ def _in_words(spent: dict[str, Any], told: dict[str, Any]) -> str:
 
 
 def _rest(left: list[dict[str, Any]], when: str, currency: str) -> str:
-    """What is left, behind a semicolon."""
+    """The rest of the budgets, behind a semicolon."""
     parts = []
     for one in left:
         is_time = one["unit"] == "minutes"

@@ -39,7 +39,7 @@ def parsed(text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What the last answer left for the next request. until_s: then it is forgotten."""
+    """The values of the last answer that the next request may repeat. until_s: then they are forgotten."""
 
     values: Mapping[str, object]
     until_s: float

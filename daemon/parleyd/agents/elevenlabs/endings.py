@@ -394,7 +394,7 @@ def _by_words(text: str, code: int | None, configured_overrides: Collection[str]
 def _refused_override(api_field: str, configured_overrides: Collection[str]) -> _Verdict:
     """api_field: the last part is the name that the configuration uses too (agent.prompt.llm, tts.voice_id)."""
     name = one_line(api_field.rpartition(".")[2], 40)
-    hint = "enable it under Security in the agent's settings"
+    hint = "parleyd platform apply, or enable it under Security in the agent's settings"
     if name == "first_message" and name not in configured_overrides:
         hint += ", or set wake.greeting: play"
     elif name in _OVERRIDES:
