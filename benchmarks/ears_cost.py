@@ -216,7 +216,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
         on_failure=lambda *_: None,
         far_end=far_end,
     )
-    nothing = DaemonActions(*(lambda *_: None,) * 3, status=dict, tell=lambda _: None)
+    nothing = DaemonActions(*(lambda *_: None,) * 3, status=str, tell=lambda _: None)
     tools = DeviceTools(config.tools, nothing, bus, None)
     capture = Capture(microphone)
     echo = Counted(cast(Any, row.mode), config.audio.echo.tail_ms, playback, far_end, bus)

@@ -339,6 +339,18 @@ def test_only_in_mode_local_this_side_cuts(mode: str) -> None:
     assert scene.ducked == ([True, False] if mode == "server" else [])
 
 
+@pytest.mark.parametrize("is_audible", [True, False])
+def test_a_person_who_tells_the_device_to_be_quiet_ends_the_answer(is_audible: bool) -> None:
+    scene = begun(Scene(mode="server"))
+    scene.conversation.silence(scene.now_s, is_audible=False)
+    assert not [command for command in scene.conversation.take_commands() if isinstance(command, Cut)]
+    scene.says("A long answer.", 2.0)
+    scene.conversation.take_commands()
+    scene.conversation.silence(scene.now_s, is_audible=is_audible)
+    cuts = [command for command in scene.conversation.take_commands() if isinstance(command, Cut)]
+    assert [cut.by for cut in cuts] == ["local"]
+
+
 def test_an_answer_that_is_cut_is_told_as_far_as_it_was_heard() -> None:
     scene = begun()
     scene.says("one two three four five six seven eight nine ten", 2.0)

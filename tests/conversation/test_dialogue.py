@@ -67,7 +67,7 @@ class Talk:
             set_volume=lambda _volume: None,
             mute=lambda _on: None,
             end_conversation=lambda: None,
-            status=dict,
+            status=str,
             tell=lambda _text: None,
         )
         tools = DeviceTools(config.tools, host, self.bus, None)

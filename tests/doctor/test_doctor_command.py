@@ -89,17 +89,21 @@ def test_a_whole_examination(vcard: VirtualCard, agent: LocalAgent, tmp_path: Pa
     # Noise at full scale: anything but silence.
     assert severities(found["microphone level"])[0] == "warning"
     assert severities(found["TCP"]) == severities(found["key"]) == ["good"]
-    assert severities(found["agent's settings"]) == ["warning", "warning", "warning", "good"]
-    assert "interruption" in found["agent's settings"][0]["text"]
-    assert "Client events" in found["agent's settings"][0]["hint"]
+    assert severities(found["agent's settings"]) == ["good"]
+    fit = found["agent's fit"]
+    assert "its client events lack interruption" in fit[0]["text"]
+    assert {one["hint"] for one in fit if one["severity"] in ("error", "warning")} == {"parleyd platform apply"}
+    # The session of the next check begins all the same: this server has every language.
+    error = next(one["text"] for one in fit if one["severity"] == "error")
+    assert error.startswith("it does not have the language de")
     assert severities(found["conversation"]) == ["good"]
-    assert code == os.EX_OK
+    assert code == os.EX_CONFIG
     assert len(agent.connections) == before + 1
 
 
 def test_a_refused_override_and_the_exit_code_of_a_configuration(agent: LocalAgent, tmp_path: Path) -> None:
     found, code = as_json("-c", write(tmp_path, agent, "  overrides: {speed: 1.1}\naudio: {input: {device: null}}\n"))
-    assert "override speed" in found["agent's settings"][-2]["text"]
+    assert any("override speed" in one["text"] for one in found["agent's fit"])
     assert "overrides.speed" in found["conversation"][0]["hint"]
     assert severities(found["microphone level"]) == ["skipped"]
     assert code == os.EX_CONFIG
@@ -114,7 +118,7 @@ def test_a_wrong_key_and_a_wrong_agent(agent: LocalAgent, tmp_path: Path, change
     done = doctor("-c", write(tmp_path, agent, devices, **changes))
     assert done.returncode == os.EX_CONFIG
     assert words in done.stdout
-    assert "fix first: key (also skipped: conversation)" in done.stdout
+    assert "fix first: key (also skipped: agent's fit, conversation)" in done.stdout
     assert "sk_" not in done.stdout + done.stderr
     assert "\033" not in done.stdout
 

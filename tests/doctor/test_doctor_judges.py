@@ -6,11 +6,11 @@ import configparser
 import importlib.util
 import json
 import os
+import pathlib
 import re
 import sys
 import time
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import pytest
@@ -22,10 +22,24 @@ from parleyd.agents.elevenlabs.agent_settings import AgentSettings, understand
 from parleyd.checks.configuration import parse
 from parleyd.core.findings import Finding, Severity, exit_code, good, misconfigured, warning, worst
 from parleyd.core.findings import error as error_of
-from parleyd.doctor import clock, daemon, installation, machine, service, sound, sound_access
+from parleyd.doctor import agent_fit, clock, daemon, installation, machine, service, sound, sound_access
 from parleyd.doctor.service import Unit
 from parleyd.doctor.sound_access import Holder, Node, Server
 from parleyd.host import python_env
+from parleyd.platform.desired import (
+    ALLOWED,
+    BASIC_EVENTS,
+    CLIENT_EVENTS,
+    FILE_INPUT,
+    MAX_DURATION,
+    PROMPT,
+    TOOL_IDS,
+    desired,
+)
+from parleyd.platform.fit import RemoteTool, Written, fit
+from parleyd.platform.own_tools import client_tools
+from parleyd.platform.tree import Path as TreePath
+from parleyd.platform.tree import put
 
 GOOD, NOTE, WARNING, ERROR, SKIPPED = (
     Severity.GOOD,
@@ -57,7 +71,7 @@ def test_the_exit_code_is_that_of_the_worst_finding() -> None:
 def test_what_is_looked_for_is_what_is_required() -> None:
     """The doctor starts without any package, and so has its own lists."""
     cfg = configparser.ConfigParser()
-    cfg.read(Path(__file__).parents[2] / "setup.cfg")
+    cfg.read(pathlib.Path(__file__).parents[2] / "setup.cfg")
     required = re.findall(r"^([\w-]+) *>=", cfg["options"]["install_requires"], re.MULTILINE)
     assert {package.distribution.lower() for package in installation.PACKAGES} == {name.lower() for name in required}
 
@@ -72,7 +86,9 @@ def test_the_webrtcvad_trap_names_the_package_that_mends_it() -> None:
     assert severities(installation.judge_packages({"webrtcvad": None}, {}, has_old_vad=True)) == [WARNING, GOOD]
 
 
-def test_a_package_s_hint_is_for_this_python_and_its_owner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_package_s_hint_is_for_this_python_and_its_owner(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     assert python_env.install("x") == f"{sys.executable} -m pip install x"
     # As after scripts/install, and out of the Debian package, which has no pip of its own.
     monkeypatch.setattr(sys, "executable", "/opt/parleyd/bin/python")
@@ -270,7 +286,7 @@ def test_device_files() -> None:
     assert severities(judge(shut, ["pi"], has_sound=True)) == [NOTE]
 
 
-def test_holders_are_found_in_proc(tmp_path: Path) -> None:
+def test_holders_are_found_in_proc(tmp_path: pathlib.Path) -> None:
     """Files as the kernel shows them (no sound card here): an owner by its thread, another by its open file."""
     status = tmp_path / "asound/card1/pcm0c/sub0/status"
     status.parent.mkdir(parents=True)
@@ -435,91 +451,95 @@ def test_power() -> None:
 # ---------------------------------------------------------------- the agent's settings
 
 
-def judge(found: AgentSettings, *overrides: str, without_greeting: bool = False) -> str:
-    return text(examination.judge_settings(found, overrides, without_greeting=without_greeting))
+def test_the_formats_of_an_agent() -> None:
+    assert "ERROR: its audio format opus is not known" in text(
+        examination.judge_settings(AgentSettings(input_format="opus"))
+    )
+    said = text(examination.judge_settings(AgentSettings(input_format="ulaw_8000", output_format="ulaw_8000")))
+    assert said.startswith("NOTE: it speaks in telephone quality")
 
 
-def test_missing_client_events_and_what_it_is_like_without_them() -> None:
-    said = judge(AgentSettings(client_events=frozenset(["audio", "agent_response"])))
-    assert "WARNING: its client events lack interruption; it cannot be interrupted" in said
-    assert "WARNING: its client events lack user_transcript" in said
-    assert "Advanced, Client events" in said
-    assert "ERROR: its client events lack audio" in judge(AgentSettings(client_events=frozenset()))
-    assert "NOTE: it does not say" in judge(AgentSettings())
+EVENTS = [*BASIC_EVENTS, "agent_chat_response_part"]
+LAMP = "tools: {built_in: [], command: {lamp: {description: d, run: [/bin/true]}}}\n"
+LANGUAGE = "  overrides: {language: de}\n"
 
 
-def test_overrides_that_the_agent_does_not_allow() -> None:
-    found = AgentSettings(client_events=frozenset(), allowed_overrides=frozenset(["language"]))
-    assert "ERROR: it refuses sessions that override speed" in judge(found, "language", "speed")
-    assert "refuses" not in judge(found, "language")
-    assert "WARNING: it may not be asked to wake without a greeting" in judge(found, without_greeting=True)
-    assert "ERROR: its audio format opus is not known" in judge(AgentSettings(input_format="opus"))
+def agent_as_needed(*leaves: tuple[TreePath, object]) -> dict[str, object]:
+    """An agent that has all that a bare configuration needs, and these leaves otherwise."""
+    described: dict[str, object] = {"conversation_config": {}}
+    for path, value in (
+        (CLIENT_EVENTS, EVENTS),
+        (MAX_DURATION, 600),
+        (FILE_INPUT, True),
+        ((*ALLOWED, "agent", "first_message"), True),
+        *leaves,
+    ):
+        put(described, path, value)
+    return described
 
 
-LANGUAGE = "provider: local\nelevenlabs: {overrides: {language: "
-TOOLS = """
-provider: local
-tools:
-  command:
-    lamp: {description: d, run: [/bin/true]}
-  mcp: {rules: [{tool: "*", decision: ask}]}
-"""
+def compared(config: str, agent: Mapping[str, object], *tools: RemoteTool) -> str:
+    read = parse(
+        f"elevenlabs:\n  agent_id: kitchen\n{config}tools: {{built_in: []}}\n"
+        if "tools:" not in config
+        else f"elevenlabs:\n  agent_id: kitchen\n{config}",
+        "p",
+    ).config
+    needs = desired(read, client_tools(read.tools), None, wishes=False)
+    return text(agent_fit.judge(fit(needs, agent, tools, Written()), read.session.max_s))
+
+
+def lamp(**config: object) -> RemoteTool:
+    (body,) = client_tools(parse(f"elevenlabs: {{agent_id: a}}\n{LAMP}", "p").config.tools)
+    return RemoteTool("tool_1", {**body["tool_config"], **config})
+
+
+ATTACHED = (TOOL_IDS, ["tool_1"])
+CALLS = (CLIENT_EVENTS, [*EVENTS, "client_tool_call"])
 
 
 @pytest.mark.parametrize(
-    ("config", "found", "said"),
+    ("config", "leaves", "tools", "said"),
     [
-        (TOOLS, AgentSettings(client_events=frozenset(["audio"])),
-         "ERROR: its client events lack client_tool_call; none of the tools of this device can be called (lamp)"),
-        (TOOLS, AgentSettings(client_events=frozenset(["client_tool_call", "mcp_tool_call"])), ""),
-        ("provider: local", AgentSettings(client_events=frozenset(["audio"])), ""),
-        ("provider: local\naudio: off", AgentSettings(allowed_overrides=frozenset(["language"])),
-         "WARNING: it may not be asked for a conversation in writing alone"),
-        ("provider: local\naudio: off", AgentSettings(allowed_overrides=frozenset(["text_only"])), ""),
-        (LANGUAGE + "de}}", AgentSettings(languages=frozenset(["en", "fr"])),
-         "ERROR: it does not have the language de of elevenlabs.overrides (it has en, fr)"),
-        (LANGUAGE + "fr}}", AgentSettings(languages=frozenset(["en", "fr"])), ""),
-        ("provider: local", AgentSettings(max_duration_s=120),
-         "WARNING: it ends every conversation after 120 s, before session.max_s (540 s) exchanges it"),
-        ("provider: local", AgentSettings(max_duration_s=600), ""),
-        ("provider: local\naudio: off", AgentSettings(), ""),
+        ("", [], [], "GOOD: it has everything"),
+        ("", [(CLIENT_EVENTS, ["audio", *EVENTS[2:]])], [],
+         "WARNING: its client events lack interruption; it cannot be interrupted"),
+        ("", [(CLIENT_EVENTS, EVENTS[1:])], [], "ERROR: its client events lack audio; it has no voice"),
+        ("", [(CLIENT_EVENTS, list(BASIC_EVENTS))], [], "NOTE: its client events lack agent_chat_response_part"),
+        ("", [((*ALLOWED, "agent", "first_message"), False)], [], "WARNING: it may not be asked to wake without"),
+        ("  overrides: {speed: 1.1}\n", [], [], "ERROR: it refuses sessions that override speed"),
+        ("  overrides: {keywords: [Anna]}\n", [], [], "ERROR: it refuses sessions that override keywords"),
+        ("audio: off\n", [], [], "WARNING: it may not be asked for a conversation in writing alone"),
+        (LANGUAGE, [((*ALLOWED, "agent", "language"), True)], [], "ERROR: it does not have the language de"),
+        ("", [(MAX_DURATION, 120)], [], "WARNING: it ends every conversation after 120 s, before session.max_s"),
+        ("", [(MAX_DURATION, 550)], [], "NOTE: it ends every conversation after 550 s"),
+        ("", [(MAX_DURATION, None)], [], "NOTE: it does not say how long"),
+        ("", [(FILE_INPUT, False)], [], "NOTE: it takes no files"),
+        ("  dynamic_variables: {room: kitchen}\n", [], [], "NOTE: conversation_config.agent.dynamic_variables"),
+        (LAMP, [CALLS], [], "WARNING: the platform lacks the client tool lamp: the agent cannot call it"),
+        (LAMP, [CALLS], [lamp()], "WARNING: the agent does not have the tool lamp: it is never called"),
+        (LAMP, [ATTACHED], [lamp()], "WARNING: its client events lack client_tool_call"),
+        (LAMP, [CALLS, ATTACHED], [lamp()], "GOOD"),
+        (LAMP, [CALLS, ATTACHED], [lamp(expects_response=False)], "WARNING: the agent does not wait"),
+        (LAMP, [CALLS, ATTACHED], [lamp(response_timeout_secs=1)], "WARNING: the agent gives up waiting"),
+        (LAMP, [CALLS, ATTACHED], [lamp(description="")], "NOTE: the tool lamp has another description"),
+        (LAMP, [CALLS, ATTACHED], [lamp(description="mine")], "NOTE: the tool lamp has another description"),
+        ("", [(PROMPT, "For {{who}}")], [], "WARNING: the agent's texts contain {{who}}"),
+        ("", [(("platform_settings", "auth", "enable_auth"), False)], [], "NOTE: the agent is public"),
     ],
 )  # fmt: skip
-def test_what_of_the_configuration_cannot_work_with_the_agent(config: str, found: AgentSettings, said: str) -> None:
-    told = text(examination.judge_needs(found, parse(config, "p").config))
-    assert told.startswith(said) if said else told == ""
-
-
-def test_what_an_agent_is_set_to_is_read() -> None:
-    described = {
-        "conversation_config": {
-            "agent": {"language": "en"},
-            "language_presets": {"de": {}, "fr": {}},
-            "conversation": {"max_duration_seconds": 300},
-        },
-        "platform_settings": {"overrides": {"conversation_config_override": {"conversation": {"text_only": True}}}},
-    }
-    found = understand(json.dumps(described))
-    assert found.languages == frozenset({"en", "de", "fr"})
-    assert found.max_duration_s == 300
-    assert found.allowed_overrides == frozenset({"text_only"})
-    odds: list[dict[str, object]] = [
-        {"agent": {"language": 3}},
-        {"language_presets": []},
-        {"conversation": {"max_duration_seconds": "x"}},
-    ]
-    for odd in odds:
-        assert understand(json.dumps({"conversation_config": odd})) is not None
+def test_what_of_the_agent_does_not_fit_this_device(
+    config: str, leaves: list[tuple[TreePath, object]], tools: list[RemoteTool], said: str
+) -> None:
+    told = compared(config, agent_as_needed(*leaves), *tools)
+    assert told.startswith(said), told
+    if "GOOD" not in told and "{{" not in told and "public" not in told:
+        assert "-> parleyd platform apply" in told
 
 
 def test_descriptions_of_agents_that_are_none() -> None:
     for body in (b"", b"[]", b"\xff", b"{}", b'{"conversation_config": 7}', b"[" * 100_000):
         with pytest.raises(ValueError, match="not an agent"):
             understand(body)
-    odd = {
-        "conversation_config": {"conversation": {"client_events": ["audio", None, 3]}, "asr": None},
-        "platform_settings": {"overrides": {"conversation_config_override": {"agent": {"language": "yes", "x": None}}}},
-    }
-    found = understand(json.dumps(odd))
-    assert found.client_events == frozenset({"audio"})
-    assert found.allowed_overrides == frozenset()
+    odd = {"conversation_config": {"conversation": {"client_events": ["audio", None, 3]}, "asr": None}}
+    assert understand(json.dumps(odd)).client_events == frozenset({"audio"})

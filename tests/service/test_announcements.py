@@ -430,3 +430,18 @@ def test_live_a_person_who_speaks_over_it_goes_up_and_it_does_not() -> None:
         line.wait_speech(0.3)
         # The session began a moment before, and what went up until the person's pre-roll is silence.
         assert np.flatnonzero(np.frombuffer(bytes(line.audio), "<i2"))[0] > 1.5 * RATE_HZ
+
+
+def test_a_timer_says_what_is_ready_and_opens_no_session() -> None:
+    with SpeechServer(Spoken.speak) as speech, ScriptedServer(lambda _: None) as agent, Home(speech, agent) as home:
+        home.service.tools.alarm_clock.set(3600, "bread")
+        home.service.tools.by_hand("set_timer", {"seconds": 1, "label": "tea"}, WAIT_S)
+        shown = home.service.status().timers
+        assert [(one.number, one.label) for one in shown] == [(2, "tea"), (1, "bread")]
+        assert 3590 <= shown[1].left_s <= 3600
+        went_off = home.expect(events.TimerWentOff)
+        begun = home.expect(events.AnnouncementStarted, lambda e: e.at_s >= went_off.at_s)
+        home.ended(begun.announcement)
+        assert [request.text for request in speech.requests] == ["Tea is ready."]
+        assert agent.lines == []
+        assert [one.label for one in home.service.status().timers] == ["bread"]

@@ -87,6 +87,8 @@ STALLS: dict[str, tuple[str, Callable[[Process], None]]] = {
     "supervisor": ("parleyd.conversation.supervisor.supervisor:Supervisor._take", ask("wake")),
     "session receiver": ("parleyd.conversation.dialogue.dialogue:Dialogue.agent_event", ask("say", text="hello")),
     "session sender": ("parleyd.conversation.session.wire_audio:WireEncoder.encode", ask("wake")),
+    # The person of the file talks over the story.
+    "orders": ("parleyd.audio.gate.order_words:OrderWords.heard", ask("say", text="tell me a story")),
     "announcer": ("parleyd.audio.playback.announcements:Announcements.feed", ask("announce", text="Dinner.")),
     "devices": ("parleyd.audio.recovery:Recovery._look", nothing),
     "control": ("parleyd.control.commands:Commands.__call__", a_request_that_is_not_answered),
@@ -124,6 +126,8 @@ def test_a_thread_that_stops_dead_is_noticed(
         card: VirtualCard = request.getfixturevalue("vcard")
         assert card
         config = config.replace('audio: {input: {device: "wav:in.wav"}, output: {device: "null"}}', "")
+    if part == "orders":
+        config += "barge_in: {words: on}\n"
     (tmp_path / "parleyd.yaml").write_text(config)
     (tmp_path / "scenario.yaml").write_text(SCENARIO)
     write_wav(tmp_path / "in.wav", (bytes(64_000) + spoken("Is anybody there?")) * 20)

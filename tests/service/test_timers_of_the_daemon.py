@@ -58,7 +58,7 @@ def test_in_quiet_hours_a_timer_rings_and_connects_nobody() -> None:
         daemon.service.wake()
         daemon.expect(events.SessionOpened, lambda e: e.at_s > refused.at_s)
         told = server.lines[1].wait_message("contextual_update")
-        assert told["text"].startswith("The timer 1 has gone off")
+        assert told["text"].startswith("The timer has gone off")
 
 
 def test_timers_open_so_many_sessions_and_no_more() -> None:

@@ -470,9 +470,12 @@ agent:
     scene.daemon.expect_state(State.ASLEEP)
     assert results["call_1"] == "Timer 1 (tea) rings in 1 second."
     assert scene.daemon.service.volume == 0.3
-    assert json.loads(results["call_4"])["health"]
+    assert results["call_2"].startswith("Timer 1 (tea) has ")
+    # Noise on the machine may be a trouble, and no test waits for it.
+    assert results["call_4"].startswith("This device is ")
+    assert "The volume is 30 percent." in results["call_4"]
     told = scene.line(2).wait_event("contextual_update")
-    assert told["text"] == "The timer 1 (tea) has gone off on this device. Tell the person."
+    assert told["text"] == "Tea is ready: the timer has gone off. Tell the person."
     scene.line(2).wait_event("user_message")
     said = scene.daemon.expect(events.AnswerText, lambda event: event.text != "Hello, how can I help you?")
     assert said.text == "Your tea is ready.", "not the greeting first, and once"
@@ -491,7 +494,7 @@ def test_a_timer_in_a_conversation_makes_the_agent_speak_unless_somebody_talks(
     by_hand(scene)(messages.RunTool(name="set_timer", parameters={"seconds": 2}))
     line = scene.line()
     told = line.wait_event("contextual_update")
-    assert told["text"] == "The timer 1 has gone off on this device. Tell the person."
+    assert told["text"] == "The timer has gone off. Tell the person."
     scene.daemon.service.context("what is sent after it")
     line.wait_event("contextual_update", 2)
     assert len(line.events_of("user_message")) == (0 if talking else 1)

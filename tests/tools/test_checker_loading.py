@@ -16,7 +16,7 @@ from parleyd.config.tool_sections import Tools
 from parleyd.core import events
 from parleyd.tools.device_tools import DaemonActions, DeviceTools
 
-host = DaemonActions(print, lambda _on: None, lambda: None, dict, print)
+host = DaemonActions(print, lambda _on: None, lambda: None, str, print)
 bus = events.Bus()
 tools = DeviceTools(Tools(built_in=BUILT_IN), host, bus, None)
 preparing = lambda: [one for one in threading.enumerate() if one.name == "tools-preparing"]

@@ -214,7 +214,7 @@ def test_what_models_write_is_what_they_mean(data: st.DataObject) -> None:
 
 def box(tmp_path: Path) -> tuple[DeviceTools, list[float]]:
     volumes: list[float] = []
-    host = DaemonActions(volumes.append, lambda _on: None, lambda: None, dict, lambda _text: None)
+    host = DaemonActions(volumes.append, lambda _on: None, lambda: None, str, lambda _text: None)
     text = 'provider: local\ntools:\n  command:\n    warm:\n      description: d\n      run: [/bin/echo, "{degrees}"]\n'
     text += "      parameters:\n        properties: {degrees: {type: integer, minimum: 5, maximum: 30}}\n"
     text += "        required: [degrees]\n"

@@ -327,3 +327,88 @@ def test_a_handshake_that_hangs_is_cut_off() -> None:
             thread.join(WAIT_S)
         assert not thread.is_alive()
     assert outcome[0].fault is Fault.SERVER
+
+
+@pytest.mark.parametrize(
+    ("path", "picked"),
+    [
+        ("response.speech.plain.speech", "It is 21 °C."),
+        ("rooms.1.name", "pantry"),
+        ("rooms.0", '{"name":"hall"}'),
+        ("is_on", "true"),
+        (None, None),
+    ],
+)
+def test_one_field_of_the_answer_is_the_result(server: Server, path: str | None, picked: str | None) -> None:
+    content = {
+        "response": {"speech": {"plain": {"speech": "It is 21 °C."}}},
+        "rooms": [{"name": "hall"}, {"name": "pantry"}],
+        "is_on": True,
+    }
+    whole = json.dumps(content, ensure_ascii=False)
+    server.answer = lambda handler: reply(handler, 200, whole.encode(), Content_Type="application/json")
+    assert ask(tool(server.url, result=path)) == (whole if picked is None else picked)
+
+
+@pytest.mark.parametrize(
+    ("content", "path", "said"),
+    [
+        (b'{"a": {"b": 1}}', "a.c", "answered, but its answer has no a.c."),
+        (b'{"a": [1]}', "a.1", "answered, but its answer has no a.1."),
+        (b'{"a": [1]}', "a.x", "answered, but its answer has no a.x."),
+        (b"<html>", "a", "answered, but its answer is not JSON."),
+        (b"[" * 100_000, "a", "answered, but its answer is not JSON."),
+    ],
+)
+def test_an_answer_without_the_field_is_an_error(server: Server, content: bytes, path: str, said: str) -> None:
+    server.answer = lambda handler: reply(handler, 200, content)
+    with pytest.raises(ToolError) as caught:
+        ask(tool(server.url, result=path))
+    assert caught.value.fault is Fault.SERVER
+    assert str(caught.value).endswith(said)
+
+
+def test_what_is_remembered_goes_into_the_next_request_for_a_while(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = iter(
+        [
+            {"conversation_id": "01J", "n": 1, "text": "Which room?"},
+            {"conversation_id": None, "n": "x" * 2000, "text": "Done."},
+            {"conversation_id": "01K", "text": "Hello."},
+            {"text": "Later."},
+        ]
+    )
+    server.answer = lambda handler: reply(handler, 200, json.dumps(next(contents)).encode())
+    house = tool(
+        server.url,
+        "POST",
+        body={"text": "{text}", "conversation_id": "{conversation_id}", "n": "{n}"},
+        result="text",
+        remember={"conversation_id": "conversation_id", "n": "n"},
+        remember_s=300.0,
+    )
+    assert ask(house, text="turn on the light") == "Which room?"
+    assert ask(house, text="the hall") == "Done."
+    assert ask(house, text="hello") == "Hello."
+    later_s = time.monotonic() + 301
+    monkeypatch.setattr("parleyd.tools.http.time.monotonic", lambda: later_s)
+    assert ask(house, text="and now") == "Later."
+    assert [json.loads(body) for *_, body in server.asked] == [
+        {"text": "turn on the light"},
+        {"text": "the hall", "conversation_id": "01J", "n": 1},
+        {"text": "hello"},
+        {"text": "and now"},
+    ]
+
+
+def test_a_refusal_forgets_nothing(server: Server) -> None:
+    server.answer = lambda handler: reply(handler, 200, b'{"id": "a"}')
+    house = tool(server.url, "POST", body={"id": "{id}"}, remember={"id": "id"}, remember_s=300.0)
+    assert ask(house) == '{"id": "a"}'
+    server.answer = lambda handler: reply(handler, 500, b"no")
+    with pytest.raises(ToolError):
+        ask(house)
+    server.answer = lambda handler: reply(handler, 200, b"not JSON")
+    assert ask(house) == "not JSON"
+    assert [json.loads(body) for *_, body in server.asked] == [{}, {"id": "a"}, {"id": "a"}]

@@ -55,7 +55,7 @@ def test_so_often_in_a_session() -> None:
     ],
 )
 def test_the_limits_of_the_configuration_hold_for_each_tool_of_a_device(limits: Tools, words: str) -> None:
-    host = DaemonActions(lambda _volume: None, lambda _on: None, lambda: None, dict, lambda _text: None)
+    host = DaemonActions(lambda _volume: None, lambda _on: None, lambda: None, str, lambda _text: None)
     tools = DeviceTools(limits, host, events.Bus(), None)
     results: queue.SimpleQueue[Result] = queue.SimpleQueue()
 

@@ -22,6 +22,7 @@ from parleyd.audio.echo.control import EchoControl
 from parleyd.audio.gate.gate import Gate, Passed, Verdict
 from parleyd.audio.gate.held_back import HeldBackReports
 from parleyd.audio.gate.measure import VoiceMeasure
+from parleyd.audio.gate.order_stretch import OrderStretch
 from parleyd.audio.gate.vad import Detector
 from parleyd.audio.gate.wakeword import WakeWord
 from parleyd.audio.gate.why_held_back import in_words
@@ -88,7 +89,11 @@ class Ears:
         on_death: Callable[[str, BaseException], None],
         wake_word: WakeWord | None = None,
         recorder: Recorder | None = None,
+        orders: Callable[[bytes], None] | None = None,
     ) -> None:
+        """orders: gets each stretch of talk that may be an order to the device itself; returns at once."""
+        self._orders = orders
+        self._order_stretch = OrderStretch()
         self._capture = capture
         self._echo = echo
         self._vad = vad
@@ -214,6 +219,8 @@ class Ears:
             hold_back=self._hold_back or asleep,
         )
         self._echo.judge(echo, talk=verdict.talk_ms > 0)
+        if self._orders is not None:
+            self._listen_for_orders(self._orders, frame, verdict)
         if muted or any(one.frame.start_s < self._heard_from_s for one in verdict.passed):
             # The gate has held these frames since before mute.
             verdict = replace(verdict, passed=self._silenced(verdict.passed, muted=muted))
@@ -299,6 +306,16 @@ class Ears:
             in_words(report.held_ms),
             report.total_ms / 1000,
         )
+
+    def _listen_for_orders(self, orders: Callable[[bytes], None], frame: Frame, verdict: Verdict) -> None:
+        stretch = self._order_stretch.step(
+            frame.pcm,
+            talk_started=verdict.talk_started,
+            talk_stopped=verdict.talk_stopped,
+            agent_sounds=self._echo.speaker_sounds,
+        )
+        if stretch is not None:
+            orders(stretch)
 
     def _listen_for(self, word: WakeWord, frame: Frame, verdict: Verdict) -> None:
         """Wakes at the wake word; the sound after the word is the beginning of the sent sound."""

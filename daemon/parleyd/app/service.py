@@ -19,7 +19,8 @@ from parleyd.announce.confirmation_notice import ConfirmationNotice
 from parleyd.app.out_of_reach import apart_for, places
 from parleyd.app.settings import SettingsReport
 from parleyd.app.sound_system import SoundSystem
-from parleyd.app.status import Reporter, StatusReport, told_to_agent
+from parleyd.app.spoken_orders import Actions, SpokenOrders
+from parleyd.app.status import Reporter, RunningTimer, StatusReport, told_to_agent
 from parleyd.app.watch import Watch
 from parleyd.audio.devices.deadlines import GivenUpError
 from parleyd.audio.devices.device import InputDevice, OutputDevice
@@ -53,6 +54,7 @@ from parleyd.usage.allowance import Refusal
 from parleyd.usage.ledger import Amount
 from parleyd.usage.limits import Usage, UsageLimits
 from parleyd.usage.meter import UsageMeter
+from parleyd.usage.statement import Statement
 from parleyd.usage.store import Store
 
 log = logging.getLogger(__name__)
@@ -117,6 +119,7 @@ class Service:
             lost=lambda loss: self._supervisor.tell_loss(loss),
         )
         self._announcer = self._make_announcer(self.sound) if self.sound is not None else None
+        self._orders: SpokenOrders | None = None
         self.tools = DeviceTools(
             config.tools,
             DaemonActions(
@@ -126,6 +129,7 @@ class Service:
                 status=self._status_for_agent,
                 tell=self._tell,
                 look=self._look_for_agent,
+                say_aloud=self._say_aloud,
             ),
             bus,
             state_directory,
@@ -165,7 +169,14 @@ class Service:
         self._uploads = Uploads(agent, self._dialogue, bus, self._take_picture)
         bus.subscribe(self._watch_pictures)
         if self.sound is not None:
-            self.sound.attach(self._dialogue, self._outbox, self._supervisor, lines)
+            self._orders = self._make_orders()
+            self.sound.attach(
+                self._dialogue,
+                self._outbox,
+                self._supervisor,
+                lines,
+                None if self._orders is None else self._orders.take,
+            )
         self._transcript = transcript_writer(config.transcript, state_directory)
         if self._transcript is not None:
             bus.subscribe(self._transcript)
@@ -180,6 +191,8 @@ class Service:
             self._begin(self._meter.start, self._meter.stop)
             if self._transcript is not None:
                 self._begin(self._transcript.start, self._transcript.stop)
+            if self._orders is not None:
+                self._begin(self._orders.start, self._orders.stop)
             if self.sound is not None:
                 self._begin(self.sound.start, self.sound.stop)
             self._begin(self._supervisor.start, self._supervisor.stop)
@@ -256,7 +269,7 @@ class Service:
         except MixerError as error:
             raise ToolError(Fault.FAILED, f"The volume could not be set: {error}.") from error
 
-    def _status_for_agent(self) -> dict[str, object]:
+    def _status_for_agent(self) -> str:
         # "Louder" is relative to the level that the speaker's own buttons have set.
         with contextlib.suppress(MixerError):
             self.look_at_volume()
@@ -276,9 +289,25 @@ class Service:
         self._dialogue.tell(text)
         self._supervisor.wake_for_device()
 
+    def _say_aloud(self, text: str, for_agent: str) -> bool:
+        """Speaks a text without the agent; an agent that is there is told the second one. Returns whether there is a
+        voice for it."""
+        if self._announcer is None:
+            return False
+        try:
+            self._announcer.announce(text, now=False)
+        except AnnouncementRefusedError:
+            return False
+        self._dialogue.context(for_agent, None, by_person=False)
+        return True
+
     def usage(self) -> Usage:
         """The use of sessions, today and this month."""
         return self._usage_limits.usage()
+
+    def usage_by_day(self, days: int) -> Statement:
+        """See usage.statement."""
+        return self._usage_limits.statement(days)
 
     def _make_announcer(self, sound: SoundSystem) -> Announcer:
         config = self._config
@@ -291,6 +320,25 @@ class Service:
             on_death=self.fail,
             local=self._local_speech_for(config),
         )
+
+    def _make_orders(self) -> SpokenOrders | None:
+        if self._config.barge_in.words == "off":
+            return None
+        actions = Actions(
+            silence=self._dialogue.silence,
+            volume=lambda: self.volume,
+            set_volume=self.set_volume,
+            repeat=self._repeat,
+            tell_agent=lambda text: self._dialogue.context(text, None, by_person=False),
+        )
+        return SpokenOrders(actions, self._bus, self.fail)
+
+    def _repeat(self, text: str) -> bool:
+        try:
+            self.announce(text[: self._config.announce.max_chars], now=True)
+        except AnnouncementRefusedError:
+            return False
+        return True
 
     def _used(self) -> Amount:
         return Amount(
@@ -426,6 +474,9 @@ class Service:
             None if directory is None else str(directory),
             self._apart.ways,
             self._settings(),
+            tuple(
+                RunningTimer(timer.number, timer.label, round(left_s)) for timer, left_s in self.tools.alarm_clock.all()
+            ),
             words=words,
         )
 
@@ -469,8 +520,9 @@ class Service:
         of_sound = self.sound.pulses if self.sound is not None else ()
         of_announcer = (self._announcer.pulse,) if self._announcer is not None else ()
         of_transcript = (self._transcript.pulse,) if self._transcript is not None else ()
+        of_orders = (self._orders.pulse,) if self._orders is not None else ()
         of_files = self._meter.pulse, *of_transcript, *self.tools.pulses
-        return *of_sound, *of_announcer, *self._supervisor.pulses, *of_files, *self._beside
+        return *of_sound, *of_orders, *of_announcer, *self._supervisor.pulses, *of_files, *self._beside
 
     @property
     def counters(self) -> UplinkCounters:

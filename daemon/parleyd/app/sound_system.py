@@ -117,8 +117,16 @@ class SoundSystem:
         self.recovery = Recovery(config.audio.stall_s, self.capture, self.playback, bus, fail)
         self.latency_ms = 0
 
-    def attach(self, dialogue: Dialogue, outbox: Outbox, supervisor: Supervisor, lines: Lines) -> None:
-        """Connects the ears with the conversation. lines: the connections on which sound is sent. Raises UserError."""
+    def attach(
+        self,
+        dialogue: Dialogue,
+        outbox: Outbox,
+        supervisor: Supervisor,
+        lines: Lines,
+        orders: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """Connects the ears with the conversation. lines: the connections on which sound is sent. orders: see Ears.
+        Raises UserError."""
         config = self._config
         self._dialogue = dialogue
         self._supervisor = supervisor
@@ -138,6 +146,7 @@ class SoundSystem:
             on_death=self._fail,
             wake_word=_wake_word(config),
             recorder=self._recorder,
+            orders=orders,
         )
         self.mute_switch.attach(self.ears, outbox, lines)
 

@@ -94,13 +94,23 @@ class Programs:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningTimer:
+    """label: what it is for, or "". left_s: until it goes off."""
+
+    number: int
+    label: str
+    left_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class StatusReport:
     """health: well, starting, trouble or sick. state: one of the supervisor's, or starting. state_s: how long it has
     been in this state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None
     without sound (audio.mode: off). approvals, confirmations: calls of MCP tools, and of this device's, that
     wait for `parleyd approve` or `deny`.
     transcript: the folder in which it is written; None: it is switched off. programs: None where nothing runs one.
-    settings: None in a daemon without them. words: what was said last; None: nobody asked for it."""
+    settings: None in a daemon without them. words: what was said last; None: nobody asked for it.
+    timers: the next one first."""
 
     version: str
     started_s: float
@@ -127,28 +137,31 @@ class StatusReport:
     programs: Programs | None = None
     settings: SettingsReport | None = None
     words: Words | None = None
+    timers: tuple[RunningTimer, ...] = ()
 
 
-def told_to_agent(status: StatusReport) -> dict[str, object]:
-    """The part of the status that an agent can explain to the person."""
-    told: dict[str, object] = {
-        "health": status.health,
-        "troubles": [trouble.text for trouble in status.troubles],
-        "uptime_minutes": round(status.uptime_s / 60),
-        "version": status.version,
-    }
+def told_to_agent(status: StatusReport) -> str:
+    """The part of the status that an agent can explain to the person, in sentences that can be spoken."""
+    told = ["This device is well." if not status.troubles else "This device is in trouble."]
+    told += [f"{trouble.text[:1].upper()}{trouble.text[1:].rstrip('.')}." for trouble in status.troubles]
     if status.microphone is not None:
-        microphone = status.microphone
-        held_ms = sum(microphone.held_back_lately_ms.values())
-        told["microphone"] = {
-            "name": microphone.name,
-            "works": microphone.present,
-            "seconds_like_speech_held_back_in_the_last_hour": round(held_ms / 1000),
-        }
+        told.append(_works(status.microphone, "microphone"))
+        held_s = round(sum(status.microphone.held_back_lately_ms.values()) / 1000)
+        if held_s:
+            told.append(f"In the last hour {held_s} seconds of sound like speech were not taken for speech.")
     if status.speaker is not None:
-        told["speaker"] = {"name": status.speaker.name, "works": status.speaker.present}
-        told["volume_percent"] = round(status.speaker.volume * 100)
-    return told
+        told.append(_works(status.speaker, "speaker"))
+        told.append(f"The volume is {round(status.speaker.volume * 100)} percent.")
+    minutes = round(status.uptime_s / 60)
+    on_for = f"{minutes} minute{'' if minutes == 1 else 's'}"
+    if minutes >= 120:
+        on_for = f"{minutes // 60} hours" if minutes < 2880 else f"{minutes // 1440} days"
+    told.append(f"It has been running for {on_for}, with version {status.version}.")
+    return " ".join(told)
+
+
+def _works(device: Device, what: str) -> str:
+    return f"The {what} {device.name} {'works' if device.present else 'is not there'}."
 
 
 class Reporter:
@@ -205,6 +218,7 @@ class Reporter:
         transcript: str | None = None,
         ways: Ways | None = None,
         settings: SettingsReport | None = None,
+        timers: tuple[RunningTimer, ...] = (),
         *,
         words: bool = False,
     ) -> StatusReport:
@@ -244,6 +258,7 @@ class Reporter:
                 programs=_programs(ways) if ways is not None and runs_programs(config) else None,
                 settings=settings,
                 words=self._last_words.words(now_s) if words else None,
+                timers=timers,
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 from parleyd.checks import agent_rules
 from parleyd.config import signs
@@ -11,7 +12,17 @@ from parleyd.config.problem import KeyProblem
 from parleyd.config.schema import Config
 
 _EXAMPLES = {"env": "ELEVENLABS_API_KEY", "file": "/etc/parleyd/elevenlabs.key", "credential": "elevenlabs"}
-_IDS = {"voice_id": signs.VOICE_ID, "llm": signs.LLM_ID, "language": signs.LANGUAGE}
+_IDS = {
+    "overrides.voice_id": signs.VOICE_ID,
+    "overrides.llm": signs.LLM_ID,
+    "overrides.language": signs.LANGUAGE,
+    "overrides.model_id": signs.MODEL_ID,
+    "branch_id": signs.BRANCH_ID,
+    "environment": signs.ENVIRONMENT,
+}
+# Models that speak English alone.
+_ENGLISH_MODELS = ("eleven_flash_v2", "eleven_turbo_v2")
+_MOST_USER_ID_CHARS = 256
 _ADDED = re.compile(r"/v\d+(/convai.*)?/?$")
 
 
@@ -26,11 +37,24 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
         example = "https://api.elevenlabs.io"
         yield from agent_rules.base_url("elevenlabs.base_url", section.base_url, example, _ADDED)
     for name, form in _IDS.items():
-        key, id_ = f"elevenlabs.overrides.{name}", getattr(section.overrides, name)
+        key, id_ = f"elevenlabs.{name}", attrgetter(name)(section)
         if is_settled(key) and id_ is not None and (trouble := signs.trouble(id_, form)):
             yield KeyProblem(key, *trouble)
+    if is_settled("elevenlabs.user_id"):
+        yield from _user_id(section.user_id)
+    language, model = section.overrides.language, section.overrides.model_id
+    is_other = language is not None and language.partition("-")[0] != "en"
+    if model in _ENGLISH_MODELS and is_other and is_settled("elevenlabs.overrides.language"):
+        text = f"{model} speaks English alone, and overrides.language is {language}"
+        yield KeyProblem("elevenlabs.overrides.model_id", text, f"use {model}_5")
     if is_settled("elevenlabs.dynamic_variables"):
         yield from agent_rules.variables("elevenlabs.dynamic_variables", section.dynamic_variables)
+
+
+def _user_id(user_id: str) -> Iterator[KeyProblem]:
+    if len(user_id) > _MOST_USER_ID_CHARS or not user_id.isprintable():
+        text = f"a name has at most {_MOST_USER_ID_CHARS} characters, all of them visible"
+        yield KeyProblem("elevenlabs.user_id", text, "write a short name, such as kitchen; auto: the host name")
 
 
 def _agent_id(agent_id: str | None) -> Iterator[KeyProblem]:

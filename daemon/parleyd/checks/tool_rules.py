@@ -218,12 +218,28 @@ def _http(key: str, tool: sections.HttpTool, parameters: Parameters) -> Iterator
                 yield KeyProblem(f"{key}.headers", f"{name}: there is no secret {placeholder.name}", hint)
     if tool.body is not None:
         try:
-            unknown = [one for one in template.body_placeholders(tool.body) if one.name not in parameters.names]
+            found = list(template.body_placeholders(tool.body))
+            unknown = [one for one in found if one.name not in parameters.names and one.name not in tool.remember]
         except TemplateError as error:
             yield KeyProblem(f"{key}.body", str(error), "see docs/tools.md")
         else:
             for one in unknown:
                 yield KeyProblem(f"{key}.body", f"there is no parameter {one.name}", "add it to parameters.properties")
+    yield from _remembered(key, tool, parameters)
+
+
+def _remembered(key: str, tool: sections.HttpTool, parameters: Parameters) -> Iterator[KeyProblem]:
+    try:
+        used = {one.name for one in template.body_placeholders(tool.body)} if tool.body is not None else set()
+    except TemplateError:
+        return
+    for name in tool.remember:
+        if name in parameters.names:
+            text = f"{name} is a parameter, too, which the agent gives"
+            yield KeyProblem(f"{key}.remember.{name}", text, "give it another name")
+        elif name not in used:
+            text = f"{name} is remembered, and no request uses it"
+            yield KeyProblem(f"{key}.remember.{name}", text, f'write body: {{..., {name}: "{{{name}}}"}}')
 
 
 def _plain_placeholders(key: str, text: str, parameters: Parameters) -> Iterator[KeyProblem]:

@@ -271,6 +271,8 @@ def _told(kind: str, fields: dict[str, Any]) -> str:
             return f"got {fields['type']}" + (f": {_line(fields['text'])}" if fields.get("text") else "")
         case "file":
             return f"got the file {_line(fields['name'])}: {_line(fields['media_type'])}, {fields['size_bytes']} bytes"
+        case "deviation":
+            return f"the client deviates from the protocol: {_line(fields['text'])}"
         case "fault":
             return f"scenario: {fields['do']} (on {fields['on']})"
         case _:

@@ -44,6 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="the key is the first line of this file")
     parser.add_argument("--agent", metavar="ID", help="another agent than elevenlabs.agent_id")
+    parser.add_argument("--user", metavar="NAME", help="only of this device: its elevenlabs.user_id, or its host name")
     parser.add_argument("--since", default="7d", metavar="WHEN", help="such as 2h, 3d, today; default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print facts for programs")
     parser.set_defaults(run=run)
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     agent_id = args.agent or config.elevenlabs.agent_id
     if agent_id is None:
         raise PlatformError("no agent is named", "set elevenlabs.agent_id, or use --agent ID", EX_CONFIGURATION)
-    query = urlencode({"agent_id": agent_id, "call_start_after_unix": int(since.timestamp())})
+    about = {"agent_id": agent_id, "call_start_after_unix": str(int(since.timestamp()))}
+    query = urlencode(about | ({"user_id": args.user} if args.user else {}))
     found = [
         summary(item, local)
         for item in pages(

@@ -55,6 +55,8 @@ def sentence(event: dict[str, Any]) -> str:
             return f"{status['state']} ({status['reason']}), {status['health']}"
         case {"event": "utterance_ended" | "ducked" | "answer_part" | "talk_stopped" | "spent" | "words_expected"}:
             return ""
+        case {"event": "order_heard", "order": order}:
+            return f"the device itself heard “{order}”"
         case {"event": "started", "microphone": None}:
             return "the daemon runs, without sound"
         case {"event": "started", "microphone": microphone, "speaker": speaker}:

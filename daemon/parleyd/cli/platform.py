@@ -75,7 +75,7 @@ def _file_and_key(parser: argparse.ArgumentParser) -> None:
 def _common(parser: argparse.ArgumentParser) -> None:
     _file_and_key(parser)
     parser.add_argument("--agent", metavar="ID", help="another agent than elevenlabs.agent_id")
-    parser.add_argument("--branch", metavar="ID", help="a branch of the agent; default: its main one")
+    parser.add_argument("--branch", metavar="ID", help="a branch of the agent; default: elevenlabs.branch_id")
     parser.add_argument(
         "--take",
         action="append",
@@ -204,6 +204,8 @@ def _carry_out(case: _Case, plan: Plan) -> Done:
 def _case(args: argparse.Namespace) -> _Case:
     config = _config(args.config)
     agent_id = args.agent or config.elevenlabs.agent_id
+    # The branch of the configuration is one of the configured agent's.
+    branch = args.branch or (None if args.agent else config.elevenlabs.branch_id)
     place: Place
     if args.project is not None:
         folder = Folder(args.project, agent_id)
@@ -212,9 +214,9 @@ def _case(args: argparse.Namespace) -> _Case:
         if agent_id is None:
             hint = f"set elevenlabs.agent_id in {args.config}, or make an agent: parleyd platform create NAME"
             raise PlatformError("no agent is named", hint, EX_CONFIGURATION)
-        place = Rest(config.elevenlabs.base_url, _key(config, args.key_file), agent_id, args.branch)
+        place = Rest(config.elevenlabs.base_url, _key(config, args.key_file), agent_id, branch)
     state = _state(args.project)
-    return _Case(agent_id, args.branch, place, _desired(config), state, tuple(args.take), args.prune)
+    return _Case(agent_id, branch, place, _desired(config), state, tuple(args.take), args.prune)
 
 
 def _config(path: Path) -> Config:

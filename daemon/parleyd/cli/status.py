@@ -168,6 +168,7 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Row]:
         ("sessions", f"{metrics['sessions']}, {_length(metrics['session_s'])} in all; {_many(metrics, 'wakes')}, "
          f"{_many(metrics, 'reconnects')}, {_many(metrics, 'failed_tries')}"),
         ("today", _usage(usage)),
+        ("timers", _timers(status.get("timers", ()))),
         *_talk(status, everything=everything),
         ("tools", _programs(status.get("programs"))),
         *((("hooks", _hooks(status["hooks"])), ("process", _load(status["load"]))) if everything else ()),
@@ -206,6 +207,11 @@ def _quoted(text: str) -> str:
 def _ago(seconds: float) -> str:
     # The first of the two units is exact enough, and does not change all the time.
     return "just now" if seconds < 2 else f"{' '.join(_length(seconds).split()[:2])} ago"
+
+
+def _timers(timers: Iterable[dict[str, Any]]) -> str:
+    """Such as `tea in 4 min 10 s, 2 in 3 h`; a timer without a label is named by its number."""
+    return ", ".join(f"{one['label'] or one['number']} in {_length(one['left_s'])}" for one in timers)
 
 
 def _devices(status: dict[str, Any], *, everything: bool) -> Iterator[tuple[str, str]]:

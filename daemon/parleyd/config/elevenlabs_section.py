@@ -25,6 +25,13 @@ class Overrides(Section, frozen=True):
     stability: Annotated[Share | None, Meta(description="voice stability")] = None
     speed: Annotated[Annotated[float, Meta(ge=0.7, le=1.2)] | None, Meta(description="speed of speech")] = None
     similarity_boost: Annotated[Share | None, Meta(description="closeness to the original voice")] = None
+    model_id: Annotated[
+        Text | None, Meta(description="the model of the voice; another language than English may need another one")
+    ] = None
+    keywords: Annotated[
+        list[Text] | None,
+        Meta(description="names that the speech recogniser should know on this device: rooms, people, devices"),
+    ] = None
 
 
 class ElevenLabs(Section, frozen=True):
@@ -40,6 +47,18 @@ class ElevenLabs(Section, frozen=True):
         ),
     ] = "https://api.elevenlabs.io"
     api_key: Annotated[Secret | Text | None, Meta(description="the API key; a public agent needs none")] = None
+    user_id: Annotated[
+        Text,
+        Meta(
+            extra={"expected": "auto, off, or a name"},
+            description="the name of this device in the agent's history; auto: the host name; off: none is sent",
+        ),
+    ] = "auto"
+    branch_id: Annotated[Text | None, Meta(description="a branch of the agent; null: its main one")] = None
+    environment: Annotated[
+        Text | None,
+        Meta(description="the set of the workspace's environment variables, such as staging; null: production"),
+    ] = None
     overrides: Overrides = Overrides()
     agent: AgentWants = AgentWants()
     dynamic_variables: Annotated[

@@ -234,6 +234,13 @@ class BargeIn(Section, frozen=True):
             "closed and reopened, for those that hold much (Bluetooth, a sound server's queue)"
         ),
     ] = "fade"
+    words: Annotated[
+        Literal["off", "on"],
+        Meta(
+            description="on: while the agent speaks, the device itself understands stop, be quiet, louder, quieter and "
+            "repeat, in English, also when the line is slow; needs the package pocketsphinx: docs/echo.md"
+        ),
+    ] = "off"
     confirm_ms: Annotated[int, Meta(ge=0, le=2000, description="speech that cuts the voice (mode local)")] = 240
     duck_db: Annotated[
         float,

@@ -27,6 +27,8 @@ AGENT_ID = Form("an agent's id", "A-Za-z0-9_-", "letters, digits, _ and -")
 VOICE_ID = Form("a voice's id", "A-Za-z0-9_-", "letters, digits, _ and -")
 MODEL_ID = Form("a model's id", "A-Za-z0-9_.-", "letters, digits, and _ . -")
 LLM_ID = Form("a language model's id", "A-Za-z0-9_.:@/-", "letters, digits, and _ . : @ / -")
+BRANCH_ID = Form("a branch's id", "A-Za-z0-9_-", "letters, digits, _ and -")
+ENVIRONMENT = Form("an environment's name", "A-Za-z0-9_.-", "letters, digits, and _ . -")
 LANGUAGE = Form("a language's code", "A-Za-z0-9_-", "letters, digits, _ and -")
 VARIABLE = Form("a variable's name", r"\w.-", "letters, digits, and _ . -")
 # Also for tokens of the user's own server.

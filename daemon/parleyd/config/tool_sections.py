@@ -75,6 +75,9 @@ class CommandTool(Tool, frozen=True, kw_only=True):
         return f"CommandTool({masked(self)})"
 
 
+FieldPath = Annotated[str, Meta(pattern=r"^[^.\s]+(\.[^.\s]+)*$(?!\s)")]
+
+
 class HttpTool(Tool, frozen=True, kw_only=True):
     """A request to one host. Values are escaped; redirects are followed on that host only."""
 
@@ -98,6 +101,19 @@ class HttpTool(Tool, frozen=True, kw_only=True):
     allowed_status: Annotated[list[Annotated[int, Meta(ge=200, le=599)]], Meta(description="any other is an error")] = (
         msgspec.field(default_factory=lambda: [200, 201, 202, 204])
     )
+    result: Annotated[
+        FieldPath | None,
+        Meta(
+            extra={"expected": "names with dots between them, such as response.speech.plain.speech"},
+            description="the field of the JSON answer that is the result, such as response.speech.plain.speech; a "
+            "number is a place in a list, from 0; null: the whole answer",
+        ),
+    ] = None
+    remember: Annotated[
+        dict[str, FieldPath],
+        Meta(description="fields of the answer that {name} in the body of the next request stands for"),
+    ] = {}
+    remember_s: Annotated[float, Meta(ge=1, le=86_400, description="for how long they are remembered")] = 300.0
 
     def __repr__(self) -> str:
         return f"HttpTool({masked(self)})"
@@ -191,6 +207,13 @@ class Tools(Section, frozen=True, kw_only=True):
         Literal["auto", "required"],
         Meta(description="required: where tools and hooks cannot be kept apart from the daemon, they are not run"),
     ] = "auto"
+    timer_text: Annotated[
+        Text | None,
+        Meta(
+            description="what the voice of announcements says when a timer goes off; {label} is what it is for; no "
+            "session is opened then. null, or without such a voice: the agent is woken to say it"
+        ),
+    ] = "{label} is ready."
     timer_listens: Annotated[
         bool,
         Meta(description="in a session that a timer opens the room is heard at once; false: once the agent is woken"),

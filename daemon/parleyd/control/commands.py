@@ -55,6 +55,8 @@ class Commands:
         match request:
             case messages.Status(words=words):
                 return service.status(words=words)
+            case messages.Usage(days=days):
+                return service.usage_by_day(days)
             case messages.Wake(anyway=anyway):
                 _allowed(service.wake(anyway=anyway))
             case messages.Sleep():

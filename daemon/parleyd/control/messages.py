@@ -40,6 +40,12 @@ class Status(Request, frozen=True, tag="status"):
     words: bool = False
 
 
+class Usage(Request, frozen=True, tag="usage"):
+    """Answer: the use of sessions day by day, see parleyd.usage.statement. days: how many, today included."""
+
+    days: Annotated[int, Meta(ge=1, le=62)] = 7
+
+
 class Events(Request, frozen=True, tag="events"):
     """Answer: {}, then the event `snapshot` with the whole status, then all further events."""
 
@@ -192,6 +198,7 @@ class Stop(Request, frozen=True, tag="stop"):
 
 AnyRequest = (
     Status
+    | Usage
     | Events
     | Wake
     | Sleep

@@ -39,6 +39,7 @@ class Need:
 # call that nobody answers is denied in any case, so `deny` needs no more people than `approve` does.
 NEEDS: Mapping[type[Request], Need] = {
     messages.Status: Need("read"),
+    messages.Usage: Need("read"),
     messages.Events: Need("read"),
     messages.Transcript: Need("read"),
     messages.Mute: Need(None),

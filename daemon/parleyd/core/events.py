@@ -192,6 +192,13 @@ class BargedIn(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderHeard(Event):
+    """The device itself has understood an order to it (barge_in.words). order: stop, louder, quieter or repeat."""
+
+    order: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ducked(Event):
     on: bool
 

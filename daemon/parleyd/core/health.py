@@ -44,6 +44,8 @@ NORMS = {
     "session receiver": Norm(10.0),
     # Its send may block until TCP_USER_TIMEOUT ends the connection.
     "session sender": Norm(30.0),
+    # A recognition, and then perhaps a mixer, which may take two seconds.
+    "orders": Norm(20.0),
     "announcer": Norm(10.0),
     "devices": Norm(10.0),
     "control": Norm(20.0),

@@ -177,7 +177,7 @@ def wish_of(config: Config) -> SessionWish:
 
     def nothing(*_: object) -> None: ...
 
-    host = DaemonActions(nothing, nothing, nothing, dict, nothing)
+    host = DaemonActions(nothing, nothing, nothing, str, nothing)
     try:
         tools = DeviceTools(config.tools, host, events.Bus(), None, camera=config.camera).specs
     except SecretError:

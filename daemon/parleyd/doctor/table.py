@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from parleyd.doctor import (
     agent,
+    agent_fit,
     camera,
     clock,
     configuration,
@@ -44,6 +45,7 @@ CHECKS = (
     Check("TLS", network.tls, needs=("TCP",), deadline_s=20.0),
     Check("key", agent.key, needs=("TLS",), deadline_s=15.0),
     Check("agent's settings", agent.settings, needs=("key",), deadline_s=15.0),
+    Check("agent's fit", agent_fit.fit, needs=("key",), deadline_s=30.0),
     Check("conversation", agent.conversation, needs=("key",), deadline_s=75.0),
     Check("disk", machine.disk),
     Check("file systems", machine.file_systems),

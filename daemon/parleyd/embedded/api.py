@@ -15,7 +15,8 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from parleyd.embedded import messages, past
-from parleyd.embedded.platform import Platform
+from parleyd.embedded.opening import version_refusal
+from parleyd.embedded.platform import WRITE, Platform, missing_permission
 from parleyd.embedded.record import ConnectionRecord
 from parleyd.embedded.scenario import HttpAnswer, Scenario
 from parleyd.embedded.settings import AgentSettings
@@ -46,6 +47,9 @@ class Api:
         agent_ids = query.get("agent_id", [])
         if not agent_ids or not self._exists(agent_ids[0]):
             return "The AI agent you are trying to reach does not exist."
+        settings = self.settings_for(request)
+        if refused := version_refusal(settings, *(query.get(name, [None])[0] for name in ("branch_id", "environment"))):
+            return refused
         signatures = [*query.get("conversation_signature", []), *query.get("token", [])]
         if signatures:
             return None if self._use_signature(signatures[0]) else "Could not authorize the conversation."
@@ -75,7 +79,9 @@ class Api:
             return None
         return self._platform.answer(method, target, body) if self.is_key(key or "") else _INVALID_KEY
 
-    def remember(self, request: Request, record: ConnectionRecord, conversation_id: str, ended: str) -> None:
+    def remember(
+        self, request: Request, record: ConnectionRecord, conversation_id: str, ended: str, user_id: str
+    ) -> None:
         """Keeps a conversation that has ended, for GET /v1/convai/conversations."""
         duration_s = time.monotonic() - record.began_s
         agent_id = parse_qs(urlsplit(request.path).query).get("agent_id", [""])[0]
@@ -88,6 +94,7 @@ class Api:
                 duration_s,
                 tuple(record.turns),
                 ended,
+                user_id,
             )
         )
 
@@ -114,8 +121,13 @@ class Api:
             return json_response(422, {"detail": [{"loc": ["query", "agent_id"], "msg": "Field required"}]})
         if not self._exists(agent_id):
             return _not_found("The AI agent you are trying to reach does not exist.")
+        if self._settings.key_permissions is not None and WRITE not in self._settings.key_permissions:
+            return json_response(*missing_permission(WRITE))
         is_single = query.get("include_conversation_id", [""])[0].lower() == "true"
-        parameters = urlencode({"agent_id": agent_id, "conversation_signature": self._sign(is_single=is_single)})
+        kept: dict[str, str] = {name: query[name][0] for name in ("branch_id", "environment") if name in query}
+        signature = self._sign(is_single=is_single)
+        fields = {"agent_id": agent_id, **kept, "conversation_signature": signature}
+        parameters = urlencode(fields)
         path = parts.path.rstrip("/").removesuffix("/get-signed-url")
         host = request.headers.get("Host") or netloc
         return json_response(200, {"signed_url": f"ws://{host}{path}?{parameters}"})

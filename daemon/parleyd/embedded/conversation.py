@@ -35,7 +35,8 @@ from parleyd.embedded.voice import VoiceError
 from parleyd.embedded.workers import Workers
 
 _TICK_S = 0.1
-MOST_FILES = 20
+# As the service has it in file_input.
+MOST_FILES = 10
 
 _log = logging.getLogger("parleyd.agent")
 
@@ -109,6 +110,11 @@ class Conversation:
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Starts a task that ends with the conversation, at the latest."""
         self._tasks.add(self._task(coroutine))
+
+    @property
+    def user_id(self) -> str:
+        """The client's name for its user or device; "" for none."""
+        return self._opening.user_id
 
     def current_id(self) -> int:
         return self._mouth.current_id
@@ -215,6 +221,8 @@ class Conversation:
         """Accepts a file that a later message will mention. Raises RefusedPostError."""
         if len(self._files) >= MOST_FILES:
             raise RefusedPostError(429, f"A conversation may have {MOST_FILES} files.")
+        if not (upload.media_type.startswith("image/") or upload.media_type == "application/pdf"):
+            raise RefusedPostError(400, f"{upload.media_type} is not supported: only images and PDF.")
         file_id = f"file_{len(self._files) + 1:04}"
         self._files[file_id] = replies.ReceivedFile(upload.name, upload.media_type, upload.size_bytes)
         self._last_message_s = self._last_activity_s = time.monotonic()
@@ -264,7 +272,10 @@ class Conversation:
         try:
             self._opening = opening.read(message, self._settings, self.conversation_id, datetime.now())
         except opening.RefusedError as error:
-            await self._fail(error.error_type, 1008, str(error))
+            if error.error_type is None:
+                self.line.close(error.code, str(error))
+            else:
+                await self._fail(error.error_type, error.code, str(error))
             return
         if not self._plan.metadata.send:
             return

@@ -15,7 +15,7 @@ from parleyd.embedded.settings import AgentSettings
 
 _AGENT_OVERRIDES = ("first_message", "language")
 _PROMPT_OVERRIDES = ("prompt", "llm")
-_VOICE_OVERRIDES = ("voice_id", "stability", "speed", "similarity_boost")
+_VOICE_OVERRIDES = ("model_id", "voice_id", "stability", "speed", "similarity_boost")
 
 
 def as_settings(
@@ -27,7 +27,7 @@ def as_settings(
     conversation, spoken = config.get("conversation", {}), config.get("agent", {})
     allowed = platform.get("overrides", {}).get("conversation_config_override", {})
     names = [*_named(allowed.get("agent", {})), *_named(allowed.get("agent", {}).get("prompt", {}))]
-    names += [*_named(allowed.get("tts", {})), *_named(allowed.get("conversation", {}))]
+    names += [name for part in ("asr", "tts", "conversation") for name in _named(allowed.get(part, {}))]
     wanted = {
         "client_events": conversation.get("client_events"),
         "more_client_events": [],
@@ -119,6 +119,7 @@ def as_agent(settings: AgentSettings, agent_id: str) -> dict[str, Any]:
             "overrides": {
                 "conversation_config_override": {
                     "agent": {**allowed(_AGENT_OVERRIDES), "prompt": allowed(_PROMPT_OVERRIDES)},
+                    "asr": allowed(("keywords",)),
                     "tts": allowed(_VOICE_OVERRIDES),
                     "conversation": allowed(("text_only",)),
                 },

@@ -71,6 +71,10 @@ def deviation(message: dict[str, Any]) -> str | None:
             return "client_tool_result.result is not text"
         if not isinstance(message.get("is_error"), bool):
             return "client_tool_result.is_error is missing"
+    if kind == "conversation_initiation_client_data":
+        for name in ("user_id", "branch_id", "environment"):
+            if not isinstance(message.get(name, ""), str):
+                return f"conversation_initiation_client_data.{name} is not text"
     if kind == "pong" and not isinstance(message.get("event_id"), int):
         return "pong without event_id"
     if kind == "contextual_update" and not isinstance(message.get("text"), str):

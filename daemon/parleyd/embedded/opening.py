@@ -12,11 +12,12 @@ from parleyd.embedded.settings import AgentSettings
 
 
 class RefusedError(Exception):
-    """The conversation is refused; the text goes into the error event and the close frame (1008)."""
+    """The conversation is refused; the text goes into the error event, if there is one, and into the close frame."""
 
-    def __init__(self, error_type: str, text: str) -> None:
+    def __init__(self, error_type: str | None, text: str, code: int = 1008) -> None:
         super().__init__(text)
         self.error_type = error_type
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,14 @@ class Opening:
     prompt: str = ""
     is_text_only: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
+    user_id: str = ""
 
 
 def read(message: Mapping[str, Any] | None, settings: AgentSettings, conversation_id: str, now: datetime) -> Opening:
     """message: conversation_initiation_client_data; None if the client sent none. Raises RefusedError."""
     message = message or {}
+    if refusal := version_refusal(settings, message.get("branch_id"), message.get("environment")):
+        raise RefusedError(None, refusal, 3000)
     override = _mapping(message.get("conversation_config_override"))
     for name in names(override):
         if settings.allowed_overrides is not None and name not in settings.allowed_overrides:
@@ -51,7 +55,17 @@ def read(message: Mapping[str, Any] | None, settings: AgentSettings, conversatio
         _filled(settings.prompt if prompt is None else str(prompt), variables, "prompt"),
         bool(is_text_only),
         variables,
+        str(message.get("user_id") or ""),
     )
+
+
+def version_refusal(settings: AgentSettings, branch: object, environment: object) -> str | None:
+    """Why this version of the agent cannot be had. The service's words for a branch that does not exist tell nothing
+    (elevenlabs/packages issue 626)."""
+    for known, name in ((settings.branches, branch), (settings.environments, environment)):
+        if known is not None and name is not None and name not in known:
+            return "Request error"
+    return None
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -22,8 +22,10 @@ def as_conversation(
     duration_s: float,
     activities: Iterable[Activity],
     ended: str,
+    user_id: str = "",
 ) -> dict[str, Any]:
-    """began_s: the monotonic time of the beginning, as that of the activities. ended: the reason in words."""
+    """began_s: the monotonic time of the beginning, as that of the activities. ended: the reason in words. user_id: as
+    the client named it."""
     transcript: list[dict[str, Any]] = []
     heard_s: float | None = None
     for activity in activities:
@@ -48,6 +50,7 @@ def as_conversation(
     return {
         "conversation_id": conversation_id,
         "agent_id": agent_id,
+        "user_id": user_id or None,
         "status": "done",
         "has_audio": False,
         "has_user_audio": False,

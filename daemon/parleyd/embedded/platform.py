@@ -78,7 +78,14 @@ _KNOWN: dict[str, Any] = {
             "custom_llm_extra_body": True,
             "conversation_config_override": {
                 "agent": {"first_message": True, "language": True, "prompt": {"prompt": True, "llm": True}},
-                "tts": {"voice_id": True, "stability": True, "speed": True, "similarity_boost": True},
+                "asr": {"keywords": True},
+                "tts": {
+                    "model_id": True,
+                    "voice_id": True,
+                    "stability": True,
+                    "speed": True,
+                    "similarity_boost": True,
+                },
                 "conversation": {"text_only": True},
             },
         },
@@ -190,8 +197,8 @@ class Platform:
 
     def _check_permission(self, name: str) -> None:
         if self._permissions is not None and name not in self._permissions:
-            message = f"The API key you used is missing the permission {name} to execute this operation."
-            raise _RefusedError(401, {"status": "missing_permissions", "message": message})
+            status, content = missing_permission(name)
+            raise _RefusedError(status, content["detail"])
 
     # ---------------------------------------------------------------- agents
 
@@ -263,7 +270,9 @@ class Platform:
         found = [
             past.as_summary(one)
             for one in reversed(self.conversations.values())
-            if one["metadata"]["start_time_unix_secs"] >= after_s and query.get("agent_id") in (None, one["agent_id"])
+            if one["metadata"]["start_time_unix_secs"] >= after_s
+            and query.get("agent_id") in (None, one["agent_id"])
+            and query.get("user_id") in (None, one["user_id"])
         ]
         return 200, _page("conversations", found, query)
 
@@ -307,6 +316,12 @@ class Platform:
             },
             "usage_stats": {"total_calls": 0, "avg_latency_secs": 0.0},
         }
+
+
+def missing_permission(name: str) -> Answer:
+    """(status, content) for a key without the permission."""
+    message = f"The API key you used is missing the permission {name} to execute this operation."
+    return 401, {"detail": {"status": "missing_permissions", "message": message}}
 
 
 def _place(target: str) -> tuple[str, str] | None:

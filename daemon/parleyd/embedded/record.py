@@ -40,6 +40,7 @@ ActivityKind = Literal[
     "tool_result",
     "message",
     "fault",
+    "deviation",
     "closed",
 ]
 
@@ -213,9 +214,14 @@ class ConnectionRecord:
 
     def add_deviation(self, text: str) -> None:
         with self._changed:
-            if text not in self.deviations:
-                self.deviations.append(text)
+            if text in self.deviations:
+                return
+            self.deviations.append(text)
+            if self._log is not None:
+                line = {"at_ms": round((time.monotonic() - self.began_s) * 1000), "deviation": text}
+                self._log.write(msgspec.json.encode(line) + b"\n")
             self._changed.notify_all()
+        self.tell("deviation", text=text)
 
     def tell(self, kind: ActivityKind, **fields: Any) -> None:
         activity = Activity(self.number, kind, time.monotonic(), fields)

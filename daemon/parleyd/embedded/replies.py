@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -65,9 +66,40 @@ class Reply:
 
     def with_result(self, result: str, *, is_error: bool) -> str:
         """The reply after the tool has answered."""
+        heard = for_the_ear(result)
         if is_error:
-            return f"I could not do that: {result}"
-        return self.say.replace("{result}", result)
+            return f"I could not do that: {heard}"
+        return self.say.replace("{result}", heard)
+
+
+# Sentences in results that are for an agent, and for nobody's ears.
+_FOR_THE_AGENT = re.compile(
+    r"\s*\b(Tell the person that|Correct that and|Do not claim|Nothing was done\. (?=Correct|Do not))[^.!?]*[.!?]"
+)
+
+
+def for_the_ear(result: str) -> str:
+    """The result of a tool, without instructions to the agent, and JSON in words."""
+    if result[:1] in ("{", "["):
+        try:
+            return _spoken(json.loads(result))
+        except (ValueError, RecursionError):
+            return result
+    return _FOR_THE_AGENT.sub("", result).strip() or result
+
+
+def _spoken(value: object) -> str:
+    match value:
+        case dict():
+            return ", ".join(f"{str(name).replace('_', ' ')}: {_spoken(inner)}" for name, inner in value.items())
+        case list():
+            return "; ".join(map(_spoken, value)) or "nothing"
+        case bool():
+            return "yes" if value else "no"
+        case None:
+            return "nothing"
+        case _:
+            return str(value)
 
 
 def answer(text: str, memory: Memory, rules: tuple[ReplyRule, ...], now: datetime) -> Reply:

@@ -26,11 +26,11 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from parleyd.core.errors import UserError
-from parleyd.embedded import messages, posts, uploads
+from parleyd.embedded import posts, uploads
 from parleyd.embedded.api import Api, json_response, scripted_response
 from parleyd.embedded.conversation import Conversation
 from parleyd.embedded.formats import parse_format
-from parleyd.embedded.line import ConvaiLine, Line, LineClosedError
+from parleyd.embedded.line import ConvaiLine, Line
 from parleyd.embedded.mind.choice import AgentMinds
 from parleyd.embedded.posts import Post, RefusedPostError
 from parleyd.embedded.realtime.front import KEY_PROTOCOL, REALTIME_PATH, Front
@@ -257,8 +257,7 @@ class LocalAgent:
                 assert self._workers is not None
                 await Front(line, self.settings, script, record, self._workers, socket.request).run()
             elif refusal := self._api.refusal(socket.request):
-                with contextlib.suppress(LineClosedError):
-                    await line.send(messages.error("authorization_error", 3000, refusal))
+                # No error event: its codes and types, by the contract, have none for this.
                 line.close(3000, refusal)
             else:
                 assert self._workers is not None
@@ -269,7 +268,9 @@ class LocalAgent:
                 finally:
                     del self._conversations[conversation.conversation_id]
                     ended = f"the {'agent' if line.is_closing else 'client'} ended the conversation"
-                    self._api.remember(socket.request, record, conversation.conversation_id, ended)
+                    self._api.remember(
+                        socket.request, record, conversation.conversation_id, ended, conversation.user_id
+                    )
         finally:
             record.end(await line.ended())
             self._lines.discard(line)
@@ -324,8 +325,8 @@ class LocalAgent:
     def _take_upload(self, upload: Upload) -> str:
         if upload.key is not None and not self._api.is_key(upload.key):
             raise RefusedPostError(401, "Invalid API key")
-        if upload.key is None and self.settings.require_auth:
-            raise RefusedPostError(401, "Could not authorize the upload.")
+        # Without a key: the id of a conversation that goes on is known to its client alone. The official web client
+        # uploads like this, also for a private agent.
         conversation = self._conversations.get(upload.conversation_id)
         if conversation is None:
             raise RefusedPostError(404, f"Conversation {upload.conversation_id} not found")

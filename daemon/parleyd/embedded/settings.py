@@ -154,6 +154,8 @@ class AgentSettings(Section, frozen=True, kw_only=True):
     api_key: str | None = None
     require_auth: bool = False
     key_permissions: tuple[str, ...] | None = None
+    branches: tuple[str, ...] | None = None
+    environments: tuple[str, ...] | None = None
     first_message: str = "Hello! How can I help you?"
     prompt: str = ""
     input_format: FormatName = "pcm_16000"

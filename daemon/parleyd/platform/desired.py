@@ -55,6 +55,8 @@ OVERRIDES: dict[str, Path] = {
     "stability": ("tts", "stability"),
     "speed": ("tts", "speed"),
     "similarity_boost": ("tts", "similarity_boost"),
+    "model_id": ("tts", "model_id"),
+    "keywords": ("asr", "keywords"),
     "text_only": ("conversation", "text_only"),
 }
 # The agent must not end a session before session.max_s exchanges it.
@@ -110,7 +112,7 @@ class Want:
 @dataclass(frozen=True, slots=True)
 class Desired:
     """tools: the bodies of the device's client tools, as POST /v1/convai/tools takes them. variables: the names that
-    the device supplies. languages: those that it may ask for."""
+    the device supplies. languages: those that it may ask for with the agent's own model."""
 
     needs: tuple[Need, ...] = ()
     wants: tuple[Want, ...] = ()
@@ -120,8 +122,9 @@ class Desired:
     session_max_s: float = 0.0
 
 
-def desired(config: Config, tools: Iterable[Mapping[str, Any]], prompt: str | None) -> Desired:
-    """tools: the bodies of client_tool() for each. prompt: the text of elevenlabs.agent.prompt, read from its file."""
+def desired(config: Config, tools: Iterable[Mapping[str, Any]], prompt: str | None, *, wishes: bool = True) -> Desired:
+    """tools: the bodies of client_tool() for each. prompt: the text of elevenlabs.agent.prompt, read from its file.
+    wishes: whether the owner's wants belong to it, or the needs of the device alone."""
     # The settings that each profile changes are needed as well.
     all_of_it = [("", config)] + [
         (f"profiles.{name}: ", overlay(config, profile.settings)) for name, profile in config.profiles.items()
@@ -137,11 +140,13 @@ def desired(config: Config, tools: Iterable[Mapping[str, Any]], prompt: str | No
         needs["contains", CLIENT_EVENTS, "client_tool_call"] = Need(
             "contains", CLIENT_EVENTS, "client_tool_call", "tools"
         )
-    languages = [one.elevenlabs.overrides.language for _, one in all_of_it]
+    # A session that names its own model is judged by the rules of the configuration.
+    overrides = [one.elevenlabs.overrides for _, one in all_of_it]
+    languages = [one.language for one in overrides if one.model_id is None]
     variables = {name for _, one in all_of_it for name in one.elevenlabs.dynamic_variables}
     return Desired(
         tuple(needs.values()),
-        tuple(wants(config.elevenlabs.agent, prompt)),
+        tuple(wants(config.elevenlabs.agent, prompt)) if wishes else (),
         bodies,
         frozenset(variables),
         tuple(dict.fromkeys(language for language in languages if language)),

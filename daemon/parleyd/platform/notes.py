@@ -19,8 +19,11 @@ _SYSTEM_PREFIX = "system__"
 
 @dataclass(frozen=True, slots=True)
 class Note:
+    """is_vital: no session begins as long as it is so."""
+
     text: str
     hint: str
+    is_vital: bool = False
 
 
 def notes(desired: Desired, agent: Mapping[str, Any], tools: Sequence[RemoteTool]) -> Iterator[Note]:
@@ -44,6 +47,7 @@ def notes(desired: Desired, agent: Mapping[str, Any], tools: Sequence[RemoteTool
             yield Note(
                 "the agent refuses clients that send no Origin header, and this device sends none",
                 "switch off Require origin header in its settings under Security",
+                is_vital=True,
             )
         if auth.get("enable_auth") is False:
             yield Note(
@@ -89,4 +93,5 @@ def _variables(desired: Desired, agent: Mapping[str, Any]) -> Iterator[Note]:
             f"the agent's texts contain {{{{{name}}}}}, and this device supplies no such variable"
             + ("; the agent's page has only a value for tests" if is_known else ""),
             f"set elevenlabs.dynamic_variables.{name}: without it no session begins",
+            is_vital=True,
         )

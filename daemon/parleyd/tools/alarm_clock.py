@@ -109,7 +109,7 @@ class AlarmClock:
     def _ring(self, timer: Timer, late_s: float) -> None:
         if late_s > timers.MAX_LATE_S:
             late = timers.duration(late_s)
-            log.warning("the timer %d (%s) was due %s ago, while this device was off", timer.number, timer.label, late)
+            log.warning("the timer %d was due %s ago, while this device was off", timer.number, late)
         else:
             self._goes_off(timer, late_s)
 

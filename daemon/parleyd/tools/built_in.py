@@ -26,14 +26,14 @@ BUILT_IN = "built in"
 class Device:
     """The functions of the daemon that built-in tools call; each returns at once and may raise ToolError.
 
-    set_volume: from 0 to 1. end_conversation: takes effect after the agent has finished speaking. status: plain values.
+    set_volume: from 0 to 1. end_conversation: takes effect after the agent has finished speaking. status: in sentences.
     look: takes a picture and makes it ready for the agent; it alone blocks, for look_s at most. None: no camera.
     """
 
     set_volume: Callable[[float], None]
     mute: Callable[[bool], str | None]
     end_conversation: Callable[[], None]
-    status: Callable[[], Mapping[str, object]]
+    status: Callable[[], str]
     alarm_clock: AlarmClock
     look: Callable[[Stop], Shown] | None = None
     look_s: float = 0.0
@@ -68,7 +68,7 @@ def built_in_tools(names: Collection[BuiltIn], device: Device) -> dict[str, Tool
         "set_timer": lambda **given: _set_timer(device.alarm_clock, **given),
         "list_timers": lambda: _list_timers(device.alarm_clock),
         "cancel_timer": lambda timer: _cancel_timer(device.alarm_clock, timer),
-        "device_status": lambda: dict(device.status()),
+        "device_status": device.status,
     }
     tools: dict[str, Tool] = {
         name: Tool(
@@ -120,7 +120,11 @@ _PROPERTIES: dict[BuiltIn, dict[str, Any]] = {
         "hours": {**_COUNT, "maximum": 168, "description": "hours until it rings; added to minutes and seconds"},
         "minutes": {**_COUNT, "maximum": 10_080, "description": "minutes until it rings"},
         "seconds": {**_COUNT, "maximum": 604_800, "description": "seconds until it rings"},
-        "label": {"type": "string", "maxLength": timers.MAX_LABEL_CHARS, "description": "what it is for, such as tea"},
+        "label": {
+            "type": "string",
+            "maxLength": timers.MAX_LABEL_CHARS,
+            "description": "what is ready then, in a word or two of the person's language, such as tea",
+        },
     },
     "cancel_timer": {"timer": {**_COUNT, "description": "the number of the timer"}},
 }
@@ -170,11 +174,14 @@ def _set_timer(clock: AlarmClock, hours: int = 0, minutes: int = 0, seconds: int
     return f"Timer {timer.number}{named} rings in {timers.duration(hours * 3600 + minutes * 60 + seconds)}.{stored}"
 
 
-def _list_timers(clock: AlarmClock) -> object:
+def _list_timers(clock: AlarmClock) -> str:
     running = clock.all()
     if not running:
         return "No timer is running."
-    return [{"timer": timer.number, "label": timer.label, "left": timers.duration(left_s)} for timer, left_s in running]
+    return " ".join(
+        f"Timer {timer.number}{f' ({timer.label})' if timer.label else ''} has {timers.duration(left_s)} left."
+        for timer, left_s in running
+    )
 
 
 def _cancel_timer(clock: AlarmClock, timer: int) -> str:

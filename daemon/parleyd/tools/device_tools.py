@@ -52,15 +52,17 @@ class DaemonActions:
     set_volume: from 0 to 1. mute: returns the reason why it will not outlive a restart, or None. end_conversation:
     takes effect after the agent has finished speaking. tell: gives the agent a text and wakes it for that; the agent
     says it, unless a person is talking with it right now. look: takes a picture and makes it ready for the agent; it
-    blocks.
+    blocks. say_aloud: has a text spoken without the agent, and tells an
+    agent that is there the second one; returns whether there is a voice for it.
     """
 
     set_volume: Callable[[float], None]
     mute: Callable[[bool], str | None]
     end_conversation: Callable[[], None]
-    status: Callable[[], Mapping[str, object]]
+    status: Callable[[], str]
     tell: Callable[[str], None]
     look: Callable[[Stop], Shown] = no_camera
+    say_aloud: Callable[[str, str], bool] = lambda _text, _for_agent: False
 
 
 class DeviceTools:
@@ -83,6 +85,7 @@ class DeviceTools:
     ) -> None:
         self._host = host
         self._bus = bus
+        self._timer_text = config.timer_text
         self._audit = Audit(folder, config.audit_kib * 1024)
         self.alarm_clock = AlarmClock(folder, self._timer_goes_off, self._timers_stored)
         self._apart = apart
@@ -245,14 +248,26 @@ class DeviceTools:
         self._bus.publish(events.Trouble(at_s=time.monotonic(), text=trouble, hint=hint, part="timer file"))
 
     def _timer_goes_off(self, timer: timers.Timer, late_s: float) -> None:
-        label = f" ({timer.label})" if timer.label else ""
         late = f" It was due {timers.duration(late_s)} ago." if late_s > 5 else ""
-        log.info("the timer %d%s goes off", timer.number, label)
+        # Not the label: a log that is stored contains no words of a conversation.
+        log.info("the timer %d goes off", timer.number)
         self._audit.add(what="timer", number=timer.number, label=timer.label, late_s=round(max(0.0, late_s), 1))
         self._bus.publish(
             events.TimerWentOff(at_s=time.monotonic(), number=timer.number, label=timer.label, late_s=max(0.0, late_s))
         )
-        self._host.tell(f"The timer {timer.number}{label} has gone off on this device.{late} Tell the person.")
+        # In words that can be spoken as they are.
+        happened = (
+            f"{_sentence(timer.label)} is ready: the timer has gone off" if timer.label else "The timer has gone off"
+        )
+        if self._timer_text is not None:
+            text = _sentence(self._timer_text.replace("{label}", timer.label or "the timer"))
+            if self._host.say_aloud(f"{text}{late}", f"{happened}.{late} The person was told."):
+                return
+        self._host.tell(f"{happened}.{late} Tell the person.")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def declared_tools(config: sections.Tools, apart: Apart | None = None) -> dict[str, Tool]:
@@ -281,6 +296,9 @@ def declared_tools(config: sections.Tools, apart: Apart | None = None) -> dict[s
             body=http.body,
             allowed_status=http.allowed_status,
             timeout_s=http.timeout_s,
+            result=http.result,
+            remember=http.remember,
+            remember_s=http.remember_s,
         )
         tools[name] = _tool(name, "http", http, runner, secrets, config)
     installed = _installed() if config.python else frozenset()

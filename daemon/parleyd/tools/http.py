@@ -22,8 +22,8 @@ from parleyd.host.reaching import Deadline
 from parleyd.host.requests import Way, open_http
 from parleyd.host.resolving import NameServersSilentError
 from parleyd.host.stopping import Stop
-from parleyd.tools import template
-from parleyd.tools.result import Fault, ToolError
+from parleyd.tools import picking, template
+from parleyd.tools.result import Fault, ToolError, as_json
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_REDIRECTS = 3
@@ -45,8 +45,13 @@ class Http:
         body: object,
         allowed_status: Sequence[int],
         timeout_s: float,
+        result: str | None = None,
+        remember: Mapping[str, str] | None = None,
+        remember_s: float = 0.0,
     ) -> None:
-        """url, headers, body: templates. Raises TemplateError."""
+        """url, headers, body: templates. result: the path of the field that is the result; None: the whole answer.
+        remember: paths of fields that the next request's body may repeat, by name; remember_s: for how long. Raises
+        TemplateError."""
         self._method = method
         self._url = template.parse(url)
         self._headers = {name: template.header(template.parse(text), secrets) for name, text in headers.items()}
@@ -54,6 +59,11 @@ class Http:
         self._body = body
         self._allowed_status = frozenset(allowed_status)
         self._timeout_s = timeout_s
+        self._result = result
+        self._remember = dict(remember or {})
+        self._remember_s = remember_s
+        # Replaced as a whole, so calls at the same time need no lock; the later answer counts.
+        self._remembered = picking.NOTHING
 
     def run(self, parameters: Mapping[str, object], stop: Stop) -> str:
         url = template.url(self._url, parameters)
@@ -67,11 +77,29 @@ class Http:
             fault = Fault.NOT_AUTHORISED if status in (401, 403) else Fault.SERVER
             said = bounded(" ".join(clean(content).split()), 200)
             raise ToolError(fault, f"{host} answered with status {status}{f': {said}' if said else ''}.")
-        return content
+        return self._picked(content, host)
+
+    def _picked(self, content: str, host: str) -> str:
+        """The result in an answer with an allowed status; what is to be remembered is remembered."""
+        if self._result is None and not self._remember:
+            return content
+        try:
+            answer = picking.parsed(content)
+            if self._remember:
+                now_s = time.monotonic()
+                self._remembered = picking.remembered(answer, self._remember, now_s, self._remember_s)
+            if self._result is None:
+                return content
+            value = picking.field_of(answer, self._result)
+        except picking.NotThereError as error:
+            if self._result is None:
+                return content
+            raise ToolError(Fault.SERVER, f"{host} answered, but {error}.") from None
+        return value if isinstance(value, str) else as_json(value)
 
     def _content(self, parameters: Mapping[str, object]) -> bytes | None:
         if self._body is not None:
-            value = template.body(self._body, parameters)
+            value = template.body(self._body, {**self._remembered.at(time.monotonic()), **parameters})
         elif self._method in _WITH_BODY:
             value = dict(parameters)
         else:

@@ -15,6 +15,7 @@ from parleyd.core.wall_clock import EARLIEST_S
 from parleyd.usage.allowance import BudgetUse, Refusal, budget_uses, quiet, spent
 from parleyd.usage.ledger import Amount
 from parleyd.usage.meter import UsageMeter
+from parleyd.usage.statement import Statement, statement
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,11 @@ class UsageLimits:
             stayed_share_today=_stayed(today),
             refused=refusal.text if refusal else None,
         )
+
+    def statement(self, days: int) -> Statement:
+        """The use day by day. days: how many of them."""
+        book, local = self._meter.book()
+        return statement(book, self._budget, local, days)
 
     def _budget_uses(self) -> list[BudgetUse]:
         return budget_uses(self._budget, *self._meter.used())

@@ -11,7 +11,7 @@ from datetime import datetime
 from parleyd.config.retention import Budget
 from parleyd.core import events
 from parleyd.core.health import Pulse
-from parleyd.usage.ledger import Amount, Ledger
+from parleyd.usage.ledger import Amount, Book, Ledger
 from parleyd.usage.prices import cost, price_of
 from parleyd.usage.store import Store
 
@@ -101,6 +101,13 @@ class UsageMeter:
             self._count(now_s)
             today, month = self._ledger.read(now_s, wall_s).used(self._ledger.day(wall_s))
             return today, month, datetime.fromtimestamp(wall_s)
+
+    def book(self) -> tuple[Book, datetime]:
+        """The use by day and by month, and the present local time."""
+        with self._changed:
+            now_s, wall_s = time.monotonic(), self._wall()
+            self._count(now_s)
+            return self._ledger.read(now_s, wall_s), datetime.fromtimestamp(wall_s)
 
     def _count(self, now_s: float) -> None:
         # Events may come late, with times that have already been counted.

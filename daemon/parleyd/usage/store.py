@@ -18,6 +18,11 @@ MOST_BYTES = 1_000_000
 _NUMBERS = [name for name in Amount.__struct_fields__ if name != "tokens"]
 
 
+def read_book(path: Path) -> Book:
+    """The stored book. Raises OSError, MsgspecError, UnicodeDecodeError."""
+    return msgspec.json.decode(read_file(path, MOST_BYTES), type=Book)
+
+
 class Store:
     """directory: None: nothing is stored."""
 
@@ -30,7 +35,7 @@ class Store:
         if self._path is None:
             return Book()
         try:
-            return msgspec.json.decode(read_file(self._path, MOST_BYTES), type=Book)
+            return read_book(self._path)
         except FileNotFoundError:
             return Book()
         except OSError as error:

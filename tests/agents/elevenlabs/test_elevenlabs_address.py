@@ -18,7 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from elevenlabs.url_utils import build_ws_url
 
-from parleyd.agents.elevenlabs.address import conversation_address, post, signed_address
+from parleyd.agents.elevenlabs.address import conversation_address, place_of, post, signed_address
+from parleyd.config.schema import ElevenLabs
 from parleyd.core.endings import DialError, Ending, EndingKind
 from several_addresses import addresses, silent
 
@@ -133,6 +134,19 @@ def test_the_address_of_a_public_agent(base_url: str, agent_id: str, url: str) -
     assert address.url == url
     assert address.headers == ()
     assert url not in repr(address)
+
+
+def test_the_version_of_the_agent_is_asked_for_in_both_addresses(server: Server) -> None:
+    config = ElevenLabs(agent_id="a", branch_id="agtbrch_1", environment="staging")
+    address = conversation_address("https://h", "a", place_of(config))
+    assert parse_qs(urlsplit(address.url).query) == {
+        "agent_id": ["a"],
+        "branch_id": ["agtbrch_1"],
+        "environment": ["staging"],
+    }
+    signed_address(server.url, "a", KEY, 5.0, place_of(config))
+    assert urlsplit(server.asked[0][0]).query == urlsplit(address.url).query
+    assert urlsplit(conversation_address("https://h", "a", place_of(ElevenLabs())).url).query == "agent_id=a"
 
 
 @pytest.mark.parametrize("base_url", ["https://api.elevenlabs.io", "http://127.0.0.1:1/x/", "https://h:444"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
@@ -22,7 +23,10 @@ def test_it_is_an_agent_with_a_fresh_codec_for_each_session() -> None:
     first: Codec = agent.session(SessionWish())
     second = agent.session(SessionWish(greet=False))
     assert first is not second
-    assert json.loads(first.opening()[0]) == {"type": "conversation_initiation_client_data"}
+    assert json.loads(first.opening()[0]) == {
+        "type": "conversation_initiation_client_data",
+        "user_id": socket.gethostname(),
+    }
     assert json.loads(second.opening()[0])["conversation_config_override"] == {"agent": {"first_message": ""}}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from parleyd.agents.commands import (
     ToolDone,
 )
 from parleyd.agents.elevenlabs import meaning
+from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.agents.elevenlabs.formats import FORMATS
 from parleyd.agents.elevenlabs.reader import (
@@ -52,6 +54,8 @@ ALL_OVERRIDES = Overrides(
     stability=0.5,
     speed=1.0,
     similarity_boost=0.8,
+    model_id="eleven_flash_v2_5",
+    keywords=["Anna", "pantry"],
 )
 
 
@@ -88,10 +92,10 @@ def events(codec: Reader, message: str | bytes) -> list[meaning.Meaning]:
     return list(codec.receive(message).meanings)
 
 
-def opening(config: ElevenLabs, *, suppress_greeting: bool = False) -> Any:
+def opening(config: ElevenLabs, *, suppress_greeting: bool = False, user_id: str | None = None) -> Any:
     wish = SessionWish(greet=not suppress_greeting)
     variables = {name: it for name, it in config.dynamic_variables.items() if not isinstance(it, Variable)}
-    (message,) = ElevenLabsCodec(config, wish, variables).opening()
+    (message,) = ElevenLabsCodec(config, wish, variables, user_id=user_id).opening()
     return json.loads(message)
 
 
@@ -106,10 +110,12 @@ def test_everything_that_is_set_is_in_its_place() -> None:
     config = ElevenLabs(
         agent_id="a",
         overrides=ALL_OVERRIDES,
+        branch_id="agtbrch_1",
+        environment="staging",
         dynamic_variables={"user_name": "Ada", "visits": 3, "vip": True},
         custom_llm_extra_body={"temperature": 0.2, "max_tokens": 150, "nothing": None},
     )
-    assert opening(config) == FROM_CLIENT["conversation_initiation_client_data"]
+    assert opening(config, user_id="kitchen") == FROM_CLIENT["conversation_initiation_client_data"]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +126,8 @@ def test_everything_that_is_set_is_in_its_place() -> None:
         (Overrides(first_message="hi"), {"agent": {"first_message": "hi"}}),
         (Overrides(first_message=""), {"agent": {"first_message": ""}}),
         (Overrides(language="de"), {"agent": {"language": "de"}}),
+        (Overrides(model_id="m"), {"tts": {"model_id": "m"}}),
+        (Overrides(keywords=["Anna"]), {"asr": {"keywords": ["Anna"]}}),
         (Overrides(voice_id="v"), {"tts": {"voice_id": "v"}}),
         (Overrides(stability=0.0), {"tts": {"stability": 0.0}}),
         (Overrides(speed=1.1), {"tts": {"speed": 1.1}}),
@@ -143,17 +151,17 @@ def test_the_official_sdk_knows_every_override_and_opens_with_the_same() -> None
     config = ElevenLabs(
         agent_id="a", overrides=ALL_OVERRIDES, dynamic_variables={"n": 1}, custom_llm_extra_body={"t": 0}
     )
-    ours = opening(config)
+    ours = opening(config, user_id="kitchen")
     overrides = ours["conversation_config_override"]
     typed = ConversationConfigClientOverrideInput.model_validate(overrides)
     assert typed.agent is not None
-    for part in (typed, typed.agent, typed.agent.prompt, typed.tts):
+    for part in (typed, typed.agent, typed.agent.prompt, typed.asr, typed.tts):
         assert part is not None
         assert not part.model_extra, "a field that the SDK's contract does not have"
     assert json.loads(typed.model_dump_json(exclude_none=True)) == overrides
 
     conversation = sdk.Conversation.__new__(sdk.Conversation)
-    conversation.user_id = None
+    conversation.user_id = "kitchen"
     conversation.config = sdk.ConversationInitiationData(
         extra_body={"t": 0},
         conversation_config_override=typed.model_dump(exclude_none=True),
@@ -778,3 +786,11 @@ def test_the_conversation_so_far_is_told_right_after_the_metadata() -> None:
     assert "65 seconds ago" in update["text"].splitlines()[0]
     assert update["text"].splitlines()[1:] == ["user: And tomorrow?", "agent: It will rain … (interrupted)"]
     assert list(codec.receive(metadata(conversation_id="d"), 0.0).replies) == []
+
+
+@pytest.mark.parametrize(
+    ("configured", "sent"), [("auto", socket.gethostname()), ("off", None), ("kitchen", "kitchen")]
+)
+def test_the_device_names_itself(configured: str, sent: str | None) -> None:
+    (message,) = ElevenLabsAgent(ElevenLabs(agent_id="a", user_id=configured), None).session(SessionWish()).opening()
+    assert json.loads(message).get("user_id") == sent

@@ -140,6 +140,9 @@ def test_error_events_say_what_the_close_does_not(error_type: str, code: int, ki
         assert ending.hint
 
 
+ALLOW = "parleyd platform apply, or enable it under Security in the agent's settings"
+
+
 @pytest.mark.parametrize("quote", ["'", '"', "`", "‘", "“", ""])
 @pytest.mark.parametrize(
     ("api_field", "name"),
@@ -168,14 +171,14 @@ def test_a_refused_override_is_named_as_in_the_configuration(quote: str, api_fie
         assert ending.kind is FINAL
         assert refused_override(*close) == name
         assert ending.reason == f"the agent does not allow the override '{name}'"
-        assert ending.hint == f"enable it under Security in the agent's settings, or remove elevenlabs.overrides.{name}"
+        assert ending.hint == f"{ALLOW}, or remove elevenlabs.overrides.{name}"
 
 
 def test_an_override_that_no_one_configured_has_another_hint() -> None:
     text = "Override for field 'first_message' is not allowed by config."
     ending = judge_close(1008, text, None, configured_overrides=("voice_id",))
     assert ending.greeting_refused
-    assert ending.hint == "enable it under Security in the agent's settings, or set wake.greeting: play"
+    assert ending.hint == f"{ALLOW}, or set wake.greeting: play"
     extra = judge_close(1008, text.replace("first_message", "custom_llm_extra_body"), None)
     assert (extra.hint or "").endswith("or remove elevenlabs.custom_llm_extra_body")
 

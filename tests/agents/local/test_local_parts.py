@@ -96,6 +96,25 @@ def test_orders_are_tool_calls_and_their_results_are_said(heard: str, tool: Tool
     assert reply.with_result("no such tool", is_error=True) == "I could not do that: no such tool"
 
 
+@pytest.mark.parametrize(
+    ("result", "spoken"),
+    [
+        ('{"left":"3 minutes","is_on":true,"rooms":["hall","pantry"]}',
+         "left: 3 minutes, is on: yes, rooms: hall; pantry"),
+        ("[]", "nothing"),
+        ("{not JSON", "{not JSON"),
+        ("It is 21 °C.", "It is 21 °C."),
+        ("The door is stuck. Tell the person that this did not work; do not claim that it was done.",
+         "The door is stuck."),
+        ("That is no zone. Nothing was done. Correct that and call it again; ask the person for what you do not know.",
+         "That is no zone."),
+        ("Nothing was done.", "Nothing was done."),
+    ],
+)  # fmt: skip
+def test_results_of_tools_are_worded_for_the_ear(result: str, spoken: str) -> None:
+    assert replies.for_the_ear(result) == spoken
+
+
 def test_it_remembers() -> None:
     memory = replies.Memory()
     replies.answer("My name is Ada.", memory, (), NOW)
@@ -105,8 +124,8 @@ def test_it_remembers() -> None:
 
 def test_it_says_what_the_device_has_told_it() -> None:
     memory = replies.Memory()
-    memory.add_update("The timer 1 (tea) has gone off on this device. Tell the person.", None)
-    assert replies.answer(ASK, memory, (), NOW).say == "The timer 1 (tea) has gone off on this device."
+    memory.add_update("Tea is ready: the timer has gone off. Tell the person.", None)
+    assert replies.answer(ASK, memory, (), NOW).say == "Tea is ready: the timer has gone off."
     assert replies.answer(ASK, replies.Memory(), (), NOW).say == "Nothing has happened."
 
 

@@ -54,7 +54,7 @@ def test_a_signed_url_leads_to_a_conversation(start: Start) -> None:
     status, answer = get(agent, path, "right")
     url = str(answer["signed_url"])
     assert status == 200
-    assert url.startswith(f"ws://127.0.0.1:{agent.port}/v1/convai/conversation?agent_id=a&conversation_signature=")
+    assert url.startswith(f"ws://127.0.0.1:{agent.port}/v1/convai/conversation?agent_id=a&environment=staging&")
     with Client(agent, query=url.partition("?")[2] + "&source=python_sdk&version=1") as client:
         client.until("conversation_initiation_metadata")
     assert "conversation_signature=***" in agent.wait_connection().path
@@ -67,6 +67,8 @@ def test_a_signed_url_leads_to_a_conversation(start: Start) -> None:
         ("{agent_id: one}", "agent_id=two", "does not exist"),
         ("{require_auth: true}", "agent_id=a", "Could not authorize"),
         ("{}", "agent_id=a&conversation_signature=stale", "Could not authorize"),
+        ("{branches: [main]}", "agent_id=a&branch_id=agtbrch_9", "Request error"),
+        ("{environments: [production]}", "agent_id=a&environment=staging", "Request error"),
     ],
 )
 def test_who_may_not_is_told_and_closed_with_3000(start: Start, settings: str, query: str, reason: str) -> None:
@@ -74,7 +76,26 @@ def test_who_may_not_is_told_and_closed_with_3000(start: Start, settings: str, q
         code, text = client.until_closed()
         assert code == 3000
         assert reason in text
-        assert client.types() == ["error"]
+        # The codes and types of error events, by the contract, have none for this.
+        assert client.types() == []
+
+
+def test_a_branch_in_the_first_message_is_judged_as_well(start: Start) -> None:
+    agent = start("agent: {branches: [main], first_message: ''}")
+    first = {"type": "conversation_initiation_client_data", "branch_id": "other", "user_id": 7}
+    with Client(agent, first) as client:
+        assert client.until_closed()[0] == 3000
+        assert client.types() == []
+    record = agent.wait_connection()
+    assert record.deviations == ["conversation_initiation_client_data.user_id is not text"]
+    assert [one.fields["text"] for one in record.of_kind("deviation")] == record.deviations
+
+
+def test_a_key_that_may_only_read_gets_no_signed_url(start: Start) -> None:
+    agent = start("agent: {api_key: right, require_auth: true, key_permissions: [convai_read]}")
+    status, answer = get(agent, "/v1/convai/conversation/get-signed-url?agent_id=a", "right")
+    assert status == 401
+    assert "missing the permission convai_write" in str(answer["detail"])
 
 
 def test_a_key_in_the_header_of_the_socket_will_do(start: Start) -> None:

@@ -11,12 +11,14 @@ import http.client
 import io
 import json
 import ssl
+from collections.abc import Mapping
 from typing import NoReturn, Protocol
 from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 
 from parleyd import __version__
 from parleyd.agents.elevenlabs.endings import judge_http, one_line
 from parleyd.agents.provider import Address, Server
+from parleyd.config.schema import ElevenLabs
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.host import authorities, unreachable
 from parleyd.host.proxies import is_this_machine
@@ -35,19 +37,31 @@ _MAX_URL_CHARS = 8192
 _PATH_SAFE = "/%:@!$&'()*+,;=~-._"
 
 
-def conversation_address(base_url: str, agent_id: str) -> Address:
-    """The address of a public agent. Raises DialError if base_url is not usable."""
+def place_of(section: ElevenLabs) -> dict[str, str | None]:
+    """The fields of the query that tell the version of the agent."""
+    return {"branch_id": section.branch_id, "environment": section.environment}
+
+
+def conversation_address(base_url: str, agent_id: str, more: Mapping[str, str | None] | None = None) -> Address:
+    """The address of a public agent. more: further fields of the query; None: left out. Raises DialError if base_url is
+    not usable."""
     base = _base(base_url)
-    query = f"agent_id={quote(agent_id, safe='')}"
-    url = _url(base, _WEBSOCKET_SCHEME[base.scheme], CONVERSATION_PATH, query)
+    url = _url(base, _WEBSOCKET_SCHEME[base.scheme], CONVERSATION_PATH, _agent_query(agent_id, more))
     return Address(url)
 
 
-def signed_address(base_url: str, agent_id: str, api_key: str, timeout_s: float) -> Address:
-    """The address of a private agent: asks the server for a signed URL; blocks. Raises DialError."""
+def signed_address(
+    base_url: str, agent_id: str, api_key: str, timeout_s: float, more: Mapping[str, str | None] | None = None
+) -> Address:
+    """The address of a private agent: asks the server for a signed URL; blocks. more: as above. Raises DialError."""
     base = _base(base_url)
-    body = get(base_url, f"{SIGNED_URL_PATH}?agent_id={quote(agent_id, safe='')}", api_key, timeout_s)
+    body = get(base_url, f"{SIGNED_URL_PATH}?{_agent_query(agent_id, more)}", api_key, timeout_s)
     return Address(_signed_url(body, base))
+
+
+def _agent_query(agent_id: str, more: Mapping[str, str | None] | None) -> str:
+    fields = {"agent_id": agent_id, **{name: value for name, value in (more or {}).items() if value is not None}}
+    return urlencode(fields, quote_via=quote, safe="")
 
 
 def speech_address(base_url: str, voice_id: str, model_id: str, output_format: str, api_key: str | None) -> Address:

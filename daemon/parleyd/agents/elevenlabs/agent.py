@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 
 from parleyd.agents.commands import Prepared
-from parleyd.agents.elevenlabs.address import conversation_address, server_of, signed_address
+from parleyd.agents.elevenlabs.address import conversation_address, place_of, server_of, signed_address
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line, refused_override
 from parleyd.agents.elevenlabs.examination import checks
@@ -69,10 +70,11 @@ class ElevenLabsAgent:
         self._is_configured = is_configured
         self._may_ask_for_text = True
         self._variables = Variables(config.dynamic_variables, apart)
+        self._user_id = _device_name(config.user_id)
         overrides = config.overrides
         self._overrides = {name for name in overrides.__struct_fields__ if getattr(overrides, name) is not None}
         try:
-            ElevenLabsCodec(config, SessionWish(), self._variables.plain)
+            ElevenLabsCodec(config, SessionWish(), self._variables.plain, user_id=self._user_id)
         except (TypeError, UnicodeEncodeError) as problem:
             raise ValueError(
                 "elevenlabs: a value under overrides, dynamic_variables or custom_llm_extra_body has no JSON form; "
@@ -89,8 +91,8 @@ class ElevenLabsAgent:
         if not config.agent_id:
             raise DialError(Ending(EndingKind.FINAL, "no agent is configured", "set elevenlabs.agent_id"))
         if self._api_key is None:
-            return conversation_address(config.base_url, config.agent_id)
-        return signed_address(config.base_url, config.agent_id, self._api_key, timeout_s)
+            return conversation_address(config.base_url, config.agent_id, place_of(config))
+        return signed_address(config.base_url, config.agent_id, self._api_key, timeout_s, place_of(config))
 
     def session(self, wish: SessionWish) -> ElevenLabsCodec:
         return ElevenLabsCodec(
@@ -98,6 +100,7 @@ class ElevenLabsAgent:
             wish,
             self._variables.values(),
             asks_for_text=wish.text_only and self._may_ask_for_text,
+            user_id=self._user_id,
         )
 
     def prepare(self, conversation_id: str, attachment: Attachment, timeout_s: float) -> Prepared:
@@ -137,8 +140,15 @@ class ElevenLabsAgent:
         return server_of(self._config.base_url, key)
 
     def checks(self, config: Config) -> Sequence[Check]:
-        return checks(config, self._config, self._api_key)
+        return checks(self._config, self._api_key)
 
     def _without_key(self, text: str) -> str:
         """A server may repeat the key in its error text."""
         return text.replace(self._api_key, "***") if self._api_key else text
+
+
+def _device_name(user_id: str) -> str | None:
+    """The name of this device for the agent's history; None: none."""
+    if user_id == "auto":
+        return socket.gethostname() or None
+    return None if user_id == "off" else user_id

@@ -41,7 +41,12 @@ class AgentOverride(_Part):
     language: str | None = None
 
 
+class AsrOverride(_Part):
+    keywords: list[str] | None = None
+
+
 class TtsOverride(_Part):
+    model_id: str | None = None
     voice_id: str | None = None
     stability: float | None = None
     speed: float | None = None
@@ -56,6 +61,7 @@ class ConfigOverride(_Part):
     """The overrides that this program offers; there are more."""
 
     agent: AgentOverride | None = None
+    asr: AsrOverride | None = None
     tts: TtsOverride | None = None
     conversation: ConversationOverride | None = None
 
@@ -63,12 +69,15 @@ class ConfigOverride(_Part):
 class ConversationInitiationClientData(_ToServer, tag="conversation_initiation_client_data"):
     """The first message, sent even if it is empty.
 
-    source_info is left out, because it names the official SDKs.
+    source_info is left out, because it names the official SDKs. user_id: a name for the history; the device's.
     """
 
     conversation_config_override: ConfigOverride | None = None
     custom_llm_extra_body: dict[str, Any] | None = None
     dynamic_variables: dict[str, Any] | None = None
+    user_id: str | None = None
+    branch_id: str | None = None
+    environment: str | None = None
 
 
 class Pong(_ToServer, tag="pong"):

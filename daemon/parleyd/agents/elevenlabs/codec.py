@@ -45,7 +45,12 @@ _ERROR_TYPES: dict[Fault, client.ToolErrorType] = {
 
 
 def opening_message(
-    config: ElevenLabs, *, suppress_greeting: bool, text_only: bool, variables: Mapping[str, Scalar]
+    config: ElevenLabs,
+    *,
+    suppress_greeting: bool,
+    text_only: bool,
+    variables: Mapping[str, Scalar],
+    user_id: str | None = None,
 ) -> client.ConversationInitiationClientData:
     """Contains only the fields that are set: a field that the agent does not allow ends the conversation, even if it is
     null."""
@@ -57,6 +62,7 @@ def opening_message(
         language=wanted.language,
     )
     tts = client.TtsOverride(
+        model_id=wanted.model_id,
         voice_id=wanted.voice_id,
         stability=wanted.stability,
         speed=wanted.speed,
@@ -64,6 +70,7 @@ def opening_message(
     )
     override = client.ConfigOverride(
         agent=None if agent == client.AgentOverride() else agent,
+        asr=None if wanted.keywords is None else client.AsrOverride(keywords=wanted.keywords),
         tts=None if tts == client.TtsOverride() else tts,
         conversation=client.ConversationOverride(text_only=True) if text_only else None,
     )
@@ -71,6 +78,9 @@ def opening_message(
         conversation_config_override=None if override == client.ConfigOverride() else override,
         custom_llm_extra_body=config.custom_llm_extra_body or None,
         dynamic_variables=dict(variables) or None,
+        user_id=user_id,
+        branch_id=config.branch_id,
+        environment=config.environment,
     )
 
 
@@ -89,9 +99,10 @@ class ElevenLabsCodec:
         variables: Mapping[str, Scalar] | None = None,
         *,
         asks_for_text: bool | None = None,
+        user_id: str | None = None,
     ) -> None:
         """variables: the values of the dynamic variables in this session. asks_for_text: the agent is asked for writing
-        alone; None: if the wish is that.
+        alone; None: if the wish is that. user_id: the name of this device; None: none is sent.
 
         Raises TypeError or UnicodeEncodeError if JSON cannot represent free-form values of the configuration."""
         self._wish = wish
@@ -103,6 +114,7 @@ class ElevenLabsCodec:
                 suppress_greeting=not wish.greet,
                 text_only=wish.text_only if asks_for_text is None else asks_for_text,
                 variables=variables or {},
+                user_id=user_id,
             )
         )
 

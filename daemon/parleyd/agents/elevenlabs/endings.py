@@ -34,7 +34,8 @@ _CHECK_AGENT = "check elevenlabs.agent_id, and that elevenlabs.base_url is the r
 _CHECK_KEY = "check elevenlabs.api_key: it must belong to the account of the agent"
 _HINT_AGENT = "look at the conversation in the ElevenLabs dashboard and fix the agent's settings"
 _CHECK_BRANCH = (
-    "look at the agent's branches in the ElevenLabs dashboard; the branch is named by the server that signs the URL"
+    "check elevenlabs.branch_id against the agent's branches at ElevenLabs; without it the branch is named by the "
+    "server that signs the URL"
 )
 _CHECK_URL = "check elevenlabs.base_url"
 _OUR_FAULT = "this is a fault of parleyd or of the server: report it with the log"
@@ -237,7 +238,18 @@ _QUOTED_NAME = re.compile(r"[\"'`‘“]([\w.-]+)[\"'`’”]")
 _BARE_NAME = re.compile(r"[A-Za-z_]\w*")
 
 _OVERRIDES = frozenset(
-    ("prompt", "first_message", "language", "llm", "voice_id", "stability", "speed", "similarity_boost")
+    (
+        "prompt",
+        "first_message",
+        "language",
+        "llm",
+        "voice_id",
+        "stability",
+        "speed",
+        "similarity_boost",
+        "model_id",
+        "keywords",
+    )
 )
 
 
@@ -390,7 +402,7 @@ def _by_words(text: str, code: int | None, configured_overrides: Collection[str]
 def _refused_override(api_field: str, configured_overrides: Collection[str]) -> _Verdict:
     """api_field: the last part is the name that the configuration uses too (agent.prompt.llm, tts.voice_id)."""
     name = one_line(api_field.rpartition(".")[2], 40)
-    hint = "enable it under Security in the agent's settings"
+    hint = "parleyd platform apply, or enable it under Security in the agent's settings"
     if name == "first_message" and name not in configured_overrides:
         hint += ", or set wake.greeting: play"
     elif name in _OVERRIDES:

@@ -639,6 +639,11 @@ class Conversation:
         self._idle.talk_stopped(now_s)
         self._cue(Cue.TALK_STOPPED, now_s)
 
+    def silence(self, now_s: float, *, is_audible: bool) -> None:
+        """A person has told the device itself to be quiet. is_audible: the agent's voice is."""
+        if is_audible or self._answers.is_speaking:
+            self._cut("local", now_s)
+
     def say(self, text: str, now_s: float) -> None:
         """See AgentInput.say. It ends the answer that is being given."""
         self._interrupt_by_text(now_s)

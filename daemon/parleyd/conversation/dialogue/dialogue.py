@@ -319,6 +319,12 @@ class Dialogue:
         with self._turn() as (conversation, now_s):
             conversation.mute(now_s)
 
+    def silence(self) -> None:
+        """Ends the answer that is being given: a person has told the device itself to be quiet."""
+        is_audible = self._voice.audible(time.monotonic())
+        with self._turn() as (conversation, now_s):
+            conversation.silence(now_s, is_audible=is_audible)
+
     def user_active(self) -> bool:
         """See AgentInput.user_active."""
         with self._turn() as (conversation, now_s):

@@ -1,0 +1,257 @@
+"""The parts of a bug report: facts about the installation, without secrets and without the words of people."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import io
+import json
+import platform
+import re
+import socket
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import parleyd
+from parleyd.board import facts
+from parleyd.checks.configuration import ConfigError, load_without_agent
+from parleyd.config.base import Secret
+from parleyd.config.nodes import dump
+from parleyd.config.schema import Config
+from parleyd.config.secrets import HIDDEN, SecretError, masked, resolve
+from parleyd.control.client import Client, NotRunningError, RefusedError
+from parleyd.core.text import printable
+from parleyd.doctor.examination import Examination
+from parleyd.doctor.installation import PACKAGES
+from parleyd.doctor.report import facts as doctor_facts
+from parleyd.doctor.run import Check, Outcome, examine
+
+LOG_LINES = 2000
+MOST_LOG_BYTES = 2 * 2**20
+MOST_PICTURE_BYTES = 8 * 2**20
+_COMMAND_S = 15.0
+# A shorter one could be an ordinary word.
+_SHORTEST_SECRET = 6
+
+# Keys whose values are texts of people: wishes to the agent, names, what a person is asked about.
+_WORDS = frozenset(
+    ("prompt", "first_message", "instructions", "greeting", "keywords", "user_id", "parameters", "label", "body")
+)
+# Keys whose values have the names of people and rooms behind names of the owner's own.
+_NAMED_WORDS = frozenset(("dynamic_variables", "custom_llm_extra_body"))
+
+_LOOKS_SECRET = re.compile(
+    r"\bsk[_-][A-Za-z0-9_-]{8,}"  # keys of ElevenLabs and OpenAI
+    r"|\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"  # JSON Web Token, RFC 7519
+    r"|(?<=Bearer )[A-Za-z0-9._~+/=-]{6,}"
+    r"|(?<=://)[^/\s:@\"']+:[^/\s@\"']+(?=@)",
+    re.IGNORECASE,
+)
+_IN_A_QUERY = re.compile(
+    r"([?&][^=&\s\"']*(?:key|token|secret|signature|password|auth)[^=&\s\"']*=)[^&\s\"']+", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of the report. about: what it is, in a few words."""
+
+    name: str
+    about: str
+    content: bytes
+
+    @property
+    def is_text(self) -> bool:
+        return not self.name.endswith(".png")
+
+
+def collect(
+    config_file: Path,
+    *,
+    checks: Sequence[Check],
+    picture: Path | None,
+    words: bool,
+    transcript: Callable[[Config], str],
+    began: Callable[[str], None],
+) -> list[Part]:
+    """checks: of the doctor; none: it is left out. words: also what people wrote and said: texts of the configuration,
+    and transcript(), which is asked for nothing otherwise. began: called with each part that takes time."""
+    config = _config(config_file)
+    clean = Cleaner(secrets_of(config) if isinstance(config, Config) else ())
+    texts = [("about.txt", "versions of parleyd, of its packages and of the system", about())]
+    texts.append(("configuration.yaml", "every key, secrets masked", configuration(config, words=words)))
+    if checks:
+        began("the doctor looks at everything; it listens for two seconds, and opens a session of a second")
+        texts.append(("doctor.json", "the findings of parleyd doctor", _doctor(checks, config_file)))
+    status, usage = _daemon("status"), _daemon("usage")
+    texts.append(("status.json", "parleyd status, as JSON", _as_text(status if words else without_words(status))))
+    texts.append(("usage.json", "parleyd usage, as JSON", _as_text(usage)))
+    began("the log is read")
+    texts.append(("log.txt", f"the last {LOG_LINES} lines of the log", _log(debug=words)))
+    if words and isinstance(config, Config):
+        texts.append(("transcript.txt", "what was said since yesterday", transcript(config)))
+    parts = [Part(name, what, clean(text).encode("utf-8", "replace")) for name, what, text in texts if text]
+    if picture is not None:
+        with contextlib.suppress(OSError):
+            if 0 < picture.stat().st_size <= MOST_PICTURE_BYTES:
+                parts.append(Part("tune.png", "the picture of parleyd tune: loudness, no words", picture.read_bytes()))
+    return parts
+
+
+class Cleaner:
+    """Masks secrets, known ones and what looks like one, and shortens what names this person and machine."""
+
+    def __init__(self, secrets: Iterable[str], home: str | None = None, host: str | None = None) -> None:
+        self._secrets = sorted({one for one in secrets if len(one) >= _SHORTEST_SECRET}, key=len, reverse=True)
+        self._home = home if home is not None else str(Path.home())
+        self._host = host if host is not None else socket.gethostname()
+
+    def __call__(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        text = _IN_A_QUERY.sub(rf"\g<1>{HIDDEN}", _LOOKS_SECRET.sub(HIDDEN, text))
+        if len(self._home) > len("/root"):
+            text = text.replace(self._home, "~")
+        if len(self._host) >= 3 and self._host != "localhost":
+            text = re.sub(rf"(?<![\w.-]){re.escape(self._host)}(?![\w-])", "HOST", text)
+        return text
+
+
+# ---------------------------------------------------------------- the parts
+
+
+def about() -> str:
+    lines = [
+        f"parleyd {parleyd.__version__}",
+        f"board: {facts.model()}",
+        f"system: {facts.system()}",
+        f"kernel: {platform.release()} {platform.version()}",
+        f"made: {time.strftime('%Y-%m-%d %H:%M:%S %z')}",
+        "",
+    ]
+    for package in PACKAGES:
+        try:
+            version = importlib.metadata.version(package.distribution)
+        except importlib.metadata.PackageNotFoundError:
+            version = "not found under this name"
+        lines.append(f"{package.distribution}: {version}")
+    lines += ["", *(f"{how}: {', '.join(names)}" for how, names in facts.packages().items())]
+    return "\n".join(lines) + "\n"
+
+
+def configuration(config: Config | str, *, words: bool) -> str:
+    """config: its problems in words, if it cannot be used."""
+    if isinstance(config, str):
+        return f"# it cannot be used:\n{config}\n"
+    plain = masked(config)
+    return dump(plain if words else without_words(plain))
+
+
+def without_words(value: Any) -> Any:
+    """Plain values, with the length of a text in place of each text of a person's."""
+    if isinstance(value, Mapping):
+        return {
+            name: _lengths(inner)
+            if name in _NAMED_WORDS or (name in _WORDS and not _is_place(inner))
+            else without_words(inner)
+            for name, inner in value.items()
+        }
+    return [without_words(one) for one in value] if isinstance(value, list) else value
+
+
+def _is_place(value: Any) -> bool:
+    """Such as {file: PATH}, the words of a fixed choice, or nothing."""
+    return value in (None, "", "auto", "off", "skip", "play") or (isinstance(value, Mapping) and set(value) == {"file"})
+
+
+def _lengths(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _lengths(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_lengths(one) for one in value]
+    return f"({len(value)} characters)" if isinstance(value, str) and value else value
+
+
+def secrets_of(config: Config) -> Iterator[str]:
+    """Every secret of the configuration that can be read here."""
+    yield from _secrets(config)
+    for key in config.agent_keys.values():
+        if isinstance(key, str):
+            yield key
+
+
+def _secrets(value: object) -> Iterator[str]:
+    if isinstance(value, Secret):
+        with contextlib.suppress(SecretError):
+            yield resolve(value) or ""
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _secrets(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _secrets(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _secrets(inner)
+
+
+def _config(path: Path) -> Config | str:
+    try:
+        return load_without_agent(path).config
+    except ConfigError as error:
+        return "\n".join(str(problem) for problem in error.problems)
+
+
+def _doctor(checks: Sequence[Check], config_file: Path) -> str:
+    outcomes: list[Outcome] = list(examine(checks, Examination(config_file)))
+    return _as_text(doctor_facts(outcomes))
+
+
+def _daemon(question: str) -> dict[str, Any]:
+    try:
+        with Client() as client:
+            return client.ask(question)
+    except (NotRunningError, RefusedError) as error:
+        return {"error": str(error)}
+
+
+def _log(*, debug: bool) -> str:
+    """The log of both units. debug: with that level, which shows messages of servers as they came."""
+    level = "debug" if debug else "info"
+    found = []
+    for scope in ((), ("--user",)):
+        command = ["journalctl", *scope, "-u", "parleyd", "-n", str(LOG_LINES), "-p", level, "--no-pager"]
+        command += ["-o", "short-iso", "--no-hostname", "-q"]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=_COMMAND_S, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        text = printable(done.stdout[-MOST_LOG_BYTES:].decode("utf-8", "replace"))
+        if text.strip():
+            found.append(text)
+    return "\n".join(found) or "nothing, or not for this user to read (sudo parleyd report)\n"
+
+
+def _as_text(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+# ---------------------------------------------------------------- the archive
+
+
+def archive(parts: Sequence[Part], folder: str, now_s: float) -> bytes:
+    """A tar.gz with the parts in one folder."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for part in parts:
+            entry = tarfile.TarInfo(f"{folder}/{part.name}")
+            entry.size, entry.mode, entry.mtime = len(part.content), 0o600, int(now_s)
+            tar.addfile(entry, io.BytesIO(part.content))
+    return packed.getvalue()

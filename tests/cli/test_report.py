@@ -1,0 +1,197 @@
+"""The archive of a bug report: what is in it, and above all what is not."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from parleyd.checks.configuration import parse
+from parleyd.cli import bug_report
+from parleyd.cli.bug_report import Cleaner, Part, archive
+from parleyd.cli.main import main
+from parleyd.embedded.recognise import NoEars
+from parleyd.embedded.server import LocalAgent
+from parleyd.embedded.settings import AgentSettings
+
+KEY = "sk_0123456789abcdef0123"
+SAID = "my sister Henrietta comes on Thursday"
+TOKEN = "doorbell-token-4711"
+PASSWORD = "correct-horse-battery"
+
+CONFIG = """
+elevenlabs:
+  agent_id: kitchen
+  base_url: {base_url}
+  api_key: {key}
+  agent: {{prompt: "You belong to Henrietta Quigley."}}
+  dynamic_variables: {{owner: Henrietta, door_token: {token}}}
+audio: off
+transcript: {{enabled: true}}
+tools:
+  http:
+    door:
+      description: Opens the door.
+      url: "https://door.example/open?api_key={token}"
+      headers: {{Authorization: "Bearer {{secret:pass}}"}}
+      secrets: {{pass: {{file: {folder}/password}}}}
+log: {{level: debug}}
+"""
+# journald does not run in these tests: this stands for it, with the daemon's own lines.
+JOURNALCTL = """#!/bin/sh
+case "$*" in *--user*) exit 0 ;; esac
+cat {log}
+"""
+
+
+def members(path: Path) -> dict[str, bytes]:
+    """The name of each file without its folder, and its content."""
+    found = {}
+    with tarfile.open(path) as tar:
+        for member in tar.getmembers():
+            assert member.mode == 0o600
+            content = tar.extractfile(member)
+            assert content is not None
+            found[member.name.partition("/")[2]] = content.read()
+    return found
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a daemon with secrets and a transcript held a conversation; its log is what journalctl shows."""
+    (tmp_path / "password").write_text(PASSWORD)
+    (tmp_path / "password").chmod(0o600)
+    (tmp_path / "journalctl").write_text(JOURNALCTL.format(log=tmp_path / "log"))
+    (tmp_path / "journalctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def parleyd(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "parleyd", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL)
+
+
+def test_no_secret_and_nothing_that_was_said_is_in_it(place: Path) -> None:
+    file = place / "c.yaml"
+    with LocalAgent(AgentSettings(api_key=KEY, require_auth=True), ears=NoEars()) as agent:
+        file.write_text(CONFIG.format(base_url=agent.base_url, key=KEY, token=TOKEN, folder=place))
+        log = (place / "log").open("w")
+        daemon = subprocess.Popen([sys.executable, "-m", "parleyd", "run", "-c", str(file)], stderr=log)
+        try:
+            agent_says = None
+            for _ in range(200):
+                said = parleyd("say", "--wait", SAID)
+                if said.returncode == 0:
+                    agent_says = said.stdout
+                    break
+            assert agent_says is not None
+            assert "Henrietta" in agent_says
+            done = parleyd("report", "-c", str(file), "--yes", "--json", "-o", "r.tar.gz")
+            assert done.returncode == 0, done.stderr
+            everything = parleyd("report", "-c", str(file), "--yes", "--no-doctor", "--words", "-o", "w.tar.gz")
+            assert everything.returncode == 0, everything.stderr
+        finally:
+            daemon.terminate()
+            daemon.wait(20)
+            log.close()
+    assert (place / "r.tar.gz").stat().st_mode & 0o777 == 0o600
+    found = members(place / "r.tar.gz")
+    assert list(found) == [
+        "about.txt", "configuration.yaml", "doctor.json", "status.json", "usage.json", "log.txt",
+    ]  # fmt: skip
+    assert [one["name"] for one in json.loads(done.stdout)["files"]] == list(found)
+    for name, content in found.items():
+        text = content.decode()
+        for forbidden in (KEY, TOKEN, PASSWORD, SAID, "Henrietta", "Thursday"):
+            assert forbidden not in text, name
+    assert "parleyd 0." in found["about.txt"].decode()
+    assert json.loads(found["status.json"])["provider"] == "elevenlabs"
+    assert json.loads(found["usage.json"])["today"]["minutes"] >= 0
+    assert {check["name"] for check in json.loads(found["doctor.json"])["checks"]} >= {"key", "agent's fit"}
+    assert "runs; provider" in found["log.txt"].decode()
+    assert "agent_id: kitchen" in found["configuration.yaml"].decode()
+
+    # Words only when they are asked for, and secrets never.
+    asked = members(place / "w.tar.gz")
+    assert SAID in asked["transcript.txt"].decode()
+    assert "Henrietta Quigley" in asked["configuration.yaml"].decode()
+    for content in asked.values():
+        assert not any(secret in content.decode() for secret in (KEY, TOKEN, PASSWORD))
+
+
+def test_a_configuration_that_cannot_be_used_is_no_obstacle(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "log").write_text("<6>it began\n")
+    (place / "c.yaml").write_text("gate: {vad: cat}\n")
+    (place / "parleyd-tune.png").write_bytes(b"\x89PNG")
+    assert main(["report", "-c", "c.yaml", "--no-doctor", "--show"]) == 0
+    shown = capsys.readouterr().out
+    assert "it cannot be used" in shown
+    assert "==== tune.png" in shown
+    assert "(a picture)" in shown
+    assert not list(place.glob("*.tar.gz"))
+
+
+def test_without_anybody_to_ask_nothing_is_written(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--no-doctor"]) == 64
+    assert "--yes writes it" in capsys.readouterr().err
+    assert main(["report", "--no-doctor", "--json"]) == 64
+    assert not list(place.glob("*.tar.gz"))
+
+
+def test_an_archive_is_never_overwritten(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "log").write_text("")
+    (place / "c.yaml").write_text("provider: local\n")
+    (place / "mine.tar.gz").write_text("mine")
+    assert main(["report", "-c", "c.yaml", "--no-doctor", "--yes", "-o", "mine.tar.gz"]) == 73
+    assert (place / "mine.tar.gz").read_text() == "mine"
+    assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("the key hunter2222 was used", "the key ******** was used"),
+        ("sk-proj-abcdefgh12345 and sk_abcdefgh12345", "******** and ********"),
+        ("Authorization: Bearer abc.def-123", "Authorization: Bearer ********"),
+        ("wss://h/x?agent_id=a&conversation_signature=cvtkn_1", "wss://h/x?agent_id=a&conversation_signature=********"),
+        ("http://me:secret@proxy:3128", "http://********@proxy:3128"),
+        ("token eyJhbGciOi.eyJpc3MiOi.c2lnbmF0dXJl", "token ********"),
+        ("/home/ada/x on pi-ada.local", "~/x on HOST.local"),
+        ("a short one: abc", "a short one: abc"),
+    ],
+)
+def test_what_is_masked(text: str, wanted: str) -> None:
+    assert Cleaner(["hunter2222", "abc", ""], home="/home/ada", host="pi-ada")(text) == wanted
+
+
+def test_texts_of_people_are_replaced_by_their_length() -> None:
+    config = parse(
+        "provider: openai\nopenai: {instructions: Be kind., dynamic_variables: {who: Ada}}\n"
+        "elevenlabs: {overrides: {prompt: abc, keywords: [Anna]}, agent: {prompt: {file: p.txt}}}\n",
+        "p",
+    ).config
+    text = bug_report.configuration(config, words=False)
+    assert "(8 characters)" in text
+    assert "Ada" not in text
+    assert "Anna" not in text
+    assert "file: p.txt" in text
+    assert "Be kind." in bug_report.configuration(config, words=True)
+    called = {"confirmations": [{"name": "pay", "parameters": {"to": "Ada"}}], "timers": [{"label": "tea"}]}
+    assert bug_report.without_words(called) == {
+        "confirmations": [{"name": "pay", "parameters": {"to": "(3 characters)"}}],
+        "timers": [{"label": "(3 characters)"}],
+    }
+
+
+def test_the_archive_holds_its_parts_in_one_folder() -> None:
+    packed = archive([Part("a.txt", "a", b"1"), Part("tune.png", "b", b"\x89PNG")], "report", 1e9)
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        assert tar.getnames() == ["report/a.txt", "report/tune.png"]
