@@ -165,10 +165,16 @@ class Platform:
         agent = self.agents.get(agent_id)
         return self._settings if agent is None else described.as_settings(agent, self._settings)
 
+    def refusal(self, permission: str) -> Answer | None:
+        """The answer to a request for which the key lacks the permission; None: it has it."""
+        if self._permissions is None or permission in self._permissions:
+            return None
+        message = f"The API key you used is missing the permission {permission} to execute this operation."
+        return 401, {"detail": {"status": "missing_permissions", "message": message}}
+
     def _check_permission(self, name: str) -> None:
-        if self._permissions is not None and name not in self._permissions:
-            message = f"The API key you used is missing the permission {name} to execute this operation."
-            raise _RefusedError(401, {"status": "missing_permissions", "message": message})
+        if (refusal := self.refusal(name)) is not None:
+            raise _RefusedError(refusal[0], refusal[1]["detail"])
 
     # ---------------------------------------------------------------- agents
 
