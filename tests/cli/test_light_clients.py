@@ -71,6 +71,7 @@ OTHERS = {
     "tune",
     "tools",
     "platform",
+    "setup",
     "conversations",
     "demo",
     "agent",

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode, SequenceNode
 
 from parleyd.config.nodes import NULL, NodeError, Values, compose, dump, key_name
 from parleyd.core.errors import UserError
@@ -103,7 +103,7 @@ def _set(text: str, path: Path, value: object) -> str:
 def _replaced(text: str, key: Node, old: Node, value: object) -> str:
     """The value of a key that is there."""
     colon = text.index(":", key.end_mark.index)
-    is_block = not isinstance(old, ScalarNode) and not old.flow_style
+    is_block = isinstance(old, CollectionNode) and not old.flow_style
     if is_block or old.start_mark.index == old.end_mark.index:
         # A comment may stand between the colon and what follows in the next lines.
         between = text[colon + 1 : old.start_mark.index] if is_block else ""
@@ -214,7 +214,7 @@ def _end(text: str, node: Node) -> int:
         if node.style in ("|", ">"):
             return len(text[: node.end_mark.index].rstrip())
         return int(node.end_mark.index)
-    if node.flow_style or not node.value:
+    if not isinstance(node, CollectionNode) or node.flow_style or not node.value:
         return int(node.end_mark.index)
     last = node.value[-1] if isinstance(node, SequenceNode) else node.value[-1][1]
     return _end(text, last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,9 +74,16 @@ def case_of(config: Config, key: str, agent_id: str, take: tuple[str, ...] = ())
     return Case(agent_id, None, place, desired_of(config), state_of(None), take, prune=False)
 
 
-def create(config: Config, key: str, name: str, more: Mapping[tuple[str, ...], object] | None = None) -> str:
+def create(
+    config: Config,
+    key: str,
+    name: str,
+    more: Mapping[tuple[str, ...], object] | None = None,
+    made: Callable[[str], None] = lambda _: None,
+) -> str:
     """Makes an agent that fits the configuration, and returns its id. more: further values of the new agent, by path.
-    Raises PlatformError."""
+    made: is told the id as soon as there is one; the agent does not have all of its settings then. Raises
+    PlatformError."""
     wanted = desired_of(config)
     body: dict[str, Any] = {"name": name, "conversation_config": {}, "platform_settings": {}}
     for path, value in (more or {}).items():
@@ -87,6 +94,7 @@ def create(config: Config, key: str, name: str, more: Mapping[tuple[str, ...], o
         put(body, change.path, change.new)
     body["conversation_config"].setdefault("agent", {})
     agent_id = create_agent(config.elevenlabs.base_url, key, body)
+    made(agent_id)
     # Nobody else has set anything on an agent that did not exist before.
     case = case_of(config, key, agent_id, (ALL,))
     try:
