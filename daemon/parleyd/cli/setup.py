@@ -43,9 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "fits it to this device, chooses a voice, starts the service, and waits for a first question. Each step can be "
         "repeated alone: parleyd setup audio. Exit codes: 0 all done; 1 a step was left out; 130 interrupted.",
     )
-    parser.add_argument(
-        "step", nargs="*", choices=flow.NAMES, metavar="STEP", help=f"{', '.join(flow.NAMES)}; default: all"
-    )
+    parser.add_argument("step", nargs="*", type=_step, metavar="STEP", help=f"{', '.join(flow.NAMES)}; default: all")
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="the configuration file to write")
     parser.add_argument("--answers", type=Path, metavar="FILE", help="do not ask: the answers are in this file")
     parser.add_argument(
@@ -53,6 +51,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--base-url", metavar="URL", help="the address of the provider's server")
     parser.set_defaults(run=run)
+
+
+def _step(text: str) -> str:
+    if text not in flow.NAMES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no step; there are {', '.join(flow.NAMES)}")
+    return text
 
 
 def run(args: argparse.Namespace) -> int:

@@ -76,8 +76,9 @@ def _chosen(setup: Setup, key: str, present: str | None) -> str:
     options = [_option(item) for item in found]
     if present is not None and present not in {option.value for option in options}:
         options.insert(0, Option(present, present, "of the configuration"))
-    if not options:
-        setup.page.say("The account has no agent yet.")
+    if not options and setup.dialog.is_person:
+        setup.page.say("The account has no agent yet, so a new one is made.")
+        return _NEW
     options.append(Option(_NEW, "a new agent"))
     first = present or options[0].value
     if not setup.dialog.is_person and present is None and setup.dialog.answer("agent") is None:
@@ -100,6 +101,7 @@ def _made(setup: Setup, key: str) -> str:
     changes: dict[tuple[str, ...], object] = {}
     if language is not None:
         changes["elevenlabs", "agent", "language"] = language
+        setup.language = language
 
     def made(agent_id: str) -> None:
         # The id is written at once, so that an agent that was made is never lost.
@@ -114,10 +116,11 @@ def _made(setup: Setup, key: str) -> str:
 
 def language_of(setup: Setup, default: str | None) -> str | None:
     """A language's code; None for no change."""
-    options = [Option(code, name, code) for code, name in LANGUAGES.items()]
+    wanted = (os.environ.get("LC_ALL") or os.environ.get("LANG") or "").partition("_")[0]
+    codes = sorted(LANGUAGES, key=lambda code: (code != wanted, code != "en"))
+    options = [Option(code, LANGUAGES[code], code) for code in codes]
     if default is None:
         options.insert(0, Option("keep", "keep", "as it is"))
-    wanted = (os.environ.get("LC_ALL") or os.environ.get("LANG") or "").partition("_")[0]
     first = "keep" if default is None else wanted if wanted in LANGUAGES else default
     chosen = setup.dialog.choose("language", "Which language does it speak?", options, first)
     return None if chosen == "keep" else chosen

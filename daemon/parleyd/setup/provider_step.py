@@ -17,6 +17,7 @@ from parleyd.config.secrets import SecretError, check_key, clean, resolve_key
 from parleyd.core.errors import UserError
 from parleyd.core.findings import Severity
 from parleyd.embedded.errors import EXTRA_HINT
+from parleyd.host.directories import SYSTEM_CONFIG, is_of_user
 from parleyd.platform.rest import AGENTS, ask
 from parleyd.setup.dialog import Option, SkippedError
 from parleyd.setup.file import finished
@@ -163,8 +164,11 @@ def _first_line(path: Path) -> str:
 
 def _stored(setup: Setup, provider: str, key: str) -> dict[str, str]:
     """The value for api_key. Raises UserError."""
+    # systemd's store is for the service of this machine; another file has its key beside it.
+    is_of_service = setup.file.path == SYSTEM_CONFIG and Path("/run/systemd/system").is_dir()
+    is_usual = is_of_service or is_of_user(setup.file.path)
     try:
-        stored = store(provider, key, None)
+        stored = store(provider, key, None if is_usual else setup.file.path.with_name(f"{provider}.key"))
     except OSError as error:
         where = error.filename or provider
         raise UserError(f"the key cannot be stored at {where}: {error.strerror}", None, os.EX_CANTCREAT) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction
 from parleyd.audio.devices.server_devices import ServerDevice, is_hdmi
@@ -53,10 +53,15 @@ def sounds(
                 stable = _HARDWARE.sub("", name)
                 is_alone = sum(other.startswith(stable) for other in names) == 1
                 found.append(Sound(stable, stable if is_alone else name))
-        elif not _STOCK.fullmatch(name):
+        elif not _STOCK.fullmatch(name) and name not in {one.server_name for one in found}:
             found.append(Sound(name, name, "of ALSA's configuration"))
     if server is None and "default" in names:
         found.append(Sound("default", "default", "what ALSA takes by itself"))
+    labels = [one.label for one in found]
+    found = [
+        replace(one, detail=one.server_name) if one.server_name and labels.count(one.label) > 1 else one
+        for one in found
+    ]
     return sorted(found, key=lambda one: is_hdmi(f"{one.label} {one.server_name or ''}"))
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+from parleyd.config.base import Secret
 from parleyd.config.schema import Config
 from parleyd.control.client import Client, NotRunningError
 from parleyd.core.errors import UserError
 from parleyd.core.text import one_line
 from parleyd.host import python_env
+from parleyd.setup.provider_step import known_key
 from parleyd.setup.state import Setup
 
 _START_S = 40.0
@@ -29,6 +33,7 @@ def run(setup: Setup) -> str:
     if setup.config.audio.mode == "off":
         setup.page.say("The conversation is in writing: parleyd chat")
         return "in writing"
+    known_key(setup)
     with contextlib.ExitStack() as stack:
         client = _running(stack)
         if client is None:
@@ -47,9 +52,19 @@ def _running(stack: contextlib.ExitStack) -> Client | None:
 @contextlib.contextmanager
 def _own(setup: Setup) -> Iterator[Client]:
     """A daemon for the trial, and its client. Raises UserError with the last line of its log if it does not start."""
+    environment = dict(os.environ)
     command = [*python_env.command(), "-m", "parleyd", "run", "-c", str(setup.file.path)]
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory() as credentials:
+        section = setup.config.agent_keys.get(f"{setup.config.provider}.api_key")
+        if isinstance(section, Secret) and section.credential is not None and setup.key is not None:
+            # systemd passes a credential to the service alone; the directory is this user's alone, too.
+            path = Path(credentials, section.credential)
+            path.touch(mode=0o600)
+            path.write_text(setup.key, encoding="ascii")
+            environment["CREDENTIALS_DIRECTORY"] = credentials
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
+        )
         try:
             yield _connected(process, log.fileno())
         finally:
@@ -73,10 +88,8 @@ def _connected(process: subprocess.Popen[bytes], log: int) -> Client:
 
 
 def _last_line(log: int) -> str:
-    import os
-
     content = os.pread(log, 2**16, 0).decode("utf-8", "replace").splitlines()
-    return one_line(content[-1]) if content else "it said nothing"
+    return one_line(content[-1]).removeprefix("parleyd: ") if content else "it said nothing"
 
 
 def _listen(setup: Setup, client: Client) -> str:

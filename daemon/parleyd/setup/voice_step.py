@@ -57,7 +57,7 @@ def _at_elevenlabs(setup: Setup) -> str:
     now = str(value_at(agent, LANGUAGE) or "en")
     now = now if now in LANGUAGES else "en"
     setup.page.say(f"The agent speaks {LANGUAGES[now]} now.")
-    language = language_of(setup, None)
+    language = None if setup.language is not None else language_of(setup, None)
     changes: dict[tuple[str, ...], object] = {}
     if language is not None and language != now:
         changes["elevenlabs", "agent", "language"] = language
