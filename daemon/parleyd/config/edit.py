@@ -40,16 +40,16 @@ def edited(text: str, changes: Mapping[Path, object]) -> str:
 
 
 def _with(text: str, path: Path, value: object) -> str:
-    before = _plain(text)
-    wanted = copy.deepcopy(before)
-    _put(wanted, path, value)
-    if before == wanted:
-        return text
     try:
+        before = _plain(text)
+        wanted = copy.deepcopy(before)
+        _put(wanted, path, value)
+        if before == wanted:
+            return text
         new = _set(text, path, value)
-        if _plain(new) == wanted:
+        if _read_again(new) == wanted:
             return new
-    except (NodeError, _FormError):
+    except (_ResultError, _FormError):
         pass
     hint = f"write by hand: {'.'.join(path)}: {_flow(value)}"
     raise EditError(f"{'.'.join(path)} cannot be changed in this file without changing more", hint)
@@ -57,6 +57,17 @@ def _with(text: str, path: Path, value: object) -> str:
 
 class _FormError(Exception):
     """The place of the value is no mapping."""
+
+
+class _ResultError(Exception):
+    """The changed text is no YAML."""
+
+
+def _read_again(text: str) -> dict[str, Any]:
+    try:
+        return _plain(text)
+    except NodeError:
+        raise _ResultError from None
 
 
 def _plain(text: str) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class ConfigFile:
         except FileNotFoundError:
             content = importlib.resources.files("parleyd.setup").joinpath("parleyd.yaml").read_bytes()
             self.is_new = True
+            # There is nothing to keep.
+            self._is_kept = True
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a usable path"
             hint = "name another with -c FILE, or run it as the user who may read it"

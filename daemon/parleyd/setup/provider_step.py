@@ -18,6 +18,7 @@ from parleyd.core.errors import UserError
 from parleyd.core.findings import Severity
 from parleyd.embedded.errors import EXTRA_HINT
 from parleyd.host.directories import SYSTEM_CONFIG, is_of_user
+from parleyd.platform.failures import EX_MAY_NOT, PlatformError
 from parleyd.platform.rest import AGENTS, ask
 from parleyd.setup.dialog import Option, SkippedError
 from parleyd.setup.file import finished
@@ -114,7 +115,7 @@ def _asked(setup: Setup, config: Config, provider: str) -> tuple[str | None, boo
             page.say("Trying it ...")
             _try(config, key)
         except UserError as error:
-            page.problem(str(error), error.hint)
+            page.problem(str(error), _hint(error))
             wrong = Option(_AGAIN, "paste a key again")
             save = Option(_STORE, "keep this key untried", "if the network is down")
             if isinstance(error, SecretError) or dialog.choose("next", "What now?", (wrong, save), _AGAIN) == _AGAIN:
@@ -122,6 +123,13 @@ def _asked(setup: Setup, config: Config, provider: str) -> tuple[str | None, boo
             return key, True
         page.good("The key works.")
         return key, True
+
+
+def _hint(error: UserError) -> str | None:
+    """For a key that was typed just now, and is in no configuration yet."""
+    if isinstance(error, PlatformError) and error.exit_code == EX_MAY_NOT and "permission" not in str(error):
+        return "copy it once more, as a whole, and see that it is a key of the right workspace"
+    return error.hint
 
 
 def _try(config: Config, key: str) -> None:

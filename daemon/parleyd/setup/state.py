@@ -15,7 +15,7 @@ from parleyd.setup.page import Page
 @dataclass
 class Setup:
     """base_url: of the command line. key: of the provider, once it is known; it is in no file that others can read.
-    language: of an agent that was just made. next: the command or the sentence with which to go on after the last step."""
+    language: of an agent that was just made. next: the command with which to go on after the last step."""
 
     page: Page
     dialog: Dialog
