@@ -293,7 +293,6 @@ def test_a_closed_terminal_ends_the_trial_and_its_daemon(agent: LocalAgent, file
         children = Path(f"/proc/{walk.pid}/task/{walk.pid}/children").read_text().split()
         assert children
         walk.hang_up()
-        os.waitpid(walk.pid, 0)
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
     assert contents(file.parent) == before
 
@@ -318,9 +317,9 @@ def test_a_wrong_key_in_a_script_is_an_error_and_nothing_is_stored(agent: LocalA
     assert contents(file.parent) == before
 
 
-def test_answers_that_are_impossible_are_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_answers_that_are_impossible_are_named(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["setup", "provider", "-c", str(file), "--answer", "provider=eleven-labs"]) == os.EX_DATAERR
-    assert "provider: “eleven-labs” is not possible here; possible: ElevenLabs" in capsys.readouterr().err
+    assert "provider: “eleven-labs” is not possible here; possible: ElevenLabs" in capfd.readouterr().err
     assert main(["setup", "-c", str(file), "--answer", "provider"]) == os.EX_USAGE
     assert main(["setup", "sound"]) == os.EX_USAGE
 
@@ -353,3 +352,31 @@ def test_through_a_pipe_the_questions_are_answered_by_lines(file: Path) -> None:
     )
     assert done.returncode == os.EX_NOINPUT
     assert re.search("--answers FILE", done.stderr)
+
+
+def test_a_server_of_the_openai_protocol(agent: LocalAgent, file: Path) -> None:
+    key = file.with_name("key")
+    key.write_text(f"{KEY}\n")
+    given = ["provider=openai", f"key_file={key}", "voice=cedar", "language=de"]
+    words = ["setup", "provider", "agent", "voice", "-c", str(file), "--base-url", f"{agent.base_url}/v1"]
+    assert main([*words, *(f"--answer={one}" for one in given)]) == 0
+    config = load(file).config
+    assert (config.provider, config.openai.voice, config.openai.language) == ("openai", "cedar", "de")
+    assert resolve(config.openai.api_key) == KEY
+    before = contents(file.parent)
+    key.write_text("sk_wrong0000000000\n")
+    assert main([*words, *(f"--answer={one}" for one in given)]) != 0
+    assert contents(file.parent) == {**before, "key": b"sk_wrong0000000000\n"}
+
+
+def test_a_key_that_may_not_list_voices_names_the_permission(file: Path) -> None:
+    with LocalAgent(AgentSettings(api_key=KEY, key_permissions=("convai_read", "convai_write"))) as agent:
+        assert answered(file, agent, "agent=new", "microphone=null", "speaker=null") == 0
+        with Walk("-c", file, "voice") as walk:
+            walk.asked("Which language does it speak?", "de")
+            walk.sees("the key lacks the permission voices_read")
+            walk.sees("give the key voices_read at elevenlabs.io")
+            assert walk.end() == 0
+        agents = agent._api._platform.agents
+        assert agents["agent_0001"]["conversation_config"]["agent"]["language"] == "de"
+    assert load(file).config.elevenlabs.agent.language == "de"

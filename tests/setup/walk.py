@@ -62,8 +62,12 @@ class Walk:
         self._child.sendintr()
 
     def hang_up(self) -> None:
-        """The terminal is closed."""
-        os.close(self._child.child_fd)
+        """The terminal is closed. Waits for the end of the program."""
+        nothing = os.open(os.devnull, os.O_RDWR)
+        # The last descriptor of the terminal's other side is gone.
+        os.dup2(nothing, self._child.child_fd)
+        os.close(nothing)
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
 
     def end(self) -> int:
         """Waits for the end. Returns the exit code."""
