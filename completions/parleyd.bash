@@ -2,7 +2,7 @@
 
 _shtab_parleyd_tools_subparsers=(run)
 _shtab_parleyd_platform_subparsers=(plan apply create)
-_shtab_parleyd_subparsers=(run status events reload wake sleep mute unmute stop volume profile announce button say chat context send-file activity feedback approve deny transcript conversations devices secret check doctor tune bench tools platform demo agent)
+_shtab_parleyd_subparsers=(run status events reload wake sleep mute unmute stop volume profile announce button say chat context send-file activity feedback approve deny transcript conversations setup devices secret check doctor tune bench tools platform demo agent)
 
 _shtab_parleyd_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_status_option_strings=(-h --help --watch --all --socket --json)
@@ -27,6 +27,7 @@ _shtab_parleyd_approve_option_strings=(-h --help --socket --json)
 _shtab_parleyd_deny_option_strings=(-h --help --socket --json)
 _shtab_parleyd_transcript_option_strings=(-h --help -c --config -f --follow --since --json)
 _shtab_parleyd_conversations_option_strings=(-h --help -c --config --key-file --agent --since --json)
+_shtab_parleyd_setup_option_strings=(-h --help -c --config --answers --answer --base-url)
 _shtab_parleyd_devices_option_strings=(-h --help --json)
 _shtab_parleyd_secret_option_strings=(-h --help --file --json)
 _shtab_parleyd_check_option_strings=(-h --help -c --config --all --schema --json)
@@ -75,6 +76,9 @@ _shtab_parleyd_transcript___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_conversations__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_conversations___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_conversations___key_file_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_setup__c_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_setup___config_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_setup___answers_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_secret___file_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_check__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_check___config_COMPGEN=_shtab_compgen_files
@@ -111,7 +115,7 @@ _shtab_parleyd_demo___protocol_choices=(elevenlabs openai)
 _shtab_parleyd_agent___ears_choices=(sphinx whisper none)
 _shtab_parleyd_agent___input_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
 _shtab_parleyd_agent___output_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
-_shtab_parleyd_pos_0_choices=(run status events reload wake sleep mute unmute stop volume profile announce button say chat context send-file activity feedback approve deny transcript conversations devices secret check doctor tune bench tools platform demo agent)
+_shtab_parleyd_pos_0_choices=(run status events reload wake sleep mute unmute stop volume profile announce button say chat context send-file activity feedback approve deny transcript conversations setup devices secret check doctor tune bench tools platform demo agent)
 
 _shtab_parleyd_run__h_nargs=0
 _shtab_parleyd_run___help_nargs=0
@@ -193,6 +197,9 @@ _shtab_parleyd_transcript___json_nargs=0
 _shtab_parleyd_conversations__h_nargs=0
 _shtab_parleyd_conversations___help_nargs=0
 _shtab_parleyd_conversations___json_nargs=0
+_shtab_parleyd_setup_pos_0_nargs='*'
+_shtab_parleyd_setup__h_nargs=0
+_shtab_parleyd_setup___help_nargs=0
 _shtab_parleyd_devices__h_nargs=0
 _shtab_parleyd_devices___help_nargs=0
 _shtab_parleyd_devices___json_nargs=0
