@@ -23,6 +23,7 @@ from parleyd.setup.dialog import Option
 from parleyd.setup.meter import TONE_HZ, Meter, notes
 from parleyd.setup.sounds import Sound, only_hdmi, preferred, sounds
 from parleyd.setup.state import Setup
+from parleyd.setup.try_step import daemon_runs
 from parleyd.tuning import echo
 from parleyd.tuning.advice import Advice, Facts, Loudness, Settings, advise, facts_of
 from parleyd.tuning.recording import play, play_and_record, record
@@ -57,6 +58,11 @@ def run(setup: Setup) -> str:
     if setup.config.audio.mode == "off":
         setup.page.note("The configuration says audio.mode: off, so the conversation is in writing.")
         return "switched off in the configuration"
+    if listed_by_server("source") is None and daemon_runs():
+        setup.page.note(
+            "parleyd runs, and may hold the sound card itself. If a device is missing here: sudo systemctl stop "
+            "parleyd, and this step again; the step service starts it."
+        )
     with _own_environment():
         return _run(setup)
 

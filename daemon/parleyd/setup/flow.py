@@ -9,6 +9,7 @@ from parleyd.core.errors import UserError
 from parleyd.setup import agent_step, audio_step, provider_step, service_step, try_step, voice_step
 from parleyd.setup.dialog import EndOfInputError, Option, SkippedError
 from parleyd.setup.state import Setup, Step
+from parleyd.setup.try_step import daemon_runs
 
 STEPS = (
     Step("audio", "Microphone and speaker", audio_step.run),
@@ -81,6 +82,9 @@ def _summary(setup: Setup, done: Sequence[tuple[str, str]], *, is_whole: bool) -
             page.say("left out" if outcome == _SKIP else outcome, lead=f"  {name:<9} ")
     page.say()
     missing = next((name for name, outcome in done if outcome == _SKIP), None)
+    if setup.next is None and setup.has_written and "service" not in dict(done) and daemon_runs():
+        # It says itself which of the new values wait for a new start.
+        setup.next = "parleyd reload"
     if setup.next is not None:
         page.say("Next:")
         page.command(setup.next)

@@ -25,6 +25,7 @@ class Setup:
     key: str | None = None
     language: str | None = None
     next: str | None = None
+    has_written: bool = False
 
     @property
     def config(self) -> Config:
@@ -37,6 +38,7 @@ class Setup:
         if not written and was_there:
             self.page.say(f"{self.file.path} says so already.")
             return
+        self.has_written = True
         self.page.good(f"written to {self.file.path}{'' if was_there else ', a new file'}")
         for line in written:
             self.page.command(line)

@@ -42,6 +42,14 @@ def run(setup: Setup) -> str:
         return _listen(setup, client)
 
 
+def daemon_runs() -> bool:
+    try:
+        Client().__exit__(None, None, None)
+    except NotRunningError:
+        return False
+    return True
+
+
 def _running(stack: contextlib.ExitStack) -> Client | None:
     try:
         return stack.enter_context(Client())
