@@ -138,6 +138,9 @@ def test_the_page_names_every_answer() -> None:
 # ---------------------------------------------------------------- tables and voices
 
 
+TEA = Change(("tools", "tea", "description"), "Makes tea", "Brews tea", "-")
+
+
 def test_a_plan_in_words() -> None:
     plan = Plan(
         (
@@ -150,8 +153,8 @@ def test_a_plan_in_words() -> None:
                 "-",
             ),
         ),
-        (ToolChange("lamp", None, {"description": "A lamp"}),),
-        ("lamp", "dice"),
+        (ToolChange("lamp", None, {}), ToolChange("bell", None, {}), ToolChange("tea", "t1", {}, (TEA,))),
+        ("lamp", "bell", "dice"),
         (),
         (Conflict(("conversation_config", "agent", "first_message"), "Hi", "Hello", MISSING, "elevenlabs.agent"),),
     )
@@ -159,9 +162,10 @@ def test_a_plan_in_words() -> None:
         ("events that it sends", "1 of them", "also ping, interruption"),
         ("longest conversation", "120", "600"),
         ("device may set first_message", "nothing", "yes"),
-        ("tool lamp", "missing", "made, and given to the agent"),
+        ("tools lamp, bell", "missing", "made, and given to the agent"),
         ("tool dice", "not given to it", "given to the agent"),
-        ("agent.first_message", "Hello", "stays: elevenlabs.agent wants Hi"),
+        ("tools.tea.description", "Makes tea", "Brews tea"),
+        ("agent.first_message", "Hello", "stays; your configuration wants: Hi"),
     ]
 
 

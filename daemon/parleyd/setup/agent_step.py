@@ -132,7 +132,7 @@ def _fit(setup: Setup, key: str, agent_id: str) -> str:
     with case.locked():
         plan = case.plan()
         for note in plan.notes:
-            page.note(f"{note.text}. {note.hint}")
+            page.note(note.text, note.hint)
         if plan.is_in_step:
             page.good("The agent fits this device.")
             return "it fits"
@@ -145,5 +145,7 @@ def _fit(setup: Setup, key: str, agent_id: str) -> str:
             page.note("It stays as it is; parleyd platform apply changes it later.")
             return "not fitted"
         case.carry_out(plan)
-    page.good("All of it was written, and read back as it was written.")
+    page.good("It was written, and read back as it was written.")
+    if plan.conflicts:
+        page.note("What somebody else has set stays: parleyd platform plan says how to decide it.")
     return "fitted"

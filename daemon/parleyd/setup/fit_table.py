@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from parleyd.platform.desired import ALLOWED, CLIENT_EVENTS, FILE_INPUT, LANGUAGE, MAX_DURATION, MODEL, PROMPT
 from parleyd.platform.fit import Change, Plan
@@ -24,21 +24,26 @@ _MOST_CHARS = 60
 
 
 def rows(plan: Plan) -> list[tuple[str, str, str]]:
-    """One row for each change, each tool, and each conflict, which stays as it is."""
+    """One row for each change and for the tools, and one for each conflict, which stays as it is."""
     found = [_row(change) for change in plan.changes]
-    for tool in plan.tools:
-        if tool.tool_id is None:
-            found.append((f"tool {tool.name}", "missing", "made, and given to the agent"))
-        found += [_row(change) for change in tool.changes if tool.tool_id is not None]
-    made = {tool.name for tool in plan.tools if tool.tool_id is None}
-    found += [(f"tool {name}", "not given to it", "given to the agent") for name in plan.attach if name not in made]
+    made = [tool.name for tool in plan.tools if tool.tool_id is None]
+    attached = [name for name in plan.attach if name not in made]
+    if made:
+        found.append((_tools(made), "missing", "made, and given to the agent"))
+    if attached:
+        found.append((_tools(attached), "not given to it", "given to the agent"))
+    found += [_row(change) for tool in plan.tools if tool.tool_id is not None for change in tool.changes]
     found += _conflicts(plan)
     return found
 
 
 def _conflicts(plan: Plan) -> Iterator[tuple[str, str, str]]:
     for one in plan.conflicts:
-        yield _name(one.path), _shown(one.there), f"stays: {one.why} wants {_shown(one.wanted)}"
+        yield _name(one.path), _shown(one.there), f"stays; your configuration wants: {_shown(one.wanted)}"
+
+
+def _tools(names: Sequence[str]) -> str:
+    return f"tool{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def _row(change: Change) -> tuple[str, str, str]:

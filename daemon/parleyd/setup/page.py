@@ -19,6 +19,7 @@ _BOLD, _RED, _GREEN, _YELLOW, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[
 _ERASE_LINE = "\r\x1b[K"
 # Below this width a table becomes a list.
 _TABLE_WIDTH = 60
+_NARROWEST_COLUMN = 8
 
 
 class Page:
@@ -54,8 +55,10 @@ class Page:
     def good(self, text: str) -> None:
         self._marked("✓ ", _GREEN, text)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, hint: str | None = None) -> None:
         self._marked("→ ", _YELLOW, text)
+        if hint:
+            self.say(hint, lead="  → ")
 
     def problem(self, text: str, hint: str | None = None) -> None:
         self._marked("! ", _RED, text)
@@ -133,11 +136,16 @@ class Page:
 
 
 def _widths(heading: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> list[int]:
-    """The widths of the columns: as wide as their texts where there is room, otherwise the widest ones give way."""
-    widths = [max(columns(row[at]) for row in (heading, *rows)) for at in range(len(heading))]
+    """The widths of the columns: as wide as their texts where there is room; otherwise the widest one gives way first,
+    as long as its longest word fits."""
+    cells = [[row[at] for row in (heading, *rows)] for at in range(len(heading))]
+    widths = [max(map(columns, texts)) for texts in cells]
+    words = [max(columns(word) for text in texts for word in text.split() or [""]) for texts in cells]
     room = most - 2 * (len(widths) - 1)
-    while sum(widths) > room and max(widths) > 8:
-        widths[widths.index(max(widths))] -= 1
+    while sum(widths) > room and max(widths) > _NARROWEST_COLUMN:
+        breaks = [width <= word for width, word in zip(widths, words, strict=True)]
+        at = max(range(len(widths)), key=lambda number: (not breaks[number], widths[number]))
+        widths[at] -= 1
     return widths
 
 
