@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import io
 from pathlib import Path
 
@@ -255,3 +256,10 @@ def test_a_file_that_is_wrong_already_is_named(tmp_path: Path) -> None:
     path.write_text("provider: me\n")
     with pytest.raises(UserError, match="provider"):
         ConfigFile(path)
+
+
+def test_the_example_in_the_package_is_that_of_the_checkout() -> None:
+    """Only daemon/ becomes the installed program, so the example is there a second time."""
+    example = Path(__file__).parents[2] / "config/parleyd.yaml"
+    copy = importlib.resources.files("parleyd.setup").joinpath("parleyd.yaml")
+    assert copy.read_bytes() == example.read_bytes(), "cp config/parleyd.yaml daemon/parleyd/setup/"
