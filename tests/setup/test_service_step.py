@@ -87,6 +87,10 @@ def test_a_start_that_fails_is_told_with_its_reason(systemd: Path) -> None:
     state, _ = setup(systemd, {})
     with pytest.raises(UserError, match=r"Job for parleyd\.service failed"):
         service_step.run(state)
+    reason = "StatusText=failed: there is no sound input device"
+    (systemd / "state").write_text(f"LoadState=loaded\nActiveState=failed\nUser=parleyd\n{reason}\n")
+    with pytest.raises(UserError, match="there is no sound input device"):
+        service_step.run(state)
 
 
 def test_without_systemd_it_says_how_to_run_by_hand(systemd: Path) -> None:

@@ -62,19 +62,30 @@ def run(setup: Setup) -> str:
 def _start(unit: Unit) -> None:
     """Raises UserError."""
     words = ["systemctl", *(["--user"] if unit.is_of_user else [])]
-    _systemctl([*words, "enable", "--quiet", "parleyd"])
-    _systemctl([*words, "restart", "parleyd"])
+    if (refusal := _systemctl([*words, "enable", "--quiet", "parleyd"])) is not None:
+        raise refusal
+    if (refusal := _systemctl([*words, "restart", "parleyd"])) is not None:
+        # systemctl only says where to look; the unit knows the reason.
+        raise _reason(unit) or refusal
 
 
-def _systemctl(command: Sequence[str]) -> None:
+def _systemctl(command: Sequence[str]) -> UserError | None:
+    """Returns the error."""
+    hint = "parleyd doctor finds out more"
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_START_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise UserError(f"{' '.join(command)}: {error}", "parleyd doctor finds out more") from None
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        reason = said[-1] if said else f"it ended with {done.returncode}"
-        raise UserError(f"{' '.join(command)}: {reason}", "parleyd doctor finds out more")
+        return UserError(f"{' '.join(command)}: {error}", hint)
+    if not done.returncode:
+        return None
+    said = done.stderr.strip().splitlines()
+    return UserError(f"{' '.join(command)}: {said[0] if said else f'it ended with {done.returncode}'}", hint)
+
+
+def _reason(unit: Unit) -> UserError | None:
+    """Why the unit does not run; None if systemd knows of nothing."""
+    found = why_not_running([one for one in known_units() if one.is_of_user == unit.is_of_user])
+    return None if found is None else UserError(*found)
 
 
 def _await(unit: Unit) -> None:
@@ -84,8 +95,4 @@ def _await(unit: Unit) -> None:
         with contextlib.suppress(NotRunningError), Client():
             return
         time.sleep(_LOOK_S)
-    now = [one for one in known_units() if one.is_of_user == unit.is_of_user]
-    reason = why_not_running(now)
-    if reason is None:
-        raise UserError("the service was started, and does not answer", log_command(unit))
-    raise UserError(*reason)
+    raise _reason(unit) or UserError("the service was started, and does not answer", log_command(unit))
