@@ -75,7 +75,7 @@ def test_cards_by_their_name_without_the_number_and_hdmi_last() -> None:
     assert found[0].spec == "USB PnP Sound Device: Audio"
     first = preferred(found, "default")
     assert first is found[0]
-    assert preferred(found, "room") is found[1]
+    assert preferred(found, "ROO") is found[1]
     assert preferred([], "default") is None
 
 

@@ -153,6 +153,14 @@ def test_a_person_who_takes_what_is_there_changes_nothing(agent: LocalAgent, fil
 
 
 @pytest.mark.usefixtures("vcard")
+def test_a_part_of_a_name_in_the_configuration_stays(file: Path) -> None:
+    text = "provider: local\naudio:\n  input: {device: SPK}  # mine\n  output: {device: 'null'}\n"
+    file.write_text(text)
+    assert main(["setup", "audio", "-c", str(file), "--answer", "tone=no"]) == 0
+    assert file.read_text() == text
+
+
+@pytest.mark.usefixtures("vcard")
 def test_what_does_not_fit_is_shown_in_a_table_and_fitted(agent: LocalAgent, file: Path) -> None:
     assert answered(file, agent, "agent=new") == 0
     agents = agent._api._platform.agents

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parleyd.audio.devices import alsa
 from parleyd.audio.devices.deadlines import in_time
@@ -21,7 +21,7 @@ from parleyd.config.schema import Audio
 from parleyd.core.errors import UserError
 from parleyd.setup.dialog import Option
 from parleyd.setup.meter import TONE_HZ, Meter, notes
-from parleyd.setup.sounds import Sound, only_hdmi, preferred, sounds
+from parleyd.setup.sounds import Sound, is_configured, only_hdmi, preferred, sounds
 from parleyd.setup.state import Setup
 from parleyd.setup.try_step import daemon_runs
 from parleyd.tuning import echo
@@ -113,6 +113,9 @@ def _chosen(setup: Setup, direction: Direction) -> Sound:
     options = [Option(one.key, one.label, one.detail) for one in found]
     value = setup.dialog.choose(key, f"Which {key}?", options, first.key if first else None)
     chosen = next(one for one in found if one.key == value)
+    if is_configured(chosen, section.device):
+        # The words of the configuration stay.
+        chosen = replace(chosen, spec=section.device)
     _use(setup, chosen, direction)
     return chosen
 

@@ -69,9 +69,14 @@ def preferred(choices: Sequence[Sound], configured: str) -> Sound | None:
     """The one to begin with: that of the configuration, unless it is only a default; then the server's, or the first
     card that is no HDMI output."""
     for one in choices:
-        if one.server_name is None and configured != "default" and configured.casefold() in one.spec.casefold():
+        if is_configured(one, configured):
             return one
     return next((one for one in choices if one.is_default), choices[0] if choices else None)
+
+
+def is_configured(one: Sound, configured: str) -> bool:
+    """Whether the configuration names this very device, by a part of its name."""
+    return one.server_name is None and configured != "default" and configured.casefold() in one.spec.casefold()
 
 
 def only_hdmi(choices: Sequence[Sound]) -> bool:
