@@ -283,6 +283,20 @@ def test_an_interruption_at_each_question_leaves_everything_as_it_was(agent: Loc
         assert str(agents) == remote
 
 
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_the_terminal_shows_what_is_typed_again_after_an_interruption_at_the_key(
+    file: Path, ending: signal.Signals
+) -> None:
+    with Walk("-c", file, "provider") as walk:
+        walk.asked("Who answers?")
+        walk.sees("Paste the API key")
+        assert walk.waits_hidden()
+        os.kill(walk.pid, ending)
+        assert walk.end() == 128 + ending
+        assert walk.echoed_at_the_end
+    assert not file.exists()
+
+
 @pytest.mark.usefixtures("vcard")
 def test_a_recording_is_interrupted_and_not_cut_short(file: Path) -> None:
     with Walk("-c", file, "audio") as walk:

@@ -28,6 +28,7 @@ class Walk:
             timeout=60,
         )
         self._seen = ""
+        self.echoed_at_the_end = False
 
     def __enter__(self) -> Walk:
         return self
@@ -58,6 +59,14 @@ class Walk:
         self._seen += str(self._child.before) + str(self._child.after)
         self._child.sendline(answer)
 
+    def waits_hidden(self) -> bool:
+        """Waits until typed text is not shown. Returns whether that happened."""
+        return bool(self._child.waitnoecho(timeout=10))
+
+    @property
+    def echoes(self) -> bool:
+        return bool(self._child.getecho())
+
     def interrupt(self) -> None:
         self._child.sendintr()
 
@@ -73,5 +82,6 @@ class Walk:
         """Waits for the end. Returns the exit code."""
         self._child.expect(pexpect.EOF)
         self._seen += str(self._child.before)
+        self.echoed_at_the_end = self.echoes
         self._child.close()
         return int(self._child.exitstatus if self._child.exitstatus is not None else -self._child.signalstatus)
