@@ -181,7 +181,7 @@ def test_a_machine_without_sound(file: Path, tmp_path: Path) -> None:
     config = tmp_path / "asound.conf"
     config.write_text('pcm.broken { type pulse server "unix:/nonexistent" hint { show on description "broken" } }\n')
     silent = {"ALSA_CONFIG_PATH": str(config), "PULSE_SERVER": "unix:/nonexistent"}
-    with Walk("-c", file, "audio", **silent) as walk:
+    with Walk("-c", file, "audio", environment=silent) as walk:
         walk.sees("There is no microphone.")
         walk.sees("dtoverlay=")
         walk.asked("Enter looks again")
@@ -211,7 +211,7 @@ def test_a_speaker_at_hdmi_alone_is_said_so(file: Path) -> None:
             f'pcm.!default {{ type pulse server "unix:{card.dir}/native" hint {{ show on description "card" }} }}\n'
         )
         card.pactl("load-module", "module-null-source", "source_name=mic")
-        with Walk("-c", file, "audio", **card.environment) as walk:
+        with Walk("-c", file, "audio", environment=card.environment) as walk:
             walk.asked("Which microphone?")
             walk.asked("Hear whether it works?", "n")
             walk.sees("There is only HDMI")
@@ -226,7 +226,7 @@ def test_another_device_of_the_server_is_heard_and_becomes_its_default(file: Pat
     environment = os.environ | card.environment
     ask = ["pactl", "get-default-sink"]
     try:
-        with Walk("-c", file, "audio", **card.environment) as walk, card.listen("other.monitor") as heard:
+        with Walk("-c", file, "audio", environment=card.environment) as walk, card.listen("other.monitor") as heard:
             walk.asked("Which microphone?")
             walk.asked("Hear whether it works?", "n")
             walk.sees("Which speaker?")

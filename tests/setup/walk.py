@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -18,11 +19,11 @@ METER = re.compile(r"[^\n]*\x1b\[K")
 class Walk:
     """wide: the columns of the terminal. environment: in addition to that of this process."""
 
-    def __init__(self, *words: str | Path, wide: int = 80, **environment: str) -> None:
+    def __init__(self, *words: str | Path, wide: int = 80, environment: Mapping[str, str] | None = None) -> None:
         self._child = pexpect.spawn(
             sys.executable,
             ["-m", "parleyd", "setup", *map(str, words)],
-            env={**os.environ, "TERM": "xterm", **environment},
+            env={**os.environ, "TERM": "xterm", **(environment or {})},
             dimensions=(50, wide),
             encoding="utf-8",
             timeout=60,
