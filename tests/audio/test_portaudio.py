@@ -146,7 +146,9 @@ def test_a_refused_rate_is_not_seen_on_the_terminal(capfd: pytest.CaptureFixture
 
 def test_others_may_speak_meanwhile(capfd: pytest.CaptureFixture[str]) -> None:
     with portaudio_muted():
-        os.write(2, b"Expression 'x' failed in 'src/pa.c', line: 1\nour own line\n")
+        os.write(
+            2, b"Expression 'x' failed in 'src/pa.c', line: 1\nBDB1539 Build signature does not match\nour own line\n"
+        )
     os.write(2, b"and after\n")
     assert capfd.readouterr().err == "our own line\nand after\n"
 

@@ -77,6 +77,7 @@ OTHERS = {
     "tune",
     "tools",
     "platform",
+    "setup",
     "conversations",
     "demo",
     "agent",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from parleyd.cli import secret
+from parleyd.config import secret_store
 from parleyd.config.base import Secret
 from parleyd.config.secrets import resolve
 from parleyd.core.errors import UserError
@@ -87,8 +87,8 @@ def test_where_it_cannot_be_stored() -> None:
     os.geteuid() != 0 or shutil.which("systemd-creds") is None, reason="a credential wants root and systemd-creds"
 )
 def test_root_gets_a_credential_that_this_machine_can_decrypt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secret, "CREDENTIAL_STORE", tmp_path / "store")
-    stored = secret._store("elevenlabs", KEY, None)
+    monkeypatch.setattr(secret_store, "CREDENTIAL_STORE", tmp_path / "store")
+    stored = secret_store.store("elevenlabs", KEY, None)
     path = tmp_path / "store" / "elevenlabs"
     assert (stored.path, stored.encrypted, stored.config) == (str(path), True, "{credential: elevenlabs}")
     assert KEY.encode() not in path.read_bytes()
@@ -105,6 +105,6 @@ def test_without_systemd_creds_it_says_what_to_do(monkeypatch: pytest.MonkeyPatc
     failing.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="No TPM and no host key") as caught:
-        secret._encrypted("elevenlabs", KEY)
+        secret_store.encrypted("elevenlabs", KEY)
     assert str(caught.value.hint).startswith("store it in a file")
     assert KEY not in caught.value.with_hint

@@ -35,6 +35,15 @@ def load_without_agent(path: Path) -> Loaded:
     return loader.load(path, problems)
 
 
+def parse_without_agent(text: str, path: str) -> Loaded:
+    """Like parse(), whatever elevenlabs.agent_id is: the agent is still to be chosen. Raises ConfigError."""
+
+    def problems(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
+        return (problem for problem in _problems(config, is_settled) if problem.key != _AGENT_ID)
+
+    return loader.parse(text, path, problems)
+
+
 def parse(text: str, path: str) -> Loaded:
     """Checks the text of a file; `path` is used only in the problems. Raises ConfigError."""
     return loader.parse(text, path, _problems)

@@ -43,6 +43,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "conversations": ("conversations", "show past conversations: their cost, and why an answer was slow"),
     },
     "setting it up": {
+        "setup": ("setup", "set it up step by step: sound, key, agent, voice, service, a first question"),
         "devices": ("devices", "list the sound devices"),
         "secret": ("secret", "store a key, encrypted where systemd can"),
         "check": ("check", "check the configuration, and the packages, programs, files and devices that it names"),

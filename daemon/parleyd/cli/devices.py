@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import re
-import subprocess
 from dataclasses import asdict
 from typing import NamedTuple
 
@@ -16,13 +15,12 @@ from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.native_output import keep_stderr_apart
 from parleyd.audio.devices.portaudio import find
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
+from parleyd.audio.devices.server_devices import Kind, hdmi_last, listed_by_server
 from parleyd.audio.devices.sound_server import Source, source_behind
 from parleyd.cli.terminal import show
 from parleyd.core.errors import UserError
 from parleyd.core.text import one_line
 
-# The time limit for a sound server, which must not block the list if it hangs.
-_SERVER_S = 3.0
 _RATES_HZ = (16_000, 24_000, 44_100, 48_000)
 # Entries of the configuration of alsa-lib and alsa-plugins.
 _STOCK = re.compile(
@@ -84,7 +82,7 @@ def _facts(found: _Found, direction: Direction, device: CardDevice) -> dict[str,
 
 
 def _look() -> _Found:
-    devices = host.devices()
+    devices = hdmi_last(host.devices())
     listed: dict[Direction, list[CardDevice]] = {
         "input": [device for device in devices if device.input_channels],
         "output": [device for device in devices if device.output_channels],
@@ -126,36 +124,19 @@ def _print(found: _Found) -> None:
 def _print_server() -> None:
     """Prints the devices of PulseAudio or PipeWire behind `default` and `pulse`, because ALSA does not know their
     names."""
-    for kind, what in (("source", "Microphones"), ("sink", "Speakers")):
-        found = _of_server(kind)
+    kinds: tuple[tuple[Kind, str], ...] = (("source", "Microphones"), ("sink", "Speakers"))
+    for kind, what in kinds:
+        found = listed_by_server(kind)
         if found is None:
             return
         show(f"{what} of the sound server, for the device default or pulse:")
-        for name, description, is_default in found:
-            _row(f" {'*' if is_default else ' '} {one_line(description)}")
-            _row(f"     {one_line(name)}")
+        for one in found:
+            _row(f" {'*' if one.is_default else ' '} {one_line(one.description)}")
+            _row(f"     {one_line(one.name)}")
         if found:
             _row(f"   another one: pactl set-default-{kind} NAME")
         else:
             print("   none")
-
-
-def _of_server(kind: str) -> list[tuple[str, str, bool]] | None:
-    """Name and description of all sources or sinks, and which is the default; None if no server answers, or if its tool
-    pactl is not installed. Monitors of speakers are left out, because they are not microphones."""
-    try:
-        answers = [
-            subprocess.run(["pactl", *words], capture_output=True, text=True, timeout=_SERVER_S, check=True).stdout
-            for words in (["-f", "json", "list", f"{kind}s"], [f"get-default-{kind}"])
-        ]
-        listed, default = json.loads(answers[0]), answers[1].strip()
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
-    return [
-        (one["name"], one.get("description") or one["name"], one["name"] == default)
-        for one in listed
-        if not one.get("monitor_source") or kind == "sink"
-    ]
 
 
 def _channels(device: CardDevice, direction: Direction, source: Source | None) -> str:

@@ -4,40 +4,34 @@ difference."""
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import json
 import os
-import socket
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from parleyd.checks.configuration import ConfigError, load_without_agent
 from parleyd.cli.terminal import rows, show, terminal_width
-from parleyd.config.agent_section import PromptFile
 from parleyd.config.base import Secret
+from parleyd.config.edit import edited
 from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
 from parleyd.core.text import printable
-from parleyd.host.directories import config_path, state_directory
-from parleyd.host.files import read_file, replace_file
-from parleyd.host.lock import HeldError, Lock
-from parleyd.platform.carry_out import Done, carry_out
-from parleyd.platform.desired import PROMPT, TOOL_IDS, Desired, desired
+from parleyd.host.directories import config_path
+from parleyd.host.files import replace_file
+from parleyd.platform.carry_out import Done
+from parleyd.platform.case import Case, create, desired_of, state_of
+from parleyd.platform.desired import PROMPT, TOOL_IDS
 from parleyd.platform.failures import EX_CONFIGURATION, EX_LEFT, PlatformError
-from parleyd.platform.fit import ALL, Change, Plan, Written, fit
+from parleyd.platform.fit import Change, Plan
 from parleyd.platform.folder import Folder
-from parleyd.platform.own_tools import client_tools
 from parleyd.platform.place import Place
-from parleyd.platform.rest import Rest, create_agent
-from parleyd.platform.state import FILE_NAME, State
-from parleyd.platform.tree import MISSING, dotted, put
+from parleyd.platform.rest import Rest
+from parleyd.platform.tree import MISSING, dotted
 
-_MOST_PROMPT_BYTES = 2**20
 # Values that are longer are shown in part; a prompt is shown as a comparison of its lines.
 _MOST_SHOWN_CHARS = 120
 _KEY_PLACES = "{env: NAME}, {file: PATH} or {credential: NAME} below elevenlabs.api_key, or --key-file FILE"
@@ -94,24 +88,6 @@ def _common(parser: argparse.ArgumentParser) -> None:
 # ---------------------------------------------------------------- actions
 
 
-@dataclass(frozen=True)
-class _Case:
-    """One agent with all that a plan for it needs."""
-
-    agent_id: str
-    branch: str | None
-    place: Place
-    desired: Desired
-    state: State
-    take: tuple[str, ...]
-    prune: bool
-
-    def plan(self) -> Plan:
-        written = self.state.of(self.agent_id, self.branch)
-        agent, tools = self.place.agent(), self.place.tools()
-        return fit(self.desired, agent, tools, written, take=self.take, prune=self.prune)
-
-
 def _plan(args: argparse.Namespace) -> int:
     case = _case(args)
     plan = case.plan()
@@ -126,7 +102,7 @@ def _plan(args: argparse.Namespace) -> int:
 
 def _apply(args: argparse.Namespace) -> int:
     case = _case(args)
-    with _locked(case):
+    with case.locked():
         plan = case.plan()
         if not args.json:
             _print_plan(case, plan)
@@ -138,7 +114,7 @@ def _apply(args: argparse.Namespace) -> int:
             if args.json:
                 _print_json({**_facts(case, plan), "applied": False})
             return EX_LEFT
-        done = _carry_out(case, plan)
+        done = case.carry_out(plan)
     if args.json:
         _print_json({**_facts(case, plan), "applied": True, "version_id": done.version_id})
     else:
@@ -151,32 +127,7 @@ def _create(args: argparse.Namespace) -> int:
     if config.elevenlabs.agent_id is not None and args.write:
         text = f"{args.config} already names the agent {config.elevenlabs.agent_id}"
         raise PlatformError(text, "remove elevenlabs.agent_id first, or leave out --write", EX_CONFIGURATION)
-    wanted = _desired(config)
-    key = _key(config, args.key_file)
-    body: dict[str, Any] = {"name": args.name, "conversation_config": {}, "platform_settings": {}}
-    # All wants at once: a language other than English with the default model would be refused.
-    first = fit(wanted, body, (), Written())
-    for change in first.changes:
-        put(body, change.path, change.new)
-    body["conversation_config"].setdefault("agent", {})
-    agent_id = create_agent(config.elevenlabs.base_url, key, body)
-    case = _Case(
-        agent_id,
-        None,
-        Rest(config.elevenlabs.base_url, key, agent_id, None),
-        wanted,
-        _state(None),
-        # Nobody else has set anything on an agent that did not exist before.
-        (ALL,),
-        prune=False,
-    )
-    try:
-        with _locked(case):
-            _carry_out(case, case.plan())
-    except PlatformError as error:
-        text = f"the agent {agent_id} was made, and then: {error}"
-        hint = f"{error.hint}; then: parleyd platform apply --agent {agent_id}"
-        raise PlatformError(text, hint, error.exit_code) from None
+    agent_id = create(config, _key(config, args.key_file), args.name)
     is_written = args.write and _write_id(args.config, agent_id)
     if args.json:
         _print_json({"agent": agent_id, "name": args.name, "written_to": str(args.config) if is_written else None})
@@ -189,19 +140,10 @@ def _create(args: argparse.Namespace) -> int:
     return os.EX_OK
 
 
-def _carry_out(case: _Case, plan: Plan) -> Done:
-    def store(written: Written) -> None:
-        case.state.store(case.agent_id, case.branch, written)
-
-    written = case.state.of(case.agent_id, case.branch)
-    description = f"parleyd, {socket.gethostname()}"
-    return carry_out(plan, case.desired, case.place, written, description, store)
-
-
 # ---------------------------------------------------------------- what it works with
 
 
-def _case(args: argparse.Namespace) -> _Case:
+def _case(args: argparse.Namespace) -> Case:
     config = _config(args.config)
     agent_id = args.agent or config.elevenlabs.agent_id
     # The branch of the configuration is one of the configured agent's.
@@ -215,8 +157,8 @@ def _case(args: argparse.Namespace) -> _Case:
             hint = f"set elevenlabs.agent_id in {args.config}, or make an agent: parleyd platform create NAME"
             raise PlatformError("no agent is named", hint, EX_CONFIGURATION)
         place = Rest(config.elevenlabs.base_url, _key(config, args.key_file), agent_id, branch)
-    state = _state(args.project)
-    return _Case(agent_id, branch, place, _desired(config), state, tuple(args.take), args.prune)
+    state = state_of(args.project)
+    return Case(agent_id, branch, place, desired_of(config), state, tuple(args.take), args.prune)
 
 
 def _config(path: Path) -> Config:
@@ -227,56 +169,11 @@ def _config(path: Path) -> Config:
         raise UserError("\nparleyd: ".join(lines), None, os.EX_CONFIG) from None
 
 
-def _desired(config: Config) -> Desired:
-    prompt = config.elevenlabs.agent.prompt
-    return desired(config, client_tools(config.tools), _prompt(prompt) if isinstance(prompt, PromptFile) else prompt)
-
-
-def _prompt(source: PromptFile) -> str:
-    hint = "correct elevenlabs.agent.prompt.file"
-    try:
-        content = read_file(Path(source.file), _MOST_PROMPT_BYTES + 1)
-        if len(content) > _MOST_PROMPT_BYTES:
-            raise PlatformError(f"{source.file} has more than 1 MiB", hint, EX_CONFIGURATION)
-        return content.decode("utf-8-sig").rstrip("\n")
-    except OSError as error:
-        raise PlatformError(f"{source.file} cannot be read: {error.strerror}", hint, EX_CONFIGURATION) from None
-    except UnicodeDecodeError:
-        raise PlatformError(f"{source.file} is not UTF-8 text", hint, EX_CONFIGURATION) from None
-
-
 def _key(config: Config, file: Path | None) -> str:
     key = resolve_key(config.elevenlabs.api_key if file is None else Secret(file=str(file)))
     if key is None:
         raise PlatformError("without a key the platform cannot be asked", f"name it: {_KEY_PLACES}", EX_CONFIGURATION)
     return key
-
-
-def _state(project: Path | None) -> State:
-    """The record of what was written; that of a folder lies in it, because a team shares it."""
-    if project is not None:
-        return State(project / f".parleyd-{FILE_NAME}")
-    try:
-        return State(state_directory() / FILE_NAME)
-    except OSError as error:
-        text = f"the state directory cannot be used: {error.strerror}"
-        raise PlatformError(text, "run it as the user who owns the configuration", EX_CONFIGURATION) from None
-
-
-@contextlib.contextmanager
-def _locked(case: _Case) -> Iterator[None]:
-    path = case.state.path.with_name(f".{case.state.path.name}.lock")
-    try:
-        lock = Lock(path)
-    except HeldError as error:
-        raise PlatformError(f"another `parleyd platform` is at work ({error})", "wait for it", EX_LEFT) from None
-    except OSError as error:
-        text = f"{path} cannot be made: {error.strerror}"
-        raise PlatformError(text, "make its folder writable", EX_CONFIGURATION) from None
-    try:
-        yield
-    finally:
-        lock.close()
 
 
 def _write_id(path: Path, agent_id: str) -> bool:
@@ -289,15 +186,7 @@ def _write_id(path: Path, agent_id: str) -> bool:
         raise PlatformError(
             f"{path} cannot be read: {error.strerror}", "write the id by hand", EX_CONFIGURATION
         ) from None
-    lines = content.splitlines(keepends=True)
-    place = next((number for number, line in enumerate(lines) if line.rstrip() == "elevenlabs:"), None)
-    if place is None:
-        tail = "" if not content or content.endswith("\n") else "\n"
-        new = f"{content}{tail}elevenlabs:\n  agent_id: {agent_id}\n"
-    else:
-        follower = next((line for line in lines[place + 1 :] if line.strip() and not line.lstrip().startswith("#")), "")
-        indent = follower[: len(follower) - len(follower.lstrip())] or "  "
-        new = "".join([*lines[: place + 1], f"{indent}agent_id: {agent_id}\n", *lines[place + 1 :]])
+    new = edited(content, {("elevenlabs", "agent_id"): agent_id})
     try:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
         replace_file(path, new.encode(), mode)
@@ -320,7 +209,7 @@ def _agrees(*, is_json: bool) -> bool:
 # ---------------------------------------------------------------- what people and programs see
 
 
-def _print_plan(case: _Case, plan: Plan) -> None:
+def _print_plan(case: Case, plan: Plan) -> None:
     branch = f", branch {case.branch}" if case.branch else ""
     if plan.is_in_step:
         show(f"The agent {case.agent_id}{branch} is in step with the configuration.")
@@ -389,7 +278,7 @@ def _print_done(done: Done, *, is_folder: bool) -> None:
         )
 
 
-def _facts(case: _Case, plan: Plan) -> dict[str, Any]:
+def _facts(case: Case, plan: Plan) -> dict[str, Any]:
     return {
         "agent": case.agent_id,
         "branch": case.branch,

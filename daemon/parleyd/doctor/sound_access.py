@@ -43,7 +43,7 @@ def permissions(examination: Examination) -> Iterable[Finding]:
     if not wants_cards(examination):
         return [skipped("the configuration uses no sound card")]
     groups = [_group_name(gid) for gid in {os.getegid(), *os.getgroups()}]
-    has_sound = examination.sound_opens or _our_socket() is not None
+    has_sound = examination.sound_opens or our_socket() is not None
     return judge_permissions(_nodes(), our_name(), groups, has_sound=has_sound)
 
 
@@ -202,9 +202,9 @@ def sound_server(examination: Examination) -> Iterable[Finding]:
         return [skipped("the configuration uses no sound card")]
     audio = examination.configured().audio
     return judge_servers(
-        _running_servers(_PROC),
+        running_servers(),
         our_uid=os.geteuid(),
-        reachable=_our_socket(),
+        reachable=our_socket(),
         runtime_directory=os.environ.get("XDG_RUNTIME_DIR"),
         units=examination.units,
         specs=(audio.input.device, audio.output.device),
@@ -249,7 +249,7 @@ def judge_servers(
             )
 
 
-def _running_servers(proc: Path) -> list[Server]:
+def running_servers(proc: Path = _PROC) -> list[Server]:
     found = set()
     for entry in proc.iterdir():
         if entry.name.isdigit() and (name := _read(entry / "comm").strip()) in _SERVERS:
@@ -260,7 +260,7 @@ def _running_servers(proc: Path) -> list[Server]:
     return sorted((server for server in found if server.name != "wireplumber"), key=lambda one: (one.uid, one.name))
 
 
-def _our_socket() -> str | None:
+def our_socket() -> str | None:
     """The socket of PulseAudio, or of PipeWire in its place: pulseaudio(1), PULSE_SERVER and the runtime directory."""
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
     places = [

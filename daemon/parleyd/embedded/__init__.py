@@ -4,6 +4,6 @@ server: LocalAgent, the entry point. conversation: the turns of one client that 
 realtime: the same for the OpenAI Realtime protocol. script: the steps of a scenario; convai_steps: those that are
 messages of the ElevenLabs protocol. hearing, recognise: speech recognition. voice, spoken, mouth: speech output;
 local_speech: the same voice for announcements.
-replies: the answers. record: the events for tests. api, posts, uploads: requests over HTTP. platform, past:
-the platform around the agent. Only app and cli import it.
+replies: the answers. record: the events for tests. api, posts, uploads: requests over HTTP. platform, past,
+voices: the platform around the agent. Only app, cli and setup import it.
 """

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from parleyd.embedded import messages, past
+from parleyd.embedded import messages, past, voices
 from parleyd.embedded.opening import version_refusal
 from parleyd.embedded.platform import WRITE, Platform, missing_permission
 from parleyd.embedded.record import ConnectionRecord
@@ -69,8 +69,22 @@ class Api:
         # The base URL may contain a path before it.
         if path.endswith(SIGNED_URL_PATH):
             return await self._signed_url(request, netloc)
+        if voices.is_for(request.path):
+            return await self._voices(request, netloc)
         found = self.change("GET", request.path, request.headers.get("xi-api-key"), b"")
         return None if found is None else json_response(*found)
+
+    async def _voices(self, request: Request, netloc: str) -> Response:
+        if voices.is_preview(request.path):
+            # Samples need no key, as with the real service.
+            content = await asyncio.to_thread(voices.preview, self._settings, request.path)
+            return _not_found("There is no such sample.") if content is None else _response(200, content)
+        if not self.is_key(request.headers.get("xi-api-key", "")):
+            return _invalid_key()
+        if (refusal := self._platform.refusal(voices.PERMISSION)) is not None:
+            return json_response(*refusal)
+        host = request.headers.get("Host") or netloc
+        return json_response(200, voices.listed(self._settings, f"http://{host}"))
 
     def change(self, method: str, target: str, key: str | None, body: bytes) -> tuple[int, object] | None:
         """(status, content) of a request to the platform around the agent; None: the path is for another part of the
@@ -173,5 +187,7 @@ def _response(status: int, body: bytes) -> Response:
     except ValueError:
         reason = "Unknown"
     kind = "application/json" if body[:1] in (b"{", b"[") else "text/plain; charset=utf-8"
+    if body.startswith(b"RIFF"):
+        kind = "audio/wav"
     headers = Headers([("Content-Type", kind), ("Content-Length", str(len(body))), ("Connection", "close")])
     return Response(status, reason, headers, body)

@@ -195,10 +195,15 @@ class Platform:
         agent = self.agents.get(agent_id)
         return self._settings if agent is None else described.as_settings(agent, self._settings, self.tools)
 
+    def refusal(self, permission: str) -> Answer | None:
+        """The answer to a request for which the key lacks the permission; None: it has it."""
+        if self._permissions is None or permission in self._permissions:
+            return None
+        return missing_permission(permission)
+
     def _check_permission(self, name: str) -> None:
-        if self._permissions is not None and name not in self._permissions:
-            status, content = missing_permission(name)
-            raise _RefusedError(status, content["detail"])
+        if (refusal := self.refusal(name)) is not None:
+            raise _RefusedError(refusal[0], refusal[1]["detail"])
 
     # ---------------------------------------------------------------- agents
 

@@ -24,6 +24,7 @@ STARTING_S = 5.0
 _LOOK_S = 0.1
 # How long one channel is recorded alone, if the mean of all channels was silence.
 _ALONE_S = 1.0
+_TAIL_S = 0.1
 
 
 class _Recorder:
@@ -70,7 +71,9 @@ class _Recorder:
 
 
 class Listener:
-    """Is told about the progress of record()."""
+    """Is told about the progress of record(). may_end_early: Ctrl-C ends the recording and is no interruption."""
+
+    may_end_early = True
 
     def begins(self, rate_hz: int) -> None:
         """The microphone is open, with this rate."""
@@ -80,8 +83,8 @@ class Listener:
 
 
 def record(device: InputDevice, seconds: float, gain_db: float, listener: Listener | None = None) -> tuple[bytes, int]:
-    """Records mono PCM at the device's rate, with the daemon's gain. With a listener, Ctrl-C ends the recording early,
-    if there is some sound. Raises DeviceError."""
+    """Records mono PCM at the device's rate, with the daemon's gain. With a listener that allows it, Ctrl-C ends the
+    recording early, if there is some sound. Raises DeviceError."""
     recorder = _Recorder(device, gain_db)
     info = device.open(recorder.deliver)
     told = 0
@@ -96,7 +99,8 @@ def record(device: InputDevice, seconds: float, gain_db: float, listener: Listen
         size_bytes = round(seconds * info.rate_hz) * BYTES_PER_SAMPLE
         if listener is not None:
             listener.begins(info.rate_hz)
-        with contextlib.suppress(KeyboardInterrupt) if listener is not None else contextlib.nullcontext():
+        ends_early = listener is not None and listener.may_end_early
+        with contextlib.suppress(KeyboardInterrupt) if ends_early else contextlib.nullcontext():
             recorder.wait(size_bytes, seconds + STARTING_S, look)
     finally:
         device.close()
@@ -143,6 +147,15 @@ class _Player:
             self.ended.set()
         return piece + bytes(size_bytes - len(piece))
 
+    def await_end(self, name: str, seconds: float) -> float:
+        """Waits until the sound of that length was taken. Returns when it began. Raises DeviceError."""
+        if not self.ended.wait(seconds + STARTING_S) or self.began_s is None:
+            raise DeviceError(
+                f"the speaker {name!r} takes no sound, or stopped doing so",
+                "see that no other program holds it, or choose another with audio.output.device",
+            )
+        return self.began_s
+
 
 def play_and_record(speaker: OutputDevice, microphone: InputDevice, *, volume: float, gain_db: float) -> echo.EchoPath:
     """Plays the test sound at the agent's volume, and records it with the daemon's gain. Raises DeviceError."""
@@ -154,12 +167,7 @@ def play_and_record(speaker: OutputDevice, microphone: InputDevice, *, volume: f
         try:
             test = sound.gain(echo.sweep(played.rate_hz).tobytes(), volume, volume)
             player.begin(test)
-            test_s = len(test) / BYTES_PER_SAMPLE / played.rate_hz
-            if not player.ended.wait(test_s + STARTING_S) or player.began_s is None:
-                raise DeviceError(
-                    f"the speaker {speaker.name!r} takes no sound, or stopped doing so",
-                    "see that no other program holds it, or choose another with audio.output.device",
-                )
+            began_s = player.await_end(speaker.name, len(test) / BYTES_PER_SAMPLE / played.rate_hz)
         finally:
             speaker.close()
     finally:
@@ -168,8 +176,24 @@ def play_and_record(speaker: OutputDevice, microphone: InputDevice, *, volume: f
     return echo.EchoPath(
         far=_at_pipeline_rate(test, played.rate_hz),
         near=_at_pipeline_rate(recorder.sound(), heard.rate_hz),
-        near_later_s=recorder.began_s - player.began_s,
+        near_later_s=recorder.began_s - began_s,
     )
+
+
+def play(speaker: OutputDevice, pcm: bytes, rate_hz: int, volume: float) -> None:
+    """Plays mono PCM to its end. Raises DeviceError."""
+    player = _Player()
+    played = speaker.open(player.fill)
+    try:
+        resampler = Resampler(rate_hz, played.rate_hz)
+        at_rate = resampler.process(pcm) + resampler.flush()
+        # The device still holds some sound when it has taken the last sample.
+        tail = bytes(BYTES_PER_SAMPLE * round((played.latency_s + _TAIL_S) * played.rate_hz))
+        whole = sound.gain(at_rate, volume, volume) + tail
+        player.begin(whole)
+        player.await_end(speaker.name, len(whole) / BYTES_PER_SAMPLE / played.rate_hz)
+    finally:
+        speaker.close()
 
 
 def _at_pipeline_rate(pcm: bytes, rate_hz: int) -> sound.Samples:

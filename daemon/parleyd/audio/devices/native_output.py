@@ -9,6 +9,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
+# The beginnings of PortAudio's lines, and of those of Berkeley DB, which JACK's library opens.
+_NOISE = (b"Expression '", b"BDB")
 _AlsaHandler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
 _JackHandler = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 # The libraries keep pointers to these objects, which must exist as long as the process.
@@ -66,7 +68,7 @@ class _Mute:
             os.close(self._kept)
             os.lseek(self._caught, 0, os.SEEK_SET)
             with os.fdopen(self._caught, "rb") as file:
-                others = b"".join(line for line in file if not line.startswith(b"Expression '"))
+                others = b"".join(line for line in file if not line.startswith(_NOISE))
             if others:
                 with contextlib.suppress(OSError):
                     os.write(2, others)

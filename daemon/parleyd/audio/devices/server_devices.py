@@ -1,0 +1,72 @@
+"""Microphones and speakers by the names that PulseAudio or PipeWire have for them; ALSA knows `default` alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+
+Kind = Literal["source", "sink"]
+
+# A sound server that hangs must not block a list.
+_SERVER_S = 3.0
+_HDMI = re.compile(r"\b(hdmi|displayport|vc4)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerDevice:
+    """name: the server's own, for pactl. description: for people."""
+
+    name: str
+    description: str
+    is_default: bool
+
+
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+N = TypeVar("N", bound=Named)
+
+
+def is_hdmi(name: str) -> bool:
+    """Whether the device is an HDMI output, at whose end there is often no speaker. vc4: the Raspberry Pi's."""
+    return _HDMI.search(name.replace("_", " ")) is not None
+
+
+def hdmi_last(devices: Iterable[N]) -> list[N]:
+    return sorted(devices, key=lambda device: is_hdmi(device.name))
+
+
+def listed_by_server(kind: Kind) -> list[ServerDevice] | None:
+    """All sources or sinks, HDMI last; None if no server answers, or if its tool pactl is not installed. Monitors of
+    speakers are left out, because they are not microphones."""
+    try:
+        answers = [
+            subprocess.run(["pactl", *words], capture_output=True, text=True, timeout=_SERVER_S, check=True).stdout
+            for words in (["-f", "json", "list", f"{kind}s"], [f"get-default-{kind}"])
+        ]
+        listed, default = json.loads(answers[0]), answers[1].strip()
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    found = [
+        ServerDevice(one["name"], one.get("description") or one["name"], one["name"] == default)
+        for one in listed
+        if not one.get("monitor_source") or kind == "sink"
+    ]
+    return sorted(found, key=lambda one: is_hdmi(one.name) or is_hdmi(one.description))
+
+
+def set_default(kind: Kind, name: str) -> bool:
+    """Makes it the server's default, for all programs of this user. Returns whether the server did so."""
+    try:
+        done = subprocess.run(
+            ["pactl", f"set-default-{kind}", name], capture_output=True, timeout=_SERVER_S, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0
