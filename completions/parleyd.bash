@@ -2,7 +2,7 @@
 
 _shtab_parleyd_tools_subparsers=(run)
 _shtab_parleyd_platform_subparsers=(plan apply create)
-_shtab_parleyd_subparsers=(run status events reload wake sleep mute unmute stop volume profile announce button say chat context send-file activity feedback approve deny transcript conversations devices secret check doctor tune bench tools platform demo agent)
+_shtab_parleyd_subparsers=(run status events reload wake sleep mute unmute stop volume profile announce button mqtt say chat context send-file activity feedback approve deny transcript conversations devices secret check doctor tune bench tools platform demo agent)
 
 _shtab_parleyd_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_status_option_strings=(-h --help --watch --all --socket --json)
@@ -17,6 +17,7 @@ _shtab_parleyd_volume_option_strings=(-h --help --socket --json)
 _shtab_parleyd_profile_option_strings=(-h --help --socket --json)
 _shtab_parleyd_announce_option_strings=(-h --help --now --wait --timeout --socket --json)
 _shtab_parleyd_button_option_strings=(-h --help -c --config --socket)
+_shtab_parleyd_mqtt_option_strings=(-h --help -c --config --socket --topics)
 _shtab_parleyd_say_option_strings=(-h --help --wait --timeout --socket --json)
 _shtab_parleyd_chat_option_strings=(-h --help -c --config --socket --timeout)
 _shtab_parleyd_context_option_strings=(-h --help --id --socket --json)
@@ -59,6 +60,9 @@ _shtab_parleyd_announce___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_button__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_button___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_button___socket_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_mqtt__c_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_mqtt___config_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_mqtt___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_say___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_chat__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_chat___config_COMPGEN=_shtab_compgen_files
@@ -111,7 +115,7 @@ _shtab_parleyd_demo___protocol_choices=(elevenlabs openai)
 _shtab_parleyd_agent___ears_choices=(sphinx whisper none)
 _shtab_parleyd_agent___input_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
 _shtab_parleyd_agent___output_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
-_shtab_parleyd_pos_0_choices=(run status events reload wake sleep mute unmute stop volume profile announce button say chat context send-file activity feedback approve deny transcript conversations devices secret check doctor tune bench tools platform demo agent)
+_shtab_parleyd_pos_0_choices=(run status events reload wake sleep mute unmute stop volume profile announce button mqtt say chat context send-file activity feedback approve deny transcript conversations devices secret check doctor tune bench tools platform demo agent)
 
 _shtab_parleyd_run__h_nargs=0
 _shtab_parleyd_run___help_nargs=0
@@ -158,6 +162,9 @@ _shtab_parleyd_announce___wait_nargs=0
 _shtab_parleyd_announce___json_nargs=0
 _shtab_parleyd_button__h_nargs=0
 _shtab_parleyd_button___help_nargs=0
+_shtab_parleyd_mqtt__h_nargs=0
+_shtab_parleyd_mqtt___help_nargs=0
+_shtab_parleyd_mqtt___topics_nargs=0
 _shtab_parleyd_say_pos_0_nargs=+
 _shtab_parleyd_say__h_nargs=0
 _shtab_parleyd_say___help_nargs=0
