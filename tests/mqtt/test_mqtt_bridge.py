@@ -18,6 +18,7 @@ from home_assistant import faults
 from mqtt_house import BASE, DISCOVERY, PATIENCE_S, House, Mosquitto, Program, Watcher, free_port, until
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from parleyd.config.base import Secret
 from parleyd.config.mqtt_section import Mqtt, MqttTls
 from parleyd.config.schema import Config
 from parleyd.control.client import Client
@@ -275,7 +276,7 @@ def test_a_daemon_that_was_killed_is_offline_and_its_successor_is_not(house: Hou
             assert daemon.process.wait(PATIENCE_S) == 0
 
 
-def test_two_devices_with_one_name_are_noticed(house: House, mosquitto: Mosquitto) -> None:
+def test_two_devices_with_one_name_are_noticed(house: House) -> None:
     """Debian 12's mosquitto ends the older connection without a word."""
     with house.bridge() as first, house.bridge() as second:
         until(
@@ -286,18 +287,20 @@ def test_two_devices_with_one_name_are_noticed(house: House, mosquitto: Mosquitt
 
 def test_a_broker_that_says_that_another_has_come_is_left_alone_for_minutes(tmp_path: Path) -> None:
     """A stand-in, for brokers that say so (MQTT 5, reason code 142)."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        with House(tmp_path, listening.getsockname()[1]).bridge() as bridge:
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(1000)
-                connection.sendall(b"\x20\x03\x00\x00\x00")
-                connection.recv(1000)
-                connection.sendall(b"\xe0\x01\x8e")
-                assert "mqtt.device" in bridge.says("has taken the place of this device")
-            listening.settimeout(3)
-            with pytest.raises(TimeoutError):
-                listening.accept()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        House(tmp_path, listening.getsockname()[1]).bridge() as bridge,
+    ):
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b"\x20\x03\x00\x00\x00")
+            connection.recv(1000)
+            connection.sendall(b"\xe0\x01\x8e")
+            assert "mqtt.device" in bridge.says("has taken the place of this device")
+        listening.settimeout(3)
+        with pytest.raises(TimeoutError):
+            listening.accept()
 
 
 # ---------------------------------------------------------------- passwords and certificates
@@ -446,6 +449,8 @@ def test_the_doctor_asks_the_broker(tmp_path: Path) -> None:
         assert "wrong" not in text + hint
         [(severity, text, hint)] = checked(**where)
         assert (severity, hint) == ("FAIL", "set mqtt.user and mqtt.password")
+        [(severity, text, _)] = checked(**where, user="kitchen", password=Secret(credential="mqtt"))
+        assert (severity, text) == ("skip", "the password is for the service alone to read")
 
 
 def test_the_doctor_sees_whether_the_bridge_is_there(house: House, mosquitto: Mosquitto) -> None:

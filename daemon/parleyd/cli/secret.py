@@ -23,6 +23,8 @@ from parleyd.host.directories import SYSTEM_CONFIG, user_config_directory
 # systemd.exec(5): the directory of LoadCredentialEncrypted=NAME without a path.
 CREDENTIAL_STORE = Path("/etc/credstore.encrypted")
 DEFAULT_NAME = KEY_NAMES[0]
+# The password of the broker, which systemd/parleyd-mqtt.service loads.
+MQTT_NAME = "mqtt"
 SERVICE_GROUP = "parleyd"
 _ENCRYPT_S = 60.0
 
@@ -159,7 +161,13 @@ def _print(stored: Stored) -> None:
     how = "encrypted for" if stored.encrypted else "not encrypted, readable by"
     print(f"stored in {stored.path}, {how} {stored.readers}")
     key = f"{stored.name}.api_key" if stored.name in KEY_NAMES else "where the key belongs"
+    is_of_mqtt = stored.name == MQTT_NAME
+    if is_of_mqtt:
+        key = "mqtt.password"
     print(f"in the configuration, {key}: {stored.config}")
+    if is_of_mqtt and os.geteuid() == 0:
+        print("then: systemctl restart parleyd-mqtt")
+        return
     if stored.encrypted and stored.name not in KEY_NAMES:
         print(f"and let the service have it: systemctl edit parleyd, [Service], LoadCredentialEncrypted={stored.name}")
     if os.geteuid() == 0:
