@@ -208,7 +208,7 @@ class Watcher:
         retain = bool(more.pop("retain", False))
         properties = None
         if self._is_5 and more:
-            properties = Properties(PacketTypes.PUBLISH)
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             for key, value in more.items():
                 setattr(properties, key, value)
         self.client.publish(f"{BASE}/do/{name}", payload, 1, retain, properties)

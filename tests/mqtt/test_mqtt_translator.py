@@ -250,13 +250,13 @@ def test_the_state_in_home_assistants_words(story: list[dict[str, Any]], state: 
 
 
 def test_somebody_speaks_until_the_pause_and_the_snapshot_knows_it() -> None:
+    assert Activity().state == "connecting"
     activity = Activity()
-    assert activity.state == "connecting"
     activity.begin({**STATUS, "state": "live", "microphone": {"somebody_speaks": True}})
-    assert activity.somebody_speaks
+    spoke = [activity.somebody_speaks]
     activity.take(STOPPED)
-    assert not activity.somebody_speaks
-    assert activity.state == "listening"
+    spoke.append(activity.somebody_speaks)
+    assert spoke == [True, False]
 
 
 # ---------------------------------------------------------------- commands
@@ -397,18 +397,19 @@ def test_what_does_not_pass_by_itself_is_tried_seldom() -> None:
 
 def test_a_broker_that_knows_the_older_version_alone_is_asked_in_it() -> None:
     patience = Patience("auto")
-    assert patience.version == "5"
+    versions: list[str] = [patience.version]
     assert patience.failed(Failure.VERSION, 1.0) == 0.0
-    assert patience.version == "3.1.1"
+    versions.append(patience.version)
     # It does not want that one either: from the beginning, and not without a pause.
     assert patience.failed(Failure.VERSION, 1.0) > 0.0
-    assert patience.version == "5"
+    versions.append(patience.version)
     # Some end the connection without a word.
     assert patience.failed(Failure.SILENT, 1.0) > 0.0
-    assert patience.version == "3.1.1"
+    versions.append(patience.version)
     patience.connected()
     patience.failed(Failure.SILENT, 1.0)
-    assert patience.version == "3.1.1"
+    versions.append(patience.version)
+    assert versions == ["5", "3.1.1", "5", "3.1.1", "3.1.1"]
     assert Patience("3.1.1").version == "3.1.1"
     fixed = Patience("5")
     fixed.failed(Failure.SILENT, 1.0)
