@@ -22,7 +22,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 # Longer than anything takes here; what does not come fails the test.
-PATIENCE_S = float(os.environ.get("PAT", "40"))
+PATIENCE_S = 40.0
 DEVICE = "house-1"
 BASE = f"parleyd/{DEVICE}"
 DISCOVERY = f"homeassistant/device/{DEVICE}/config"

@@ -107,8 +107,10 @@ def test_a_daemon_that_does_not_tell_its_profiles_is_described_without() -> None
     translator = Translator(Mqtt(), DEVICE)
     translator.told({"event": "snapshot", "status": STATUS})
     assert "profile" not in said(translator.profiles(None), DISCOVERY)["components"]
-    # An answer that comes when the daemon has gone says nothing.
+    # Answers that come when the daemon has gone say nothing.
     assert said(translator.daemon_gone(), "online") == "offline"
+    assert translator.status(STATUS) == []
+    assert translator.profiles(None) == []
     assert translator.profiles(PROFILES) == []
 
 

@@ -154,6 +154,8 @@ class Broker:
         if writable:
             self._client.loop_write()
         self._client.loop_misc()
+        if self.fileno() < 0 and self.failure is None:
+            self.failure = BrokerError(Failure.LOST, f"the connection to {self._where} is lost", "see the broker's log")
         if not self.is_ready and self.failure is None and time.monotonic() - self._opened_s > GREETING_S:
             text = f"{self._where} accepts connections and does not answer within {GREETING_S:g} s"
             self.failure = BrokerError(Failure.UNREACHABLE, text, "is it an MQTT broker, and does it run?")

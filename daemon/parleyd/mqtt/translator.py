@@ -138,6 +138,9 @@ class Translator:
         return commands
 
     def status(self, status: Mapping[str, Any]) -> list[Command]:
+        if self._status is None:
+            # It came late, from a daemon that has ended.
+            return []
         self._status = status
         return [*self._state(), *self._figures(), *self._troubles()]
 
