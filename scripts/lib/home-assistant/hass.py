@@ -97,7 +97,8 @@ class Hass:
         return answer["result"]
 
     def restart(self) -> None:
-        with contextlib.suppress(OSError, websocket.WebSocketException):
+        # The line may end before the answer has come.
+        with contextlib.suppress(OSError, ValueError, websocket.WebSocketException):
             self.ask("call_service", domain="homeassistant", service="restart")
         if self._line is not None:
             self._line.close()
