@@ -68,6 +68,7 @@ CLIENTS: dict[tuple[str, ...], set[str]] = {
 OTHERS = {
     "run",
     "button",
+    "mqtt",
     "bench",
     "devices",
     "secret",
@@ -160,9 +161,10 @@ def test_the_help_and_an_error_load_nothing_heavy(arguments: tuple[str, ...], tm
     assert heavy <= WITHOUT_DAEMON[arguments]
 
 
-def test_button_loads_the_configuration_and_no_sound(tmp_path: Path) -> None:
-    """It stays, and so does what it has loaded. The device's own package comes on top."""
+@pytest.mark.parametrize("command", ["button", "mqtt"])
+def test_what_stays_loads_the_configuration_and_no_sound(command: str, tmp_path: Path) -> None:
+    """Its memory is what it has loaded. The device's own package, or that for MQTT, comes on top."""
     (tmp_path / "none.yaml").write_text("provider: local\n")
-    code, heavy = loaded(tmp_path, "button", "-c", "none.yaml")
+    code, heavy = loaded(tmp_path, command, "-c", "none.yaml")
     assert code == os.EX_CONFIG
     assert not heavy & {"numpy", "pyaudio", "websocket", "ssl", "jsonschema", "regex", "parleyd.agents", "parleyd.app"}

@@ -121,7 +121,7 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
         (
             "gate: {mode: x}",
             "p.yaml:2: gate.mode: unknown key; it belongs under openai.transcription, under openai.truncation, under "
-            "wake, under audio, under audio.echo, under barge_in or under continuity",
+            "wake, under audio, under audio.echo, under barge_in, under continuity or under mqtt.tls",
         ),
         ("hangover_ms: 3", "p.yaml:2: hangover_ms: unknown key; it belongs under gate"),
         ("audio: {gate: {}}", "p.yaml:2: audio.gate: unknown key; it belongs at the top of the file"),

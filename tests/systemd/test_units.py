@@ -21,6 +21,7 @@ from parleyd.host import apart
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = {"system": ROOT / "systemd/parleyd.service", "user": ROOT / "systemd/user/parleyd.service"}
 BUTTON = ROOT / "systemd/parleyd-button.service"
+MQTT = ROOT / "systemd/parleyd-mqtt.service"
 TOOLS_UNIT, TOOLS_SOCKET = ROOT / "systemd/parleyd-tools@.service", ROOT / "systemd/parleyd-tools.socket"
 NEWER = ROOT / "systemd/parleyd.service.d/newer-systemd.conf"
 
@@ -62,9 +63,10 @@ def test_systemd_has_nothing_to_say_against_them(installed: tuple[str, Path]) ->
 
 
 @needs_systemd_analyze
-def test_nor_against_the_button_s(tmp_path: Path) -> None:
-    unit = tmp_path / BUTTON.name
-    unit.write_text(BUTTON.read_text().replace("/usr/bin/parleyd ", "/bin/true "))
+@pytest.mark.parametrize("helper", [BUTTON, MQTT], ids=lambda unit: unit.name)
+def test_nor_against_those_of_the_helpers(helper: Path, tmp_path: Path) -> None:
+    unit = tmp_path / helper.name
+    unit.write_text(helper.read_text().replace("/usr/bin/parleyd ", "/bin/true "))
     done = run("systemd-analyze", "verify", unit)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
@@ -76,6 +78,17 @@ def test_nor_against_those_of_the_tools(tmp_path: Path) -> None:
     units = [tmp_path / "parleyd-tools.socket", tmp_path / "parleyd-tools@1.service"]
     done = run("systemd-analyze", "verify", *units)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_what_talks_to_the_network_is_neither_the_daemon_nor_a_tool() -> None:
+    """It may use the control socket, as a member of the group, and sees no file of the daemon's."""
+    users = (ROOT / "systemd/sysusers.d/parleyd.conf").read_text()
+    unit, daemon = section(MQTT), section(UNITS["system"])
+    assert unit["User"] not in (daemon["User"], apart.USER)
+    assert f"\nu {unit['User']} " in users
+    assert unit["SupplementaryGroups"] == daemon["Group"]
+    assert "-/var/lib/parleyd" in unit["InaccessiblePaths"].split()
+    assert unit["PrivateDevices"] == "yes"
 
 
 def test_the_units_and_the_daemon_mean_the_same() -> None:
@@ -106,7 +119,7 @@ def test_a_misspelt_key_would_be_noticed(tmp_path: Path) -> None:
 
 
 @needs_systemd_analyze
-@pytest.mark.parametrize("unit", [UNITS["system"], BUTTON, TOOLS_UNIT], ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", [UNITS["system"], BUTTON, MQTT, TOOLS_UNIT], ids=lambda unit: unit.name)
 def test_exposure_of_what_the_system_runs(unit: Path) -> None:
     done = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", unit)
     assert done.returncode == 0, done.stdout
@@ -189,6 +202,7 @@ def test_the_system_wide_steps_of_a_dry_run() -> None:
     assert "systemd-sysusers /etc/sysusers.d/parleyd.conf" in done.stdout
     assert "/etc/systemd/system/parleyd.service" in done.stdout
     assert "/etc/systemd/system/parleyd-button.service" in done.stdout
+    assert "/etc/systemd/system/parleyd-mqtt.service" in done.stdout
     assert "/etc/systemd/system/parleyd-tools@.service" in done.stdout
     assert "systemctl enable --quiet parleyd-tools.socket" in done.stdout
     gone = run(ROOT / "scripts/install", "--dry-run", "--uninstall")

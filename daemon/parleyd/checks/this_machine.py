@@ -27,6 +27,7 @@ EXTRAS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "wake.mode: word": (("pymicro_wakeword",), ("pymicro-wakeword",)),
     "barge_in.words: on": (("pocketsphinx",), ("pocketsphinx",)),
     "metrics": (("prometheus_client",), ("prometheus_client",)),
+    "mqtt": (("paho",), ("paho-mqtt",)),
 }
 # systemd.exec(5), LoadCredential= and LoadCredentialEncrypted=: the directories for names without a path.
 _CREDENTIAL_STORES = tuple(
@@ -44,6 +45,7 @@ def wanted_extras(config: Config) -> list[str]:
         "wake.mode: word": config.wake.mode == "word",
         "barge_in.words: on": config.barge_in.words == "on" and config.audio.mode == "on",
         "metrics": config.metrics.textfile is not None or config.metrics.port is not None,
+        "mqtt": config.mqtt.host is not None,
     }
     return [reason for reason, is_wanted in wanted.items() if is_wanted]
 
@@ -57,6 +59,7 @@ def missing(config: Config) -> Iterator[KeyProblem]:
             yield _warning(key, f"{reason} needs the package {' and '.join(packages)}", python_env.install(*packages))
     yield from missing_programs(config)
     yield from _secrets(config)
+    yield from _certificates(config)
     yield from _groups(config)
     if config.audio.mode == "on":
         yield from _devices(config)
@@ -102,6 +105,7 @@ def _entry_point(key: str, name: str) -> Iterator[KeyProblem]:
 def named_secrets(config: Config) -> list[tuple[str, Secret | str | None]]:
     """Each with its key: that of the agent, and those of tools."""
     named: list[tuple[str, Secret | str | None]] = list(config.agent_keys.items())
+    named.append(("mqtt.password", config.mqtt.password))
     named += [(f"openai.mcp.{name}.authorization", server.authorization) for name, server in config.openai.mcp.items()]
     for kind, tools in (
         ("command", config.tools.command),
@@ -125,6 +129,13 @@ def _secrets(config: Config) -> Iterator[KeyProblem]:
         ):
             text = f"no credential {secret.credential} was ever stored on this machine"
             yield _warning(key, text, f"sudo parleyd secret {secret.credential}")
+
+
+def _certificates(config: Config) -> Iterator[KeyProblem]:
+    tls = config.mqtt.tls
+    for key, path in (("ca", tls.ca), ("certificate", tls.certificate), ("key", tls.key)):
+        if path is not None and _is_known_to_miss(Path(path)):
+            yield _warning(f"mqtt.tls.{key}", f"the file {path} does not exist", "put it there, or correct the path")
 
 
 def _groups(config: Config) -> Iterator[KeyProblem]:

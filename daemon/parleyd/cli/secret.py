@@ -17,6 +17,8 @@ from parleyd.config.secrets import KEY_NAMES, MAX_SECRET_BYTES, SecretError, che
 from parleyd.core.errors import UserError
 
 DEFAULT_NAME = KEY_NAMES[0]
+# The password of the broker, which systemd/parleyd-mqtt.service loads.
+MQTT_NAME = "mqtt"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -76,7 +78,13 @@ def _print(stored: Stored) -> None:
     how = "encrypted for" if stored.encrypted else "not encrypted, readable by"
     show(f"stored in {stored.path}, {how} {stored.readers}")
     key = f"{stored.name}.api_key" if stored.name in KEY_NAMES else "where the key belongs"
+    is_of_mqtt = stored.name == MQTT_NAME
+    if is_of_mqtt:
+        key = "mqtt.password"
     show(f"in the configuration, {key}: {stored.config}")
+    if is_of_mqtt and os.geteuid() == 0:
+        show("then: systemctl restart parleyd-mqtt")
+        return
     if stored.encrypted and stored.name not in KEY_NAMES:
         show(f"and let the service have it: systemctl edit parleyd, [Service], LoadCredentialEncrypted={stored.name}")
     if os.geteuid() == 0:

@@ -18,6 +18,7 @@ from parleyd.config.camera_section import Camera
 from parleyd.config.elevenlabs_section import ElevenLabs as ElevenLabs
 from parleyd.config.elevenlabs_section import Overrides as Overrides
 from parleyd.config.hook_sections import Hook
+from parleyd.config.mqtt_section import Mqtt
 from parleyd.config.openai_section import OpenAI
 from parleyd.config.profile_sections import Profile
 from parleyd.config.retention import Budget, Continuity, Debug, QuietHours, Transcript
@@ -444,6 +445,7 @@ class Config(Section, frozen=True):
     metrics: Metrics = Metrics()
     announce: Announce = Announce()
     button: Button = Button()
+    mqtt: Mqtt = Mqtt()
     log: Log = Log()
     debug: Debug = Debug()
 

@@ -197,7 +197,7 @@ def masked(section: msgspec.Struct) -> dict[str, Any]:
 
 
 def _mask_key(name: str, value: Any) -> Any:
-    if name == "api_key" and isinstance(value, str):
+    if name in ("api_key", "password") and isinstance(value, str):
         return HIDDEN
     if name in ("dynamic_variables", "custom_llm_extra_body", "environment", "headers", "body"):
         return mask_by_name(value)

@@ -1,0 +1,76 @@
+"""`parleyd mqtt`: connects the running daemon with an MQTT broker, and so with Home Assistant."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from parleyd.checks.configuration import ConfigError, load
+from parleyd.config.schema import Config
+from parleyd.core.errors import UserError
+from parleyd.host import python_env
+from parleyd.host.directories import config_path
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "mqtt",
+        description="Connects the running daemon with the MQTT broker of the configuration's section `mqtt`, until "
+        "SIGTERM or Ctrl-C. Home Assistant finds the device there. It waits for a broker or a daemon that is away.",
+    )
+    parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
+    parser.add_argument(
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="the daemon's socket; default: $PARLEYD_SOCKET, this user's, the system's",
+    )
+    parser.add_argument("--topics", action="store_true", help="print the topics of this device, and end")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        config = load(args.config).config
+    except ConfigError as error:
+        for problem in (*error.warnings, *error.problems):
+            print(f"parleyd: {problem}", file=sys.stderr)
+        return os.EX_CONFIG
+    if args.topics:
+        return _print_topics(config)
+    if config.mqtt.host is None:
+        raise UserError(f"{args.config} names no broker", "set mqtt.host; see docs/mqtt.md", os.EX_CONFIG)
+    socket = args.socket
+    if socket is None and config.control.socket not in ("auto", "off"):
+        socket = Path(config.control.socket)
+    try:
+        from parleyd.mqtt.bridge import Bridge
+    except ImportError as error:
+        text = "parleyd mqtt needs the package paho-mqtt"
+        raise UserError(text, python_env.install("paho-mqtt"), os.EX_CONFIG) from error
+    from parleyd.mqtt.identity import device_of
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    bridge = Bridge(config.mqtt, device_of(config), socket)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: bridge.stop())
+    bridge.run()
+    return os.EX_OK
+
+
+def _print_topics(config: Config) -> int:
+    from parleyd.mqtt.identity import device_of
+    from parleyd.mqtt.names import Topics
+
+    device = device_of(config)
+    topics = Topics(config.mqtt, device)
+    named = {name: getattr(topics, name) for name in ("online", "state", "figures", "troubles", "event", "heard")}
+    named |= {"answer": topics.answer, "result": topics.result, "discovery": topics.discovery}
+    named |= {f"do/{command}": f"{topics.orders}{command}" for command in config.mqtt.commands}
+    print(json.dumps({"device": device.id, "name": device.name, "topics": named}, indent=2, ensure_ascii=False))
+    return os.EX_OK

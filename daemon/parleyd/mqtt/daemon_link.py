@@ -1,0 +1,163 @@
+"""The two threads that talk to the daemon: one follows its events, the other gives it orders and asks it questions.
+
+Both put what they learn into one bounded queue, and wake the owner by a pipe. An order has a connection of its own,
+since the daemon may have been restarted in the meantime.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from parleyd.control.client import Client, NotRunningError, RefusedError, StuckError
+from parleyd.core.errors import UserError
+from parleyd.mqtt.orders import Order, Reply
+from parleyd.mqtt.translator import Ask
+
+LOOK_AGAIN_S = 2.0
+MOST_WAITING = 500
+MOST_ORDERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A line with an event."""
+
+    event: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The daemon cannot be followed."""
+
+    error: UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The answer to a question; None: there was none."""
+
+    what: str
+    answer: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to an order."""
+
+    reply: Reply
+    answer: dict[str, Any]
+
+
+News = Told | Gone | Known | Answered
+
+
+class DaemonLink:
+    """start(), then stop(). socket: of the daemon; None: the client's usual places. wake: called after each news."""
+
+    def __init__(self, socket: Path | None, wake: Callable[[], None]) -> None:
+        self._socket = socket
+        self._wake = wake
+        self.news: queue.Queue[News] = queue.Queue(MOST_WAITING)
+        self._orders: queue.Queue[Order | Ask] = queue.Queue(MOST_ORDERS)
+        self._stopping = threading.Event()
+        self._following: Client | None = None
+        self._threads = (
+            threading.Thread(target=self._follow, name="daemon-events", daemon=True),
+            threading.Thread(target=self._work, name="daemon-orders", daemon=True),
+        )
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """The threads end with the process; no order is begun any more."""
+        self._stopping.set()
+
+    def give(self, order: Order | Ask) -> bool:
+        """Returns whether there was room for it."""
+        try:
+            self._orders.put_nowait(order)
+        except queue.Full:
+            return False
+        return True
+
+    def _tell(self, news: News) -> None:
+        # When the owner is busy, this thread reads no more, and the daemon disconnects it in the end.
+        self.news.put(news)
+        self._wake()
+
+    def _follow(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with Client(self._socket) as client:
+                    self._following = client
+                    client.ask("events")
+                    for event in client.events():
+                        self._tell(Told(event))
+            except (NotRunningError, RefusedError, ValueError) as error:
+                # ValueError: the connection was closed by again(), in the middle of a line.
+                self._following = None
+                known = error if isinstance(error, UserError) else UserError("the daemon does not answer")
+                self._tell(Gone(known))
+            self._stopping.wait(LOOK_AGAIN_S)
+
+    def _again(self) -> None:
+        """Ends the connection to a daemon that is stuck: what it says later would be old."""
+        if (client := self._following) is not None:
+            with contextlib.suppress(OSError):
+                client.__exit__(None, None, None)
+
+    def _work(self) -> None:
+        while True:
+            order = self._orders.get()
+            if self._stopping.is_set():
+                return
+            if isinstance(order, Ask):
+                self._tell(Known(order.what, self._question(order.what)))
+            else:
+                self._tell(Answered(order.reply, self._order(order)))
+
+    def _question(self, what: str) -> dict[str, Any] | None:
+        try:
+            with Client(self._socket) as client:
+                return client.ask(what)
+        except StuckError:
+            self._again()
+            return None
+        except (NotRunningError, RefusedError):
+            return None
+
+    def _order(self, order: Order) -> dict[str, Any]:
+        if time.monotonic() > order.until_s:
+            return _refused("expired", "the command came too late to be carried out", "")
+        try:
+            with Client(self._socket) as client:
+                return {"ok": True, "result": client.ask(order.do, **order.fields)}
+        except RefusedError as error:
+            return _refused(error.kind, str(error), error.hint)
+        except NotRunningError as error:
+            if order.do == "stop":
+                # It may be gone before its answer was read.
+                return {"ok": True, "result": {}}
+            return _refused("not_running", str(error), error.hint)
+
+
+def _refused(kind: str, text: str, hint: str | None) -> dict[str, Any]:
+    return {"ok": False, "error": {"kind": kind, "text": text, "hint": hint or ""}}
+
+
+def make_pipe() -> tuple[int, int]:
+    """Returns the two ends of a pipe for waking a loop, which never blocks."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    return reading, writing

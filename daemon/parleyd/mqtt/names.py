@@ -1,0 +1,63 @@
+"""The names of topics, events and states, and who the device is. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parleyd.config.mqtt_section import Mqtt
+
+# Home Assistant's words for its own voice devices, so that automations for those fit; and two more.
+STATES = ("idle", "listening", "processing", "responding", "connecting", "offline")
+# The events of the control socket that are published, with those of their fields that contain no words of the room.
+EVENTS: dict[str, tuple[str, ...]] = {
+    "woken": ("by",),
+    "wake_refused": ("by", "reason"),
+    "barged_in": ("by", "heard_ms"),
+    "budget_near": ("period", "left_s", "left_money", "currency"),
+    "budget_spent": ("reason",),
+    "timer_went_off": ("number", "late_s"),
+    "tool_called": ("name",),
+    "approval_wanted": ("service", "name"),
+    "confirmation_wanted": ("name",),
+    "device_lost": ("which", "name", "cause"),
+    "device_back": ("which", "name", "away_s"),
+}
+ONLINE, OFFLINE = "online", "offline"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """id: in topics. name: for people. announces: there is a voice for announcements. has_money: the use is counted in
+    money, too."""
+
+    id: str
+    name: str
+    version: str
+    announces: bool = True
+    has_money: bool = False
+
+
+class Topics:
+    """The topics of one device."""
+
+    def __init__(self, settings: Mqtt, device: Device) -> None:
+        base = f"{settings.topic_prefix}/{device.id}"
+        self.prefix = settings.topic_prefix
+        self.online = f"{base}/online"
+        self.state = f"{base}/state"
+        self.figures = f"{base}/figures"
+        self.troubles = f"{base}/troubles"
+        self.event = f"{base}/event"
+        self.heard = f"{base}/heard"
+        self.answer = f"{base}/answer"
+        self.result = f"{base}/result"
+        self.orders = f"{base}/do/"
+        self.discovery: str | None = None
+        self.home_assistant: str | None = None
+        if settings.discovery_prefix is not None:
+            self.discovery = f"{settings.discovery_prefix}/device/{device.id}/config"
+            self.home_assistant = f"{settings.discovery_prefix}/status"
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        return (f"{self.orders}#", *(one for one in (self.discovery, self.home_assistant) if one is not None))
