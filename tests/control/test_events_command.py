@@ -20,6 +20,7 @@ SILENT = {
     events.AnswerPart,
     events.TalkStopped,
     events.Spent,
+    events.WordsExpected,
     events.Event,
 }
 
