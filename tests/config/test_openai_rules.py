@@ -72,7 +72,7 @@ def test_each_mistake_is_named(section: str, key: str, word: str) -> None:
 def test_instructions_that_are_too_long() -> None:
     [(key, text, hint)] = problems(f"openai: {{instructions: {'x' * 70_000}}}\n")
     assert (key, hint.split(";")[0]) == ("openai.instructions", "shorten them")
-    assert "at most 64 KiB" in text
+    assert "more than 64 KiB" in text
 
 
 @pytest.mark.parametrize(

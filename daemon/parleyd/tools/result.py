@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from parleyd.agents.commands import Prepared
 from parleyd.core.faults import Fault as Fault
 from parleyd.core.text import bounded, clean
+
+if TYPE_CHECKING:  # `parleyd button` reads the rules of tools, and needs no providers
+    from parleyd.agents.commands import Prepared
 
 
 class ToolError(Exception):
