@@ -28,7 +28,7 @@ def prefix_as_nobody(empty: Path) -> tuple[str, ...]:
     if shutil.which("setpriv") is None:
         pytest.skip("there is no setpriv here")
     nobody = pwd.getpwnam("nobody")
-    prefix = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
+    prefix: tuple[str, ...] = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
     if why := _fails(*prefix):
         checkout = Path(__file__).parents[1]
         closed = [str(folder) for folder in checkout.parents if not folder.stat().st_mode & 0o001]
