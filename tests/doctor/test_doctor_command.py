@@ -19,7 +19,7 @@ from elevenlabs.client import ElevenLabs
 from as_nobody import prefix_as_nobody
 from parleyd.control import client
 from parleyd.core.findings import Finding, Severity, good
-from parleyd.doctor import daemon, report
+from parleyd.doctor import daemon, installation, report
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.run import Check, Outcome, examine
 from parleyd.embedded.recognise import NoEars
@@ -208,6 +208,16 @@ def test_broken_packages_are_found_and_do_not_end_the_doctor(tmp_path: Path) -> 
     assert severities(found["TLS"]) == ["skipped"]
     assert "memory" in found
     assert code == os.EX_UNAVAILABLE
+
+
+def test_a_package_whose_import_hangs_is_the_only_one_that_is_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was imported before it is not late, and what comes after it is tried."""
+    (tmp_path / "hangs.py").write_text("import threading; threading.Event().wait()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = installation.import_each(["json", "hangs", "colorsys"], timeout_s=5.0)
+    assert found == {"json": None, "hangs": "no result within 5 s", "colorsys": None}
 
 
 def test_a_sound_system_that_ends_the_process(tmp_path: Path) -> None:
