@@ -274,11 +274,11 @@ def _need_small_disk(lane: Lane) -> None:
 
 def clock_jump(to: str) -> Callable[[Lane, Random], None]:
     def strike(lane: Lane, dice: Random) -> None:
-        lane.clock_file.write_text(to)
+        lane.set_clock(to)
         lane.pause(dice.uniform(1.0, 3.0))
         if dice.random() < 0.5:
             lane.cut()
-        lane.clock_file.write_text("+0")
+        lane.set_clock("+0")
 
     return strike
 

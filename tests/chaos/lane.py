@@ -108,7 +108,7 @@ class Lane:
         self._heard_before_s: dict[int, float] = {}
         self.started_s = time.monotonic()
         self.back_s: float | None = None
-        self.clock_file = folder / "clock"
+        self._clock_file = folder / "clock"
         self.daemon: Daemon
 
     # ------------------------------------------------------------ for faults
@@ -116,6 +116,12 @@ class Lane:
     @property
     def control(self) -> Control:
         return self.daemon.control
+
+    def set_clock(self, to: str) -> None:
+        """In one step: libfaketime reads the file at every question, and ends a process for which it is empty."""
+        new = self._clock_file.with_suffix(".new")
+        new.write_text(to)
+        new.replace(self._clock_file)
 
     @property
     def pid(self) -> int:
@@ -189,10 +195,10 @@ class Lane:
             self.authority.write(self.folder / "ca.pem")
             environment |= {"SSL_CERT_FILE": str(self.folder / "ca.pem"), "CHAOS_KEY": KEY}
         if self.life.world == "clock":
-            self.clock_file.write_text("+0")
+            self.set_clock("+0")
             environment |= {
                 "LD_PRELOAD": str(faketime()),
-                "FAKETIME_TIMESTAMP_FILE": str(self.clock_file),
+                "FAKETIME_TIMESTAMP_FILE": str(self._clock_file),
                 "FAKETIME_NO_CACHE": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }

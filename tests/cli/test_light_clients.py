@@ -93,9 +93,10 @@ WITHOUT_DAEMON: dict[tuple[str, ...], set[str]] = {
     ("status",): {"dataclasses", "inspect", "parleyd.doctor", "subprocess"},
 }
 
-# argparse's own import of a module, and what the interpreter's start has loaded (sites differ), are not counted.
+# argparse's own import of a module, and what the interpreter's start has loaded (sites differ), are not counted; nor is
+# urllib.parse, which pathlib of Python 3.11 loads.
 PROGRAM = """
-import json, os, sys
+import json, os, pathlib, sys
 before = set(sys.modules)
 from parleyd.cli.main import main
 code = main(sys.argv[2:])

@@ -97,8 +97,9 @@ def test_what_is_no_name_of_a_group_is_refused(name: str) -> None:
 
 # ---------------------------------------------------------------- at a real daemon
 
+# All is loaded before, for Python itself may be in a folder that the user may not enter.
 _AS_MEMBER = (
-    "import json, os, sys, parleyd.cli.main;"
+    "import json, locale, os, sys, parleyd.cli.main;"
     "from parleyd.cli import approve, events, orders, say, status, transcript, volume;"
     "os.setgroups(json.loads(sys.argv[1])); os.setgid(65534); os.setuid(65534);"
     "sys.exit(parleyd.cli.main.main(json.loads(sys.argv[2])))"

@@ -374,7 +374,7 @@ def test_a_stranger_is_sent_away(running: subprocess.Popen[str]) -> None:
     )
     command = [sys.executable, "-c", script, str(socket_path())]
     as_stranger = (
-        "import os, sys, parleyd.cli.main, parleyd.cli.status;"
+        "import locale, os, sys, parleyd.cli.main, parleyd.cli.status;"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
         f"sys.exit(parleyd.cli.main.main(['status', '--socket', {str(socket_path())!r}]))"
     )

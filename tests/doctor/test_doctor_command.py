@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,9 +16,10 @@ from typing import Any
 import pytest
 from elevenlabs.client import ElevenLabs
 
+from as_nobody import prefix_as_nobody
 from parleyd.control import client
 from parleyd.core.findings import Finding, Severity, good
-from parleyd.doctor import daemon, report
+from parleyd.doctor import daemon, installation, report
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.run import Check, Outcome, examine
 from parleyd.embedded.recognise import NoEars
@@ -158,41 +157,12 @@ def open_directory() -> Iterator[Path]:
         yield Path(name)
 
 
-# Run as root, in a mount namespace of its own: the checkout stays where it is, and what closes it to others is covered.
-OPENED = """
-mount --make-rprivate / 2>/dev/null || test -z "$(grep ' shared:' /proc/self/mountinfo)"
-mount --bind "$1" "$2"
-mount -t tmpfs -o mode=755 none "$3"
-mkdir -p "$1"
-mount --move "$2" "$1"
-shift 3
-exec "$@"
-"""
-
-
 @pytest.fixture
 def as_nobody(tmp_path: Path) -> tuple[str, ...]:
-    """The beginning of a command that is run as nobody, also where others may not enter the folder of the checkout."""
-    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+    """The beginning of a command that is run as nobody."""
+    if os.geteuid() != 0:
         pytest.skip("only root becomes somebody else")
-    nobody = pwd.getpwnam("nobody")
-    prefix: tuple[str, ...] = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
-
-    def fails(*prefix: str) -> str:
-        command = [*prefix, sys.executable, "-c", "import parleyd, numpy"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        return done.stderr.strip() or "it failed" if done.returncode else ""
-
-    if why := fails(*prefix):
-        checkout = Path(__file__).parents[2]
-        closed = [str(folder) for folder in checkout.parents if not folder.stat().st_mode & 0o001]
-        if closed:
-            folders = (str(checkout), str(tmp_path), closed[-1])
-            prefix = ("unshare", "--mount", "--propagation=unchanged", "sh", "-ec", OPENED, "sh", *folders, *prefix)
-            why = fails(*prefix)
-        if why:
-            pytest.skip(f"nobody cannot run {sys.executable}: {why.splitlines()[-1]}")
-    return prefix
+    return prefix_as_nobody(tmp_path)
 
 
 def test_without_network_as_an_ordinary_user_with_a_key_it_may_not_read(
@@ -242,6 +212,16 @@ def test_broken_packages_are_found_and_do_not_end_the_doctor(tmp_path: Path) -> 
     assert severities(found["TLS"]) == ["skipped"]
     assert "memory" in found
     assert code == os.EX_UNAVAILABLE
+
+
+def test_a_package_whose_import_hangs_is_the_only_one_that_is_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was imported before it is not late, and what comes after it is tried."""
+    (tmp_path / "hangs.py").write_text("import threading; threading.Event().wait()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = installation.import_each(["json", "hangs", "colorsys"], timeout_s=5.0)
+    assert found == {"json": None, "hangs": "no result within 5 s", "colorsys": None}
 
 
 def test_a_sound_system_that_ends_the_process(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from as_nobody import prefix_as_nobody
 from parleyd.control.client import Client
 from parleyd.host import apart as apart_module
 from parleyd.host import runner, subprocesses
@@ -72,18 +73,20 @@ def daemon(folder: Path, run_as: str) -> Iterator[subprocess.Popen[bytes]]:
     config.write_text(text.replace("$PPID", "$(cat {}/pid)".format(folder / "out")))
     own = {"STATE_DIRECTORY": str(folder / "state"), "RUNTIME_DIRECTORY": str(folder / "run"), "HOME": str(folder)}
     environment = os.environ | own | {"A_KEY": KEY}
-    log = (folder / "out" / "log").open("w")
+    log, told = (folder / "out" / "log").open("w"), (folder / "out" / "log").read_text
     command = [sys.executable, "-m", "parleyd", "run", "-c", str(config)]
     if os.geteuid() == 0:
         # Root may look into every process, whoever its parents are.
-        command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
+        empty = folder / "empty"
+        empty.mkdir()
+        command = [*prefix_as_nobody(empty), *command]
         for path in (folder, *folder.rglob("*")):
             os.chown(path, NOBODY, NOBODY)
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=log, cwd="/")
     try:
         (folder / "out" / "pid").write_text(str(process.pid))
-        until("the socket", (folder / "run" / "c.sock").exists)
-        until("the start", lambda: "runs; provider" in (folder / "out" / "log").read_text())
+        until("the start", lambda: "runs; provider" in told() or process.poll() is not None)
+        assert process.poll() is None, told()
         yield process
     finally:
         process.send_signal(signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 from parleyd.config.retention import Budget
@@ -11,6 +12,9 @@ from parleyd.usage.ledger import Amount
 from parleyd.usage.limits import UsageLimits
 from parleyd.usage.meter import UsageMeter
 from parleyd.usage.store import FILE_NAME, Store
+
+# Where this machine is.
+NOON_S = datetime(2026, 11, 21, 12).timestamp()
 
 
 def config(minutes: float) -> Config:
@@ -22,7 +26,7 @@ def test_a_budget_that_was_raised_is_told_at_its_own_four_fifths(tmp_path: Path)
     told: list[events.Event] = []
     bus = events.Bus()
     bus.subscribe(told.append)
-    meter = UsageMeter(Store(tmp_path), Amount, wall=lambda: 1795262400.0)  # noon of that day in UTC
+    meter = UsageMeter(Store(tmp_path), Amount, wall=lambda: NOON_S)
     usage_limits = UsageLimits(config(10), meter, bus)
     for minutes, near in ((10, 1), (10, 1), (20, 1), (11, 2)):
         usage_limits.reconfigure(config(minutes))

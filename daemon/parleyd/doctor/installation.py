@@ -166,23 +166,26 @@ def _has_old_vad() -> bool:
 
 
 def import_each(modules: Iterable[str], timeout_s: float = 30.0) -> dict[str, str | None]:
-    """For each module the reason why it cannot be imported; None if it can."""
+    """For each module the reason why it cannot be imported; None if it can. timeout_s: how long one may take. A slow
+    machine may take longer for all of them."""
     problems: dict[str, str | None] = {}
     waiting = list(modules)
     while waiting:
         command = [*python_env.command(), "-c", _IMPORT, *waiting]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
-        except subprocess.TimeoutExpired:
-            return problems | dict.fromkeys(waiting, f"no result within {timeout_s:g} s")
-        for line in done.stdout.splitlines():
+            done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)
+            told, reason = done.stdout, f"the import was {_how_it_ended(done.returncode)}"
+        except subprocess.TimeoutExpired as late:
+            told, reason = late.stdout or b"", ""
+        before = len(problems)
+        for line in told.decode(errors="replace").splitlines():
             # Packages may print lines of their own before the result.
             if line.startswith("["):
                 name, problem = json.loads(line)
                 problems[name] = problem
         waiting = [name for name in waiting if name not in problems]
-        if waiting:
-            problems[waiting.pop(0)] = f"the import was {_how_it_ended(done.returncode)}"
+        if waiting and (reason or len(problems) == before):
+            problems[waiting.pop(0)] = reason or f"no result within {timeout_s:g} s"
     return problems
 
 
