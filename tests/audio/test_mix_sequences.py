@@ -19,7 +19,7 @@ from parleyd.audio.earcons.sounds import Sound
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback.mix import FADE_S, Mix
 from parleyd.audio.playback.pipeline import Job
-from parleyd.audio.playback.playhead import GIVE_UP_S, HeardPart, Started
+from parleyd.audio.playback.playhead import GIVE_UP_S, WHOLE_WITHIN_S, HeardPart, Started
 
 # Ten samples are a millisecond; a period is 100.
 RATE_HZ = 10_000
@@ -165,10 +165,12 @@ class Model:
             came = self.came[it.answer]
             through = sum(at_s <= self.now_s + 1e-9 for at_s in came.taken_at)
             assert it.heard_ms <= it.total_ms
-            # It rounds, and each segment of an answer may.
-            assert it.heard_ms <= came.taken * 1000 / RATE_HZ + 1, "told as heard what the device never took"
+            # It rounds, and counts a missing end that nobody can hear as heard.
+            assert it.heard_ms <= came.taken * 1000 / RATE_HZ + 1 + WHOLE_WITHIN_S * 1000, (
+                "told as heard what the device never took"
+            )
             if sharp:
-                assert it.heard_ms <= self.sounded(it.answer, through) * 1000 / RATE_HZ + 1
+                assert it.heard_ms <= self.sounded(it.answer, through) * 1000 / RATE_HZ + 2
         assert came_is_kept(self), "sound came that is nowhere"
 
     def sounded(self, answer: int, through: int) -> int:

@@ -426,3 +426,12 @@ def test_connections_that_end_again_and_again_are_seen() -> None:
     assert patience.seems_doubled
     patience.failed(Failure.LOST, 1.0, lasted_s=GOOD_S)
     assert not patience.seems_doubled
+
+
+def test_nothing_is_said_before_it_is_known_what_the_device_is() -> None:
+    translator = Translator(Mqtt(), DEVICE)
+    translator.connected()
+    translator.told({"event": "snapshot", "status": STATUS})
+    assert translator.told({"event": "muted", "on": True}) == []
+    assert translator.status(STATUS) == []
+    assert said(translator.profiles(PROFILES), "state")["muted"] is False, "the newest status"

@@ -1,0 +1,156 @@
+"""Pictures wait for a pause, and tools that change in a session are told: by hand, with a provider that has ids."""
+
+from __future__ import annotations
+
+import logging
+
+from test_conversation_with_ids import OppositeScene
+
+from parleyd.agents.commands import Offer, Prepared, Say, ToolDone
+from parleyd.agents.events import NotTaken, ToolCall
+from parleyd.agents.provider import ToolSpec
+from parleyd.conversation.dialogue.commands import Log, UseTool
+from parleyd.conversation.dialogue.conversation import MOST_PICTURES, MOST_TOLD, PICTURE_WAITS_S
+from parleyd.core import events
+from parleyd.core.faults import Fault
+from parleyd.tools.result import Result
+
+PICTURE = Prepared("a.png", "image/png", data=b"\x89PNG", size_bytes=4)
+
+
+def show(scene: OppositeScene, file: Prepared = PICTURE, upload: int = 1) -> bool:
+    sent = events.FileSent(
+        at_s=scene.now_s, upload=upload, name=file.name, media_type=file.media_type, size_bytes=file.size_bytes
+    )
+    there = scene.conversation.send_file(file, None, sent, scene.now_s)
+    scene._do()
+    return there
+
+
+def look(scene: OppositeScene) -> None:
+    scene.conversation.look(scene.now_s)
+    scene._do()
+
+
+def sent(scene: OppositeScene) -> list[events.FileSent]:
+    return [event for event in scene.published() if isinstance(event, events.FileSent)]
+
+
+def failed(scene: OppositeScene) -> list[str]:
+    return [event.text for event in scene.published() if isinstance(event, events.FileFailed)]
+
+
+def waits(scene: OppositeScene) -> int:
+    return sum(isinstance(event, events.FileWaits) for event in scene.published())
+
+
+def photographs(scene: OppositeScene) -> None:
+    """The agent's tool has taken a picture."""
+    scene.happens(ToolCall("light", "call_1", {}, True))
+    (use,) = scene.of(UseTool)
+    assert isinstance(use, UseTool)
+    assert scene.conversation.tool_worked(scene.channel, "call_1", "k", Result("Here.", None, PICTURE), scene.now_s)
+    scene._do()
+
+
+def test_in_a_pause_a_picture_goes_at_once() -> None:
+    scene = OppositeScene()
+    assert show(scene)
+    assert len(sent(scene)) == 1
+    assert len(scene.given(Say)) == 1
+    assert not waits(scene)
+    assert scene.conversation.next_look_s is not None
+    look(scene)
+    assert scene.conversation.next_look_s is None
+
+
+def test_while_somebody_speaks_it_waits() -> None:
+    scene = OppositeScene()
+    scene.talk()
+    show(scene)
+    assert (len(sent(scene)), waits(scene)) == (0, 1)
+    look(scene)
+    assert not sent(scene)
+    scene.hush()
+    scene.now_s += PICTURE_WAITS_S
+    look(scene)
+    assert len(sent(scene)) == 1
+
+
+def test_it_does_not_wait_for_ever() -> None:
+    scene = OppositeScene()
+    scene.talk()
+    show(scene)
+    scene.now_s += PICTURE_WAITS_S
+    look(scene)
+    assert len(sent(scene)) == 1, "somebody still speaks"
+
+
+def test_only_a_few_wait() -> None:
+    scene = OppositeScene()
+    scene.talk()
+    for upload in range(MOST_PICTURES + 1):
+        show(scene, upload=upload)
+    assert failed(scene) == [f"{MOST_PICTURES} pictures wait for a pause already"]
+
+
+def test_mute_covers_the_pictures_that_wait() -> None:
+    scene = OppositeScene()
+    scene.talk()
+    show(scene)
+    photographs(scene)
+    scene.conversation.mute(scene.now_s)
+    scene._do()
+    assert failed(scene) == ["this device was muted before the picture could go"]
+    (done,) = scene.given(ToolDone)
+    assert isinstance(done, ToolDone)
+    assert (done.fault, done.attachments) == (Fault.FAILED, ())
+    scene.hush()
+    look(scene)
+    assert not sent(scene)
+
+
+def test_the_picture_of_a_tool_only_waits_for_the_person() -> None:
+    scene = OppositeScene()
+    scene.answers("r1", "I look.", seconds=3.0)
+    photographs(scene)
+    (done,) = scene.given(ToolDone)
+    assert isinstance(done, ToolDone)
+    assert done.attachments == (PICTURE,)
+    assert len(sent(scene)) == 1
+
+
+def test_a_session_that_is_over_gets_no_picture() -> None:
+    scene = OppositeScene()
+    scene.happens(ToolCall("light", "call_1", {}, True))
+    scene.lose()
+    result = Result("Here.", None, PICTURE)
+    assert not scene.conversation.tool_worked(scene.channel, "call_1", "k", result, scene.now_s)
+    assert not show(scene)
+
+
+def test_a_file_that_is_on_the_server_already_does_not_wait() -> None:
+    scene = OppositeScene()
+    scene.talk()
+    assert show(scene, Prepared("a.png", "image/png", reference="file_1"))
+    assert len(sent(scene)) == 1
+
+
+def test_changed_tools_are_offered_once_and_only_in_a_session() -> None:
+    scene, tools = OppositeScene(), (ToolSpec("lamp", "Switches it.", {}, 1.0),)
+    for _ in range(2):
+        scene.conversation.offer({"lamp"}, tools)
+        scene._do()
+    assert scene.given(Offer) == [Offer(tools)]
+    scene.lose()
+    scene.conversation.offer(set(), ())
+    scene._do()
+    assert len(scene.given(Offer)) == 1
+
+
+def test_what_the_server_did_not_take_is_told_once() -> None:
+    scene = OppositeScene()
+    for number in (0, 0, *range(1, MOST_TOLD + 5)):
+        scene.happens(NotTaken("openai.voice", "marin", f"voice {number}"))
+    warnings = [one for one in scene.of(Log) if isinstance(one, Log) and one.level == logging.WARNING]
+    assert len(warnings) == MOST_TOLD
