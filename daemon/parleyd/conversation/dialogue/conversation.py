@@ -683,7 +683,8 @@ class Conversation:
         if picture.done is not None:
             self._publish(sent)
             self.to_agent.reply(picture.session, picture.done, now_s)
-        elif picture.file is not None:
+        else:
+            assert picture.file is not None, "it is a tool's or a person's"
             self._interrupt_by_text(now_s)
             self.to_agent.send_file(picture.file, picture.text, sent, now_s)
 
