@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import queue
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import parleyd
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.app import prometheus
 from parleyd.app.prometheus import Exporter
 from parleyd.app.service import Service
+from parleyd.app.settings import SettingsReport
 from parleyd.audio.devices.null import NullInput, NullOutput
 from parleyd.config.schema import Audio, Config, ElevenLabs, Metrics
 from parleyd.core import events
+from parleyd.core.health import Grade, Trouble
 from parleyd.core.log_fields import NOTICE
 
 
@@ -49,3 +53,19 @@ def test_a_file_that_cannot_be_written_is_told_once_and_tried_again(
     assert (second.levelno, second.getMessage()) == (NOTICE, f"metrics.textfile: {file} is written again")
     assert told.empty()
     assert not file.exists()
+
+
+def test_the_version_and_the_troubles_are_labels() -> None:
+    config = Config(audio=Audio(mode="off"), elevenlabs=ElevenLabs(agent_id="a"))
+    agent = ElevenLabsAgent(config.elevenlabs, None)
+    status = Service(config, agent, NullInput(), NullOutput(), events.Bus()).status()
+    troubles = tuple(Trouble(part, Grade.TROUBLE, "gone") for part in ("agent", "agent", "memory"))
+    settings = SettingsReport(7, 2, None)
+    found = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for metric in prometheus.figures(replace(status, troubles=troubles, settings=settings))
+        for sample in metric.samples
+    }
+    assert found["parleyd_build_info", *sorted((parleyd.__version__, "elevenlabs"))] == 1.0
+    assert found["parleyd_settings_revision",] == 7.0
+    assert [labels for name, *labels in found if name == "parleyd_trouble"] == [["agent"], ["memory"]]

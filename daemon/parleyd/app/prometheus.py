@@ -184,6 +184,18 @@ def figures(status: StatusReport) -> Iterable[Metric]:
         ("open_file_handles", load.handles, "file handles"),
     ):
         yield GaugeMetricFamily(f"parleyd_{name}", what, value)
+    build = GaugeMetricFamily("parleyd_build_info", "1: this version runs", labels=["version", "provider"])
+    build.add_metric([status.version, status.provider], 1.0)
+    yield build
+    if status.settings is not None:
+        yield GaugeMetricFamily(
+            "parleyd_settings_revision", "how often settings were changed", status.settings.revision
+        )
+    troubles = GaugeMetricFamily("parleyd_trouble", "1: this part has a trouble", labels=["part"])
+    # One part may have several.
+    for part in sorted({trouble.part for trouble in status.troubles}):
+        troubles.add_metric([part], 1.0)
+    yield troubles
     tokens = GaugeMetricFamily("parleyd_today_tokens", "tokens that were billed today", labels=["kind"])
     for kind, count in usage["tokens_today"].items():
         tokens.add_metric([kind], float(count))

@@ -75,7 +75,7 @@ class Uploads:
         """Takes a picture and sends it; otherwise like send()."""
         if self._camera is None or not takes_pictures(self.agent.capabilities):
             raise UploadError("this agent takes no pictures", "describe it to the agent in words")
-        return self._begin(lambda: self._picture(Stop()), "the picture", text, lambda: None)
+        return self._begin(lambda: self._picture(Stop()), "picture", text, lambda: None)
 
     def shown(self, stop: Stop) -> Prepared:
         """Takes a picture for the session that is open, on the caller's thread. Raises UploadError."""
