@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,8 +16,12 @@ from typing import Any
 import pytest
 from test_run import read_until, running, write_config, write_wav
 
+from parleyd.app.settings import SettingsKeeper
 from parleyd.app.settings_files import NAME
+from parleyd.checks.configuration import load
+from parleyd.config.changed_keys import Changes
 from parleyd.control.client import Client, RefusedError
+from parleyd.core import events
 
 WAIT_S = 20
 pytestmark = pytest.mark.usefixtures("state")
@@ -98,6 +103,10 @@ def test_a_setting_is_laid_over_the_file_and_taken_away_again(config: Path) -> N
         ({"audio.output.device": "wav:/tmp/x.wav"}, ["audio.output.device: a setting cannot name a file"]),
         ({"earcons.error": "/etc/shadow"}, ["earcons.error: a setting cannot name a file"]),
         ({"openai.instructions": {"file": "/etc/shadow"}}, ["openai.instructions: a setting cannot name a file"]),
+        ({"announce.local_voice": "../../tmp/x"}, ["announce.local_voice: a setting cannot name a file"]),
+        ({"announce.local_voice": "a\0b"}, ["announce.local_voice: "]),
+        ({"earcons.error": "foo.wav"}, ["earcons.error: a setting cannot name a file"]),
+        ({"budget.prices": {"m": {"audio_in": 1}}, "budget.prices.m": 3}, ["budget.prices.m: "]),
         ({"gate.vad.x": 1, "gate.vad": "silero"}, ["gate.vad.x: "]),
         ({"session.max_s": None}, ["session.max_s: there is no such setting"]),
     ],
@@ -214,8 +223,67 @@ def test_faulty_settings_do_not_keep_the_daemon_from_running(content: str, confi
     with daemon(config), Client() as client:
         assert value(client, "gate.hangover_ms")["origin"] == "default"
         # Whoever sets something else gets rid of it, unless it is readable and wrong.
-        if content in ("", "gate: [\n"):
+        if content == "":
             assert client.ask("put_config", changes={"barge_in.confirm_ms": 300})["revision"] == 1
+
+
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("levels", [40, 340, 900])
+def test_a_value_that_is_nested_too_deeply_is_refused(levels: int, shared_daemon: Client) -> None:
+    """json.dumps and YAML have limits of their own; the daemon outlives them."""
+    with pytest.raises(RefusedError):
+        shared_daemon.ask("put_config", changes={"quiet_hours": nested(levels)})
+    assert shared_daemon.ask("status")["health"] == "well"
+
+
+def test_settings_cannot_outgrow_their_file(config: Path) -> None:
+    long = "x" * 30_000
+    with daemon(config), Client() as client:
+        for number, key in enumerate(
+            ("prompt", "first_message", "llm", "voice_id", "language", "prompt", "first_message", "llm", "voice_id")
+        ):
+            key = f"elevenlabs.overrides.{key}"
+            with contextlib.suppress(RefusedError):
+                client.ask("put_config", changes={key: long + str(number)})
+        assert client.ask("status")["health"] == "well"
+        revision = client.ask("config")["revision"]
+    with daemon(config), Client() as client:
+        assert client.ask("config")["revision"] == revision
+
+
+def test_a_file_that_cannot_be_read_is_kept_and_told(config: Path, state: Path) -> None:
+    (state / NAME).write_text("gate: [\n")
+    (state / "settings.7.yaml").write_text("# revision: 7\ngate: {hangover_ms: 700}\n")
+    with daemon(config), Client() as client:
+        assert client.ask("config")["versions"] == [7]
+        assert client.ask("put_config", changes={"barge_in.confirm_ms": 300})["revision"] == 8
+    assert (state / "settings.broken.yaml").read_text() == "gate: [\n"
+
+
+def test_a_second_change_does_not_confirm_the_first(config: Path) -> None:
+    with daemon(config), Client() as client:
+        client.ask("put_config", changes={"gate.hangover_ms": 700}, confirm=True)
+        assert client.ask("put_config", changes={"barge_in.confirm_ms": 300})["confirm"]
+        assert not client.ask("status")["settings"]["probation"]["confirmed"]
+
+
+def test_a_daemon_that_fails_on_probation_goes_back(config: Path, state: Path) -> None:
+    """It ends because of a fault after it was ready, in order but for that."""
+    with daemon(config), Client() as client:
+        client.ask("put_config", changes={"audio.stall_s": 7})
+    keeper = SettingsKeeper(config / "parleyd.yaml", state, events.Bus())
+    alone = load(config / "parleyd.yaml")
+    assert keeper.load_first(alone).config.audio.stall_s == 7
+    keeper.start(lambda _loaded: Changes(), lambda: (), lambda: None)
+    keeper.stop(failed=True)
+    again = SettingsKeeper(config / "parleyd.yaml", state, events.Bus())
+    assert again.load_first(alone).config.audio.stall_s != 7
 
 
 def test_a_full_disk_changes_nothing(config: Path, state: Path) -> None:

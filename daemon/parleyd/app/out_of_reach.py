@@ -30,6 +30,9 @@ def places(config: Config) -> Iterator[Path]:
         *(tool.secrets for tool in tools.python.values()),
     ):
         secrets += of_tool.values()
+    secrets.append(config.mqtt.password)
+    if config.mqtt.tls.key is not None:
+        yield Path(config.mqtt.tls.key)
     for secret in secrets:
         if isinstance(secret, Secret) and secret.file is not None:
             yield Path(secret.file)

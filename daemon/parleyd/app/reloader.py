@@ -59,15 +59,13 @@ class Reloader:
 
     def _reload(self) -> Changes:
         try:
-            loaded = self._settings.load()
+            loaded, changed = self._settings.reload(self.take)
         except ConfigError as error:
             raise ReloadError("\n".join(str(problem) for problem in error.problems)) from error
-        for warning in loaded.warnings:
-            log.warning("%s", warning)
-        try:
-            changed = self.take(loaded)
         except ApplyError as error:
             raise ReloadError(error.with_hint) from error
+        for warning in loaded.warnings:
+            log.warning("%s", warning)
         if _content(loaded.config.local.scenario) != self._scenario and _SCENARIO not in changed.restart:
             # The embedded agent reads the file when it starts.
             changed = replace(changed, restart=(*changed.restart, f"the content of {_SCENARIO}"))

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from parleyd.app.probation import Kept, Probation, TakenBack
-from parleyd.app.settings_files import NAME, Note, SettingsFiles
+from parleyd.app.settings_files import MOST_BYTES, NAME, Note, SettingsFiles
 from parleyd.checks.configuration import ConfigError, Loaded, SettingsText, load
 from parleyd.config import settings
 from parleyd.config.changed_keys import Changes
@@ -130,7 +130,8 @@ class SettingsKeeper:
                 # The file is not read again: it may be a pipe.
                 return alone
             try:
-                return self.load()
+                self._loaded = self._load()
+                return self._loaded
             except ConfigError as error:
                 for problem in error.problems:
                     log.error("%s", problem)
@@ -138,15 +139,10 @@ class SettingsKeeper:
                 log.error("the settings are left out until this is fixed; the configuration file alone is in force")
                 return alone
 
-    def load(self) -> Loaded:
-        """The configuration file, with the settings. Raises ConfigError."""
-        with self._lock:
-            if self._files is None:
-                self._loaded = load(self._config_path)
-                return self._loaded
-            loaded = load(self._config_path, SettingsText(str(self._files.path), self._text(self._files)))
-            self._loaded, self._broken = loaded, None
-            return loaded
+    def _load(self) -> Loaded:
+        if self._files is None:
+            return load(self._config_path)
+        return load(self._config_path, SettingsText(str(self._files.path), self._text(self._files)))
 
     def start(
         self,
@@ -167,8 +163,18 @@ class SettingsKeeper:
             if self._note is not None:
                 self._begin_probation(self._note)
 
-    def stop(self) -> None:
-        """Ends the probation's thread; the probation goes on after the next start."""
+    def reload(self, take: Callable[[Loaded], Changes]) -> tuple[Loaded, Changes]:
+        """Reads the configuration file, with the settings, and puts it in force; no change comes between the two.
+        Raises ConfigError, and the errors of take; then nothing has changed."""
+        with self._lock:
+            loaded = self._load()
+            changed = take(loaded)
+            self._loaded, self._broken = loaded, None
+            return loaded, changed
+
+    def stop(self, *, failed: bool) -> None:
+        """Ends the probation's thread; the probation goes on after the next start. failed: the daemon ends because of a
+        fault, for which settings on probation may be the reason."""
         self._stopping.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
@@ -177,9 +183,10 @@ class SettingsKeeper:
         if not self._lock.acquire(timeout=0.5):
             return
         try:
-            # An end in order is no failed start.
-            if self._is_ready and self._note is not None and self._note.starts:
-                self._write_note(msgspec.structs.replace(self._note, starts=0))
+            if self._is_ready and self._note is not None and self._probation is not None:
+                # An end in order is no failed start.
+                starts = max(1, self._note.starts) if failed else 0
+                self._write_note(msgspec.structs.replace(self._note, starts=starts))
         finally:
             self._lock.release()
 
@@ -259,12 +266,21 @@ class SettingsKeeper:
         if not self._is_ready:
             raise SettingsError("unavailable", "the daemon is starting", "try again in a moment")
         try:
-            loaded = load(self._config_path, SettingsText(str(files.path), after.text()))
+            text = after.text()
+        except RecursionError:
+            raise SettingsError("bad_settings", "a value is nested too deeply", "nothing was changed") from None
+        if len(text.encode()) > MOST_BYTES:
+            raise SettingsError("bad_settings", f"the settings exceed {MOST_BYTES // 1024} KiB", "nothing was changed")
+        try:
+            loaded = load(self._config_path, SettingsText(str(files.path), text))
         except ConfigError as error:
             lines = "\n".join(f"{problem.key or NAME}: {problem.text}; {problem.hint}" for problem in error.problems)
             raise SettingsError("bad_settings", lines, "nothing was changed") from None
-        troubled = tuple(sorted({trouble.part for trouble in self._troubles()}))
-        back_to = self._note.back_to if self._note is not None else before.revision
+        # A change during a probation joins it: it confirms nothing, and excuses no trouble of the first change.
+        running = self._note
+        troubled = running.troubled if running is not None else tuple(sorted({one.part for one in self._troubles()}))
+        back_to = running.back_to if running is not None else before.revision
+        confirmed = not confirm and (running is None or running.confirmed)
         try:
             files.write(before, after, kept=back_to)
         except OSError as error:
@@ -276,16 +292,15 @@ class SettingsKeeper:
             self._put_back(files, before)
             raise SettingsError("bad_settings", str(error), error.hint) from error
         self._present, self._loaded, self._broken = after, loaded, None
-        self._write_note(
-            Note(after.revision, back_to, confirmed=not confirm, restarts=bool(changed.restart), troubled=troubled)
-        )
+        restarts = bool(changed.restart) or (running is not None and running.restarts)
+        self._write_note(Note(after.revision, back_to, confirmed=confirmed, restarts=restarts, troubled=troubled))
         assert self._note is not None
         self._begin_probation(self._note)
         self._publish(why, changed)
         log.info("settings, revision %d: %s", after.revision, changed.in_words())
         probation = self._probation
         left_s = round(probation.left_s(time.monotonic())) if probation is not None else 0
-        return Outcome(changed.now, changed.next_session, changed.restart, after.revision, left_s, confirm)
+        return Outcome(changed.now, changed.next_session, changed.restart, after.revision, left_s, not confirmed)
 
     def _put_back(self, files: SettingsFiles, before: Settings) -> None:
         try:
@@ -358,7 +373,14 @@ class SettingsKeeper:
         try:
             self._present = files.read()
         except (OSError, NodeError, UnicodeDecodeError) as error:
-            log.error("the settings cannot be read: %s: %s", files.path, error)
+            self._broken = f"the settings cannot be read: {error}"
+            log.error("%s: %s; they are kept as settings.broken.yaml", files.path, self._broken)
+            # The revisions go on, so that no older version is overwritten.
+            self._present = Settings(max(files.versions(), default=0))
+            try:
+                files.set_aside()
+            except OSError as problem:
+                log.error("they could not be kept: %s", problem.strerror)
             return
         note = files.note()
         if note is None:
@@ -378,7 +400,7 @@ class SettingsKeeper:
                 log.error("the settings cannot go back: %s: %s", files.path, error.strerror)
                 return
             self._present = after
-            self._taken_back = "the daemon did not become ready with them"
+            self._taken_back = "the daemon ended within two minutes of its start with them, or never became ready"
             log.error("the settings went back to those of revision %d: %s", note.back_to, self._taken_back)
             return
         self._write_note(msgspec.structs.replace(note, starts=1))

@@ -4,6 +4,7 @@ that survives a restart."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import re
 from pathlib import Path
@@ -20,7 +21,9 @@ log = logging.getLogger(__name__)
 NAME = "settings.yaml"
 KEPT_VERSIONS = 5
 _VERSION = re.compile(r"settings\.([0-9]{1,15})\.yaml")
-_MOST_BYTES = 256 * 1024
+MOST_BYTES = 256 * 1024
+# Of a note, which has a few numbers and names.
+_MOST_NOTE_BYTES = 64 * 1024
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -51,7 +54,7 @@ class SettingsFiles:
     def text(self) -> str:
         """The content of the file; empty if there is none. Raises OSError and UnicodeDecodeError."""
         try:
-            return read_file(self.path, _MOST_BYTES).decode()
+            return read_file(self.path, MOST_BYTES + 1).decode()
         except FileNotFoundError:
             return ""
 
@@ -82,9 +85,13 @@ class SettingsFiles:
             with contextlib.suppress(OSError):
                 self._version(revision).unlink()
 
+    def set_aside(self) -> None:
+        """Keeps a file that cannot be read under another name."""
+        self.path.replace(self._directory / "settings.broken.yaml")
+
     def note(self) -> Note | None:
         try:
-            return msgspec.json.decode(read_file(self._note, _MOST_BYTES), type=Note)
+            return msgspec.json.decode(read_file(self._note, _MOST_NOTE_BYTES), type=Note)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -102,6 +109,9 @@ class SettingsFiles:
 
     def _read(self, path: Path) -> Settings | None:
         try:
-            return settings.read(read_file(path, _MOST_BYTES).decode())
+            content = read_file(path, MOST_BYTES + 1)
         except FileNotFoundError:
             return None
+        if len(content) > MOST_BYTES:
+            raise OSError(errno.EFBIG, f"it has more than {MOST_BYTES // 1024} KiB")
+        return settings.read(content.decode())

@@ -158,7 +158,7 @@ def _serve(loaded: Loaded, args: argparse.Namespace, bus: events.Bus, *, is_read
                     metrics.write_soon()
                 stack.callback(profiles.stop)
                 profiles.start(service, partial(_apply, service, agents), service.fail)
-                stack.callback(settings.stop)
+                stack.callback(lambda: settings.stop(failed=service.failure is not None))
                 settings.start(reload.take, lambda: service.status().troubles, arrived.stop)
                 log.info(
                     "parleyd %s runs; provider: %s, wake: %s",

@@ -197,9 +197,9 @@ def masked(section: msgspec.Struct) -> dict[str, Any]:
 
 
 def _mask_key(name: str, value: Any) -> Any:
-    if name in ("api_key", "password") and isinstance(value, str):
+    if name in ("api_key", "password", "authorization") and isinstance(value, str):
         return HIDDEN
-    if name in ("dynamic_variables", "custom_llm_extra_body", "environment", "headers", "body"):
+    if name in ("dynamic_variables", "custom_llm_extra_body", "environment", "headers", "body", "query"):
         return mask_by_name(value)
     if isinstance(value, Mapping):
         return {key: _mask_key(key, inner) for key, inner in value.items()}

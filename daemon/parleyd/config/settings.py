@@ -5,6 +5,7 @@ They stand in a file of their own, so that the user's file, its comments and its
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -61,7 +62,15 @@ _SETTABLE = (
     "log.level",
 )
 # Keys whose values may name a file.
-_MAY_NAME_FILES = ("audio.input.device", "audio.output.device", "earcons", "openai.instructions")
+_MAY_NAME_FILES = (
+    "audio.input.device",
+    "audio.output.device",
+    "earcons",
+    "openai.instructions",
+    "announce.local_voice",
+)
+_EARCON_WORDS = ("on", "off", "spoken")
+_EARCON_KEYS = ("earcons.level_db", "earcons.after_speech")
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,8 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
                 inside, name = root, dotted
                 break
             inside = below
-        inside[name] = values[dotted]
+        # Never the value itself, in which a later one may be laid.
+        inside[name] = copy.deepcopy(values[dotted])
     return root
 
 
@@ -129,10 +139,18 @@ def refusal(dotted: str, value: object) -> tuple[str, str] | None:
     """(the problem, the hint) of a key, or of its value, that only the user's file may set; None if a setting may."""
     if not _is_below(dotted, _SETTABLE):
         return "this cannot be changed by a setting", f"set {dotted} in the configuration file itself, and reload it"
-    names_file = isinstance(value, dict) or (isinstance(value, str) and ("/" in value or value.startswith("wav:")))
-    if names_file and _is_below(dotted, _MAY_NAME_FILES):
+    if _is_below(dotted, _MAY_NAME_FILES) and _names_file(dotted, value):
         return "a setting cannot name a file", f"set {dotted} in the configuration file itself, and reload it"
     return None
+
+
+def _names_file(dotted: str, value: object) -> bool:
+    if isinstance(value, dict):
+        return True
+    if dotted.startswith("earcons.") and dotted not in _EARCON_KEYS:
+        # Any other text is the path of a file.
+        return value not in _EARCON_WORDS
+    return isinstance(value, str) and ("/" in value or "\0" in value or value.startswith("wav:"))
 
 
 def settable() -> Iterator[Key]:
