@@ -65,8 +65,7 @@ class Conversation:
         self._script = Script(script, self)
         self._mouth = Mouth(line, settings, record, workers, self._script)
         self._opening = Opening("")
-        self._minds = minds
-        self._mind = minds.mind(settings, self._opening)
+        self._mind = minds.mind(settings)
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer: asyncio.Task[None] | None = None
         self._utterances: asyncio.Queue[tuple[bytes, bool]] = asyncio.Queue()
@@ -279,7 +278,7 @@ class Conversation:
             return
         if not self._plan.metadata.send:
             return
-        self._mind = self._minds.mind(self._settings, self._opening)
+        self._mind.begins(self._opening)
         self._mouth.is_text_only = self._opening.is_text_only
         await self.line.send(self.metadata_message())
         self._ready.set()

@@ -56,7 +56,9 @@ def as_settings(
 
 def _tools(prompt: Mapping[str, Any], registered: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The client tools of an agent: those in its own description, and those that it names by their ids."""
-    configs = [*(prompt.get("tools") or ()), *(registered.get(str(one)) for one in prompt.get("tool_ids") or ())]
+    inline, ids = prompt.get("tools"), prompt.get("tool_ids")
+    configs = [*(inline if isinstance(inline, list) else ())]
+    configs += [registered.get(str(one)) for one in (ids if isinstance(ids, list) else ())]
     return [
         {
             "name": str(config["name"]),

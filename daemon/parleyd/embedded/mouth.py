@@ -96,19 +96,22 @@ class Mouth:
 
     async def _stream_spoken(self, pieces: AsyncIterator[str], event_id: int) -> None:
         """The next piece is written and made into sound while this one is sent."""
-        made: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue(_PIECES_AHEAD)
+        made: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue()
+        room = asyncio.Semaphore(_PIECES_AHEAD)
 
         async def make() -> None:
             async for piece in pieces:
-                await made.put((piece, await self._workers.say(piece, self._rate_hz)))
-            await made.put(None)
+                await room.acquire()
+                made.put_nowait((piece, await self._workers.say(piece, self._rate_hz)))
 
         turn: SpokenTurn | None = None
         maker = asyncio.create_task(make())
-        maker.add_done_callback(lambda _: made.put_nowait(None) if made.empty() else None)
+        # The end, also of a maker that failed.
+        maker.add_done_callback(lambda _: made.put_nowait(None))
         try:
             while (one := await made.get()) is not None:
                 piece, pcm = one
+                room.release()
                 if turn is None:
                     self._turn = turn = SpokenTurn(event_id, "")
                 turn.add_words(piece)

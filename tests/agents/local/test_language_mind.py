@@ -5,13 +5,17 @@ It streams, calls the tools that it is offered, and breaks its streams when it i
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +28,7 @@ from parleyd.core.errors import UserError
 from parleyd.embedded import scenario
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.settings import MindSettings
+from parleyd.embedded.voice import VoiceError
 
 SORRY = MindSettings(base_url="http://127.0.0.1:9/v1").sorry
 TEXT_ONLY = {
@@ -183,3 +188,126 @@ def test_a_key_that_cannot_be_read_is_told_at_the_start() -> None:
     script = scenario.parse(of("http://127.0.0.1:9/v1", "api_key: {env: NO_SUCH_VARIABLE}"), "test.yaml")
     with pytest.raises(UserError, match="NO_SUCH_VARIABLE"):
         LocalAgent(script.agent, script).start()
+
+
+class Odd:
+    """A server of chat completions with streams that are written by hand: a stand-in for the oddities of servers."""
+
+    def __init__(self, *answers: list[Any]) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self._answers = list(answers)
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.asked.append(body)
+                chunks = outer._answers.pop(0) if outer._answers else [words("Yes."), {"finish": "stop"}]
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.end_headers()
+                for chunk in chunks:
+                    if "finish" in chunk:
+                        chunk = {"choices": [{"index": 0, "delta": {}, "finish_reason": chunk["finish"]}]}
+                    self.wfile.write(f"data: {json.dumps({'id': 'x', 'model': 'm', **chunk})}\n\n".encode())
+                self.wfile.write(b"data: [DONE]\n\n")
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def __enter__(self) -> Odd:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def words(text: str) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+
+
+def call(id_: str, name: str, arguments: str) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    tool = {"index": 0, "id": id_, "type": "function", "function": function}
+    return {"choices": [{"index": 0, "delta": {"tool_calls": [tool]}, "finish_reason": None}]}
+
+
+def test_odd_chunks_end_no_conversation(start: Start) -> None:
+    with Odd([{"choices": None}, {"choices": []}, words("Fine."), {"finish": "stop"}]) as server:
+        agent = start(of(server.base_url))
+        with Client(agent, TEXT_ONLY) as client:
+            client.until("conversation_initiation_metadata")
+            assert ask(client, "How are you?")["agent_response"] == "Fine."
+
+
+def test_several_calls_with_the_same_index_are_told_apart(start: Start) -> None:
+    calls = [call("a", "get_light", '{"room": "hall"}'), call("b", "get_light", "no JSON"), {"finish": "tool_calls"}]
+    with Odd(calls) as server:
+        agent = start(of(server.base_url, agent=f"{TOOL},"))
+        with Client(agent, TEXT_ONLY) as client:
+            client.until("conversation_initiation_metadata")
+            client.send({"type": "user_message", "text": "The lights?"})
+            asked = client.until("client_tool_call")["client_tool_call"]
+            client.send({"type": "client_tool_result", "tool_call_id": asked["tool_call_id"], "result": "on"})
+            assert client.until("agent_response")["agent_response_event"]["agent_response"] == "Yes."
+        history = server.asked[1]["messages"]
+        made = next(message for message in history if message.get("tool_calls"))["tool_calls"]
+        assert [json.loads(one["function"]["arguments"]) for one in made] == [{"room": "hall"}, {}]
+        results = {one["tool_call_id"]: one["content"] for one in history if one["role"] == "tool"}
+        assert results == {"a": "on", "b": "The arguments are not a JSON object."}
+
+
+def test_a_note_before_the_opening_is_not_lost(start: Start) -> None:
+    with Odd() as server:
+        agent = start(of(server.base_url))
+        with Client(agent, None) as client:
+            client.send(TEXT_ONLY)
+            client.send({"type": "contextual_update", "text": "The lamp is red."})
+            client.until("conversation_initiation_metadata")
+            ask(client, "What colour is the lamp?")
+        assert "The lamp is red." in server.asked[0]["messages"][-1]["content"]
+
+
+def test_an_interruption_leaves_no_call_without_a_result(start: Start) -> None:
+    """The call has come with the last words, before these are spoken."""
+    answer = [
+        words("One moment please, I will look for it now. "),
+        call("a", "get_light", "{}"),
+        {"finish": "tool_calls"},
+    ]
+    with Odd(answer) as server:
+        agent = start(of(server.base_url, agent=f"stream_speed: 1, {TOOL},"))
+        with Client(agent) as client:
+            client.until("conversation_initiation_metadata")
+            client.send({"type": "user_message", "text": "The lights?"})
+            client.until("audio")
+            client.send({"type": "user_message", "text": "Never mind."})
+            client.until("agent_response", lambda message: message["agent_response_event"]["agent_response"] == "Yes.")
+        ids = {one["id"] for message in server.asked[-1]["messages"] for one in message.get("tool_calls") or ()}
+        results = {one["tool_call_id"] for one in server.asked[-1]["messages"] if one["role"] == "tool"}
+        assert ids == results
+
+
+def test_a_voice_that_fails_in_the_middle_ends_the_answer(start: Start) -> None:
+    """Nobody may wait for a piece that never comes."""
+    with Odd(
+        [words("The first one is fine. "), words("BROKEN is not. "), words("And more."), {"finish": "stop"}]
+    ) as server:
+        agent = start(of(server.base_url, agent="stream_speed: 20,"))
+        assert agent._workers is not None
+        whole = agent._workers._voice.say
+
+        def say(text: str, rate_hz: int) -> bytes:
+            if "BROKEN" in text:
+                raise VoiceError("the voice is gone", "wait")
+            return whole(text, rate_hz)
+
+        agent._workers._voice = SimpleNamespace(say=say, close=lambda: None)
+        with Client(agent) as client:
+            client.until("conversation_initiation_metadata")
+            client.send({"type": "user_message", "text": "Hello."})
+            assert client.until_closed()[0] == 1002

@@ -28,6 +28,8 @@ TEXTS = [
         ["See the page or example.com now."],
     ),
     ("```python\nprint(1)\n```\nThat is the code.", ["That is the code."]),
+    ("It is written in C#, with snake_case_name.", ["It is written in C#,", "with snake_case_name."]),
+    ("No, I think.</think>Yes, it is.", ["Yes, it is."]),
     ("Good morning 😀👍🏽!", ["Good morning!"]),
     ("2 * 3 * 4 is 24.", ["2 3 4 is 24."]),
     ("你好。今天天气很好。", ["你好。", "今天天气很好。"]),

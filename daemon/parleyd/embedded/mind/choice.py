@@ -8,7 +8,6 @@ from typing import Protocol
 from parleyd.core.errors import UserError
 from parleyd.embedded.mind.parts import Mind
 from parleyd.embedded.mind.scripted import ScriptedMind
-from parleyd.embedded.opening import Opening
 from parleyd.embedded.settings import AgentSettings, MindSettings
 from parleyd.host import python_env
 
@@ -16,7 +15,7 @@ from parleyd.host import python_env
 class Minds(Protocol):
     """Makes the mind of each conversation, and holds what they share."""
 
-    def mind(self, settings: AgentSettings, opening: Opening) -> Mind: ...
+    def mind(self, settings: AgentSettings) -> Mind: ...
 
     async def close(self) -> None: ...
 
@@ -24,7 +23,7 @@ class Minds(Protocol):
 class ScriptedMinds:
     """See Minds."""
 
-    def mind(self, settings: AgentSettings, opening: Opening) -> Mind:
+    def mind(self, settings: AgentSettings) -> Mind:
         return ScriptedMind(settings.replies)
 
     async def close(self) -> None:
@@ -43,11 +42,11 @@ class AgentMinds:
         if settings.mind is not None and settings.mind not in self._models:
             self._models[settings.mind] = _model(settings.mind)
 
-    def mind(self, settings: AgentSettings, opening: Opening) -> Mind:
+    def mind(self, settings: AgentSettings) -> Mind:
         if settings.mind is None:
-            return self._scripted.mind(settings, opening)
+            return self._scripted.mind(settings)
         self.prepare(settings)
-        return self._models[settings.mind].mind(settings, opening)
+        return self._models[settings.mind].mind(settings)
 
     async def close(self) -> None:
         for model in self._models.values():

@@ -71,8 +71,8 @@ class LanguageModel:
         if settings.backup is not None:
             self.models.append((settings.backup, client_of(settings.backup)))
 
-    def mind(self, settings: AgentSettings, opening: Opening) -> Mind:
-        return LanguageMind(self, opening.prompt, settings.tools)
+    def mind(self, settings: AgentSettings) -> Mind:
+        return LanguageMind(self, settings.tools)
 
     async def close(self) -> None:
         for _, client in self.models:
@@ -80,17 +80,20 @@ class LanguageModel:
 
 
 class LanguageMind:
-    """See parts.Mind. prompt: the agent's. tools: of the client, which the model may call."""
+    """See parts.Mind. tools: of the client, which the model may call."""
 
-    def __init__(self, model: LanguageModel, prompt: str, tools: Sequence[ToolDefinition]) -> None:
+    def __init__(self, model: LanguageModel, tools: Sequence[ToolDefinition]) -> None:
         self._model = model
         self._tools = (*tools, _END_CALL_TOOL)
-        self._system = "\n\n".join(part for part in (prompt.strip(), _HABITS) if part)
+        self._system = _HABITS
         self._messages: list[dict[str, Any]] = []
         self._notes: dict[str, str] = {}
         self._answer_at: int | None = None
 
     # ---------------------------------------------------------------- the interface
+
+    def begins(self, opening: Opening) -> None:
+        self._system = "\n\n".join(part for part in (opening.prompt.strip(), _HABITS) if part)
 
     def answer(self, turn: Turn) -> AsyncGenerator[Part, Result | None]:
         self._take(turn)
@@ -99,17 +102,20 @@ class LanguageMind:
     async def _answer(self) -> AsyncGenerator[Part, Result | None]:
         has_spoken = False
         for _ in range(MOST_ROUNDS):
-            written = _Written()
+            written, is_whole = _Written(), False
             try:
                 async with contextlib.aclosing(self._spoken(written)) as spoken:
                     async for piece in spoken:
                         has_spoken = True
                         yield Say(piece)
+                is_whole = True
             except ModelError as error:
                 log.warning("the mind does not answer: %s", error)
-                written.calls.clear()
                 break
             finally:
+                if not is_whole:
+                    # Calls that nobody carries out would be calls without a result.
+                    written.calls.clear()
                 self._keep_answer(written)
             if not written.calls:
                 break
@@ -187,7 +193,12 @@ class LanguageMind:
         message: dict[str, Any] = {"role": "assistant", "content": written.said}
         if written.calls:
             message["tool_calls"] = [
-                {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
+                {
+                    "id": id_,
+                    "type": "function",
+                    # A strict server refuses a history with arguments that are no JSON object.
+                    "function": {"name": name, "arguments": json.dumps(_parameters(arguments) or {})},
+                }
                 for id_, name, arguments in written.calls.values()
             ]
         self._messages.append(message)
@@ -250,11 +261,14 @@ class LanguageMind:
                 except ValueError as error:
                     # The SDK lets bad JSON in a stream through (openai 3.57).
                     raise _BrokenError from error
-                for choice in chunk.choices[:1]:
+                for choice in (chunk.choices or ())[:1]:
+                    delta: Any = choice.delta
+                    if delta is None:
+                        continue
                     is_over = is_over or choice.finish_reason is not None
-                    for call in choice.delta.tool_calls or ():
+                    for call in delta.tool_calls or ():
                         _add_call(written.calls, call)
-                    if text := choice.delta.content:
+                    if text := delta.content:
                         limit_s = next_s
                         written.said += text
                         yield text
@@ -267,7 +281,13 @@ class _BrokenError(Exception):
 
 
 def _add_call(calls: dict[int, list[str]], delta: Any) -> None:
-    call = calls.setdefault(delta.index or 0, [f"call_{delta.index or 0}", "", ""])
+    index = delta.index or 0
+    if delta.id and index in calls and calls[index][0] != str(delta.id):
+        # Some servers give all calls of an answer the index 0.
+        index = len(calls)
+    elif not delta.id and index == 0 and calls:
+        index = max(calls)
+    call = calls.setdefault(index, [f"call_{index}", "", ""])
     if delta.id:
         call[0] = str(delta.id)
     if delta.function is not None:

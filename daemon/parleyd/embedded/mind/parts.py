@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from parleyd.embedded.opening import Opening
 from parleyd.embedded.replies import ReceivedFile
 from parleyd.embedded.settings import ToolSpec
 
@@ -51,7 +52,10 @@ Part = Say | Call | HangUp
 
 
 class Mind(Protocol):
-    """The mind of one conversation; used on the server's loop only."""
+    """The mind of one conversation; used on the server's loop only. It may be told things before begins()."""
+
+    def begins(self, opening: Opening) -> None:
+        """The prompt of the conversation is known. The parts of an answer are asked for after this."""
 
     def answer(self, turn: Turn) -> AsyncGenerator[Part, Result | None]:
         """Remembers the turn at once, and returns the parts of the answer, in order. The result of a call is sent into

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from parleyd.embedded import replies
 from parleyd.embedded.mind.parts import Call, HangUp, Part, Result, Say, Turn
+from parleyd.embedded.opening import Opening
 from parleyd.embedded.settings import ReplyRule
 
 
@@ -16,6 +17,9 @@ class ScriptedMind:
     def __init__(self, rules: tuple[ReplyRule, ...]) -> None:
         self._rules = rules
         self._memory = replies.Memory()
+
+    def begins(self, opening: Opening) -> None:
+        """It has no prompt."""
 
     def answer(self, turn: Turn) -> AsyncGenerator[Part, Result | None]:
         if turn.files:

@@ -16,7 +16,10 @@ _URL = re.compile(r"\bhttps?://(?:www\.)?([^/\s)]+)\S*")
 _LINE_START = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|[-*+•][ \t]+|>[ \t]?|\d{1,3}[.)](?:[ \t]+|$))", re.MULTILINE)
 # Between an item of a list without a full stop and the next one.
 _LIST_BREAK = re.compile(r"(?<=[^\s.,;:!?])[ \t]*\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])")
-_EMPHASIS = re.compile(r"(\*\*|__|\*|_|`|~~)(?=\S)(.+?)(?<=\S)\1", re.DOTALL)
+# Not inside a word, such as snake_case_name.
+_EMPHASIS = re.compile(r"(?<!\w)(\*\*|__|\*|_|`|~~)(?=\S)(.+?)(?<=\S)\1(?!\w)", re.DOTALL)
+# The end of a thought whose beginning the server has left out.
+_LONE_END = re.compile(r"\A(?:(?!<think>).)*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 # Pictographs, arrows and dingbats, their modifiers and joiners (Unicode 16, blocks of emoji).
 _EMOJI = re.compile("[\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\ufe0e\ufe0f\u200d\U0001f000-\U0001faff]+")
 # The beginning of JSON, where nobody speaks in braces.
@@ -25,7 +28,7 @@ _JSON = re.compile(r"^\s*[\[{]\s*(?:[\"{\[]|$)")
 
 def without_hidden(text: str) -> str:
     """The text without thoughts, code, and calls that are written as text."""
-    return _CODE.sub("", _OPEN_THOUGHT.sub("", _THOUGHT.sub("", text)))
+    return _CODE.sub("", _OPEN_THOUGHT.sub("", _LONE_END.sub("", _THOUGHT.sub("", text))))
 
 
 def speakable(text: str) -> str:
@@ -39,7 +42,7 @@ def speakable(text: str) -> str:
     for _ in range(2):
         text = _EMPHASIS.sub(r"\2", text)
     text = _EMOJI.sub("", text)
-    text = re.sub(r"[*#|`~]+", " ", text)
+    text = re.sub(r"(?<!\w)[*#|`~]+|[|`~]+|[*]+(?!\w)", " ", text)
     text = re.sub(r"\s+([.,;:!?])", r"\1", " ".join(text.split()))
     return text if any(sign.isalnum() for sign in text) else ""
 
