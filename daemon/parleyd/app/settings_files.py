@@ -22,7 +22,7 @@ NAME = "settings.yaml"
 KEPT_VERSIONS = 5
 _VERSION = re.compile(r"settings\.([0-9]{1,15})\.yaml")
 MOST_BYTES = 256 * 1024
-# Of a note, which has a few numbers and names.
+# The limit for a note, which has a few numbers and names.
 _MOST_NOTE_BYTES = 64 * 1024
 
 

@@ -131,7 +131,7 @@ def test_a_client_that_never_ends_its_handshake_is_dropped(start: Start, monkeyp
 
 def test_other_paths_are_not_found(start: Start) -> None:
     agent = start()
-    assert get(agent, "/v1/voices")[0] == 404
+    assert get(agent, "/v1/elsewhere")[0] == 404
     with pytest.raises(InvalidStatus):
         Client(LocalPath(agent))  # type: ignore[arg-type]
 
