@@ -18,11 +18,11 @@ from parleyd.tools.result import Result
 PICTURE = Prepared("a.png", "image/png", data=b"\x89PNG", size_bytes=4)
 
 
-def show(scene: OppositeScene, file: Prepared = PICTURE, upload: int = 1) -> bool:
+def show(scene: OppositeScene, file: Prepared = PICTURE, upload: int = 1, *, of_camera: bool = False) -> bool:
     sent = events.FileSent(
         at_s=scene.now_s, upload=upload, name=file.name, media_type=file.media_type, size_bytes=file.size_bytes
     )
-    there = scene.conversation.send_file(file, None, sent, scene.now_s)
+    there = scene.conversation.send_file(file, None, sent, scene.now_s, of_camera=of_camera)
     scene._do()
     return there
 
@@ -94,19 +94,34 @@ def test_only_a_few_wait() -> None:
     assert failed(scene) == [f"{MOST_PICTURES} pictures wait for a pause already"]
 
 
-def test_mute_covers_the_pictures_that_wait() -> None:
+def test_mute_covers_the_pictures_of_the_camera_that_wait() -> None:
     scene = OppositeScene()
     scene.talk()
-    show(scene)
+    show(scene, of_camera=True)
+    show(scene, upload=2)
     photographs(scene)
-    scene.conversation.mute(scene.now_s)
+    scene.conversation.mute(True, scene.now_s)
     scene._do()
     assert failed(scene) == ["this device was muted before the picture could go"]
     (done,) = scene.given(ToolDone)
     assert isinstance(done, ToolDone)
     assert (done.fault, done.attachments) == (Fault.FAILED, ())
     scene.hush()
+    scene.now_s += PICTURE_WAITS_S
     look(scene)
+    assert [one.upload for one in sent(scene)] == [2], "a person's own file is no picture of the camera"
+
+
+def test_a_picture_that_is_taken_while_it_is_being_muted_does_not_go() -> None:
+    scene = OppositeScene()
+    scene.talk()
+    scene.conversation.mute(True, scene.now_s)
+    photographs(scene)
+    (done,) = scene.given(ToolDone)
+    assert isinstance(done, ToolDone)
+    assert (done.fault, done.attachments) == (Fault.FAILED, ())
+    scene.conversation.mute(False, scene.now_s)
+    scene.hush()
     assert not sent(scene)
 
 

@@ -312,7 +312,7 @@ class Ears:
             frame.pcm,
             talk_started=verdict.talk_started,
             talk_stopped=verdict.talk_stopped,
-            agent_sounds=self._echo.speaker_sounds,
+            agent_sounds=self._echo.agent_sounds,
         )
         if stretch is not None:
             orders(stretch)

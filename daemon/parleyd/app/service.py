@@ -166,8 +166,10 @@ class Service:
             woken_for_nothing=self.sound.false_wake if self.sound is not None else lambda: None,
             on_death=self.fail,
         )
-        self._uploads = Uploads(agent, self._dialogue, bus, self._take_picture)
+        self._uploads = Uploads(agent, self._dialogue, bus, self._take_picture, self._check_camera)
         bus.subscribe(self._watch_pictures)
+        self._said_aloud: dict[int, tuple[str, str]] = {}
+        bus.subscribe(self._follow_what_is_said)
         if self.sound is not None:
             self._orders = self._make_orders()
             self.sound.attach(
@@ -295,11 +297,22 @@ class Service:
         if self._announcer is None:
             return False
         try:
-            self._announcer.announce(text, now=False)
+            number = self._announcer.announce(text, now=False)
         except AnnouncementRefusedError:
             return False
-        self._dialogue.context(for_agent, None, by_person=False)
+        self._said_aloud[number] = text, for_agent
         return True
+
+    def _follow_what_is_said(self, event: events.Event) -> None:
+        """An agent that is there learns what was said without it. A text that the voice could not say is the agent's to
+        say."""
+        if not isinstance(event, events.AnnouncementEnded):
+            return
+        text, for_agent = self._said_aloud.pop(event.announcement, ("", ""))
+        if text and event.reason is not None:
+            self._tell(f"{text} The device could not say this by itself. Tell the person.")
+        elif text:
+            self._dialogue.context(for_agent, None, by_person=False)
 
     def usage(self) -> Usage:
         """The use of sessions, today and this month."""
@@ -438,8 +451,7 @@ class Service:
         if self.sound is None:
             return None
         warning = self.sound.mute_switch.set(on)
-        if on:
-            self._dialogue.mute()
+        self._dialogue.mute(on)
         return warning
 
     @property

@@ -86,8 +86,14 @@ class SpokenOrders:
             log.debug("a stretch of talk is not searched for orders: two wait already")
 
     def _take(self, event: events.Event) -> None:
-        if isinstance(event, events.AnswerText) and event.text:
-            self._last_answer = event.text
+        match event:
+            case events.AnswerText(text=str(text)) if text:
+                self._last_answer = text
+            case events.SessionEnded():
+                # It may have been for somebody else.
+                self._last_answer = ""
+            case _:
+                pass
 
     def _run(self) -> None:
         try:
@@ -115,10 +121,10 @@ class SpokenOrders:
                 self._turn(STEP if order == "louder" else -STEP)
             case "repeat":
                 text = self._last_answer
-                if text:
+                # First, because without a voice for it the agent goes on.
+                if text and actions.repeat(text):
                     actions.silence()
-                    if actions.repeat(text):
-                        actions.tell_agent("The device has repeated your last answer. Say nothing about it.")
+                    actions.tell_agent("The device has repeated your last answer. Say nothing about it.")
 
     def _turn(self, by: float) -> None:
         volume = round(min(1.0, max(0.0, self._actions.volume() + by)), 3)

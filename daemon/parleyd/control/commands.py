@@ -204,6 +204,9 @@ class Commands:
         if tool is None or tool.kind != BUILT_IN:
             hint = "tools.built_in lists them, and takes effect with a new start"
             raise RequestError("unknown_tool", f"this daemon has no tool {name!r} of its own", hint)
+        if name == "look":
+            hint = "`parleyd look` takes a picture and shows it to the agent"
+            raise RequestError("unknown_tool", "a picture cannot be the result of a call by hand", hint)
         result = tools.by_hand(name, parameters, TOOL_S)
         return {"result": result.text, "fault": None if result.fault is None else result.fault.value}
 

@@ -46,7 +46,7 @@ def run(setup: Setup, names: Sequence[str]) -> bool:
             break
         done.append((step.name, outcome))
         is_whole = is_whole and outcome != _SKIP
-    _summary(setup, done, is_whole=is_whole)
+    _summary(setup, done, [step.name for step in steps], is_whole=is_whole)
     return is_whole
 
 
@@ -74,7 +74,8 @@ def _run(setup: Setup, step: Step) -> str | None:
             return _SKIP
 
 
-def _summary(setup: Setup, done: Sequence[tuple[str, str]], *, is_whole: bool) -> None:
+def _summary(setup: Setup, done: Sequence[tuple[str, str]], names: Sequence[str], *, is_whole: bool) -> None:
+    """names: of the steps that were asked for."""
     page = setup.page
     if len(done) > 1:
         page.head("What came of it")
@@ -90,7 +91,7 @@ def _summary(setup: Setup, done: Sequence[tuple[str, str]], *, is_whole: bool) -
         page.command(setup.next)
     elif missing is not None or not is_whole:
         page.say("Next:")
-        page.command(f"parleyd setup {missing or NAMES[len(done)]}")
+        page.command(f"parleyd setup {missing or names[len(done)]}")
     elif len(done) == len(STEPS):
         page.say("Next: talk to it. parleyd status shows what it does, and parleyd doctor finds what is wrong.")
     else:

@@ -26,7 +26,7 @@ _RATE_HZ = 24_000
 # Each reads MP3 from its input, and writes mono PCM of 16 bits.
 _DECODERS = (
     ("mpg123", "-q", "-m", "-r", str(_RATE_HZ), "-e", "s16", "-s", "-"),
-    ("ffmpeg", "-v", "error", "-i", "pipe:0", "-f", "s16le", "-ac", "1", "-ar", str(_RATE_HZ), "pipe:1"),
+    ("ffmpeg", "-v", "error", "-f", "mp3", "-i", "pipe:0", "-f", "s16le", "-ac", "1", "-ar", str(_RATE_HZ), "pipe:1"),
 )
 
 

@@ -68,6 +68,8 @@ class EchoControl:
         self._bus = bus
         self._half_duplex = HalfDuplex(tail_ms)
         self.speaker_sounds = False
+        # The agent's voice is to be heard, and not only an earcon or an announcement.
+        self.agent_sounds = False
         """Something was to be heard with the last frame, or was about to be. For the ears thread."""
         # The ears report levels to SelfEcho, the session's receiver reports words. Only one of them may fall back.
         self._lock = threading.Lock()
@@ -94,6 +96,7 @@ class EchoControl:
         now_s = time.monotonic()
         audible = self._playback.audible_until(now_s)
         last_s = max(audible.voice_until_s, audible.earcon_until_s, audible.announcement_until_s)
+        self.agent_sounds = now_s < audible.voice_until_s
         heard = self._hear(frame, now_s, audible)
         self.speaker_sounds = now_s < last_s or not heard.far_end_silent
         return heard

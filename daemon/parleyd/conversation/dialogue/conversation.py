@@ -120,6 +120,7 @@ MOST_TOLD = 20
 HINT_NOT_TAKEN = "`parleyd doctor` compares the whole session"
 # A picture that goes over the same line as the sound waits for a pause, for this time at most; then it goes all the
 # same. The number of pictures that may wait, and the time after which it is looked again for a pause.
+_MUTED = "this device was muted before the picture could go"
 PICTURE_WAITS_S, MOST_PICTURES, PICTURE_LOOK_S = 60.0, 4, 0.25
 # The wish for interruptions, by barge_in.mode.
 INTERRUPTS = {"server": Interrupts.SERVER, "local": Interrupts.CLIENT, "off": Interrupts.NEVER}
@@ -144,6 +145,7 @@ class _Picture:
     session: Channel
     until_s: float
     sent: events.FileSent
+    of_camera: bool
     done: ToolDone | None = None
     file: Prepared | None = None
     text: str | None = None
@@ -208,6 +210,7 @@ class Conversation:
         # Pictures that wait for a pause, and when it is looked for one.
         self._pictures: deque[_Picture] = deque()
         self._picture_look_s: float | None = None
+        self._is_muted = False
         # The settings that the server did not take, as they were told.
         self._told: set[str] = set()
 
@@ -603,7 +606,9 @@ class Conversation:
             size_bytes=picture.size_bytes,
         )
         done = ToolDone(call_id, result.text, result.fault, (picture,))
-        self._add_picture(_Picture(session, now_s + PICTURE_WAITS_S, sent, done=done), now_s)
+        self._add_picture(_Picture(session, now_s + PICTURE_WAITS_S, sent, of_camera=True, done=done), now_s)
+        if self._is_muted:
+            self._drop_pictures(_MUTED, now_s, of_camera=True)
         return True
 
     def approval_given(self, session: Channel, call_id: str, key: str, now_s: float, *, is_approved: bool) -> bool:
@@ -649,15 +654,17 @@ class Conversation:
         self._interrupt_by_text(now_s)
         self.to_agent.say(text, now_s)
 
-    def send_file(self, file: Prepared, text: str | None, sent: events.FileSent, now_s: float) -> bool:
+    def send_file(
+        self, file: Prepared, text: str | None, sent: events.FileSent, now_s: float, *, of_camera: bool = False
+    ) -> bool:
         """See AgentInput.send_file. A file that is on the server already ends the answer that is being given. One that
-        goes over the line itself waits for a pause, for the sound waits behind it."""
+        goes over the line itself waits for a pause, for the sound waits behind it. of_camera: mute covers it."""
         if not file.data:
             self._interrupt_by_text(now_s)
             return self.to_agent.send_file(file, text, sent, now_s)
         if self._session is None:
             return False
-        picture = _Picture(self._session, now_s + PICTURE_WAITS_S, sent, file=file, text=text)
+        picture = _Picture(self._session, now_s + PICTURE_WAITS_S, sent, of_camera, file=file, text=text)
         self._add_picture(picture, now_s)
         return True
 
@@ -695,19 +702,23 @@ class Conversation:
         is_owed = self._floor is Floor.WAITING and now_s - self._talk_end_s < OWED_S
         return picture.done is not None or not (self._answers.is_speaking or is_owed)
 
-    def mute(self, now_s: float) -> None:
-        """Pictures that wait are not sent any more: mute covers the camera."""
-        self._drop_pictures("this device was muted before the picture could go", now_s)
+    def mute(self, on: bool, now_s: float) -> None:
+        """Pictures of the camera that wait are not sent any more, and no further ones until `on` is False."""
+        self._is_muted = on
+        if on:
+            self._drop_pictures(_MUTED, now_s, of_camera=True)
 
-    def _drop_pictures(self, why: str, now_s: float) -> None:
-        while self._pictures:
-            picture = self._pictures.popleft()
+    def _drop_pictures(self, why: str, now_s: float, *, of_camera: bool = False) -> None:
+        """of_camera: only those, and not the files of a person."""
+        for picture in [one for one in self._pictures if one.of_camera or not of_camera]:
+            self._pictures.remove(picture)
             if picture.done is None:
                 self._picture_failed(picture, why, now_s)
             else:
                 failed = ToolDone(picture.done.call_id, f"There is no picture: {why}.", Fault.FAILED)
                 self.to_agent.reply(picture.session, failed, now_s)
-        self._picture_look_s = None
+        if not self._pictures:
+            self._picture_look_s = None
 
     def _picture_failed(self, picture: _Picture, text: str, now_s: float) -> None:
         sent, hint = picture.sent, "send it again"

@@ -309,15 +309,15 @@ class Dialogue:
         with self._turn() as (conversation, now_s):
             return conversation.to_agent.context(text, context_id, now_s, by_person=by_person)
 
-    def send_file(self, file: Prepared, text: str | None, sent: events.FileSent) -> bool:
+    def send_file(self, file: Prepared, text: str | None, sent: events.FileSent, *, of_camera: bool = False) -> bool:
         """See AgentInput.send_file."""
         with self._turn() as (conversation, now_s):
-            return conversation.send_file(file, text, sent, now_s)
+            return conversation.send_file(file, text, sent, now_s, of_camera=of_camera)
 
-    def mute(self) -> None:
+    def mute(self, on: bool) -> None:
         """See Conversation.mute."""
         with self._turn() as (conversation, now_s):
-            conversation.mute(now_s)
+            conversation.mute(on, now_s)
 
     def silence(self) -> None:
         """Ends the answer that is being given: a person has told the device itself to be quiet."""

@@ -39,10 +39,18 @@ class Uploads:
     and raises CameraError."""
 
     def __init__(
-        self, agent: Agent, dialogue: Dialogue, bus: events.Bus, camera: Callable[[Stop], Picture] | None = None
+        self,
+        agent: Agent,
+        dialogue: Dialogue,
+        bus: events.Bus,
+        camera: Callable[[Stop], Picture] | None = None,
+        may_show: Callable[[], None] = lambda: None,
     ) -> None:
+        """camera: takes a picture. may_show: raises CameraError if no picture of it may go now."""
         self.agent = agent
         self._camera = camera
+        self._may_show = may_show
+        self._stops: set[Stop] = set()
         self._dialogue = dialogue
         self._bus = bus
         self._changed = threading.Condition()
@@ -57,6 +65,8 @@ class Uploads:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+        for stop in tuple(self._stops):
+            stop.set()
 
     def send(self, descriptor: int, name: str, text: str | None) -> int:
         """Takes the descriptor over, also where it refuses. Returns the upload's number. Raises UploadError.
@@ -75,7 +85,11 @@ class Uploads:
         """Takes a picture and sends it; otherwise like send()."""
         if self._camera is None or not takes_pictures(self.agent.capabilities):
             raise UploadError("this agent takes no pictures", "describe it to the agent in words")
-        return self._begin(lambda: self._picture(Stop()), "picture", text, lambda: None)
+        stop = Stop()
+        self._stops.add(stop)
+        return self._begin(
+            lambda: self._picture(stop), "picture", text, lambda: self._stops.discard(stop), of_camera=True
+        )
 
     def shown(self, stop: Stop) -> Prepared:
         """Takes a picture for the session that is open, on the caller's thread. Raises UploadError."""
@@ -85,6 +99,7 @@ class Uploads:
             raise UploadError("no session is open", "`parleyd look` takes a picture and opens one")
         picture = self._picture(stop)
         prepared = self.agent.prepare(conversation_id, picture, STEP_S)
+        self._check_camera()
         return replace(prepared, size_bytes=picture.size_bytes)
 
     def _picture(self, stop: Stop) -> Attachment:
@@ -96,12 +111,27 @@ class Uploads:
         _fits(self.agent.capabilities, picture.name, picture.media_type, len(picture.data))
         return Attachment(picture.name, picture.media_type, len(picture.data), io.BytesIO(picture.data).read)
 
-    def _begin(self, attach: Callable[[], Attachment], name: str, text: str | None, close: Callable[[], None]) -> int:
+    def _check_camera(self) -> None:
+        """Somebody may have muted the device while the picture was prepared. Raises UploadError."""
+        try:
+            self._may_show()
+        except CameraError as error:
+            raise UploadError(str(error), error.hint) from error
+
+    def _begin(
+        self,
+        attach: Callable[[], Attachment],
+        name: str,
+        text: str | None,
+        close: Callable[[], None],
+        *,
+        of_camera: bool = False,
+    ) -> int:
         with self._changed:
             if self._thread is not None:
                 raise UploadError("another file is being sent", "wait until it is through")
             self._count += 1
-            job = _Job(self._count, attach, name, text, close)
+            job = _Job(self._count, attach, name, text, close, of_camera)
             thread = threading.Thread(target=self._run, args=(job,), name="upload", daemon=True)
             try:
                 thread.start()
@@ -148,7 +178,8 @@ class Uploads:
         conversation_id = self._session()
         attachment = job.attach()
         prepared = self.agent.prepare(conversation_id, attachment, STEP_S)
-
+        if job.of_camera:
+            self._check_camera()
         with self._changed:
             same = self._conversation_id == conversation_id
         self._over()
@@ -159,7 +190,7 @@ class Uploads:
             media_type=attachment.media_type,
             size_bytes=attachment.size_bytes,
         )
-        if not same or not self._dialogue.send_file(prepared, job.text, sent):
+        if not same or not self._dialogue.send_file(prepared, job.text, sent, of_camera=job.of_camera):
             raise UploadError("the session ended while the file was on its way", "send it again")
 
     def _session(self) -> str:
@@ -178,13 +209,14 @@ class Uploads:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """attach: reads or makes the file; may block. close: at the end, in each case."""
+    """attach: reads or makes the file; may block. close: at the end, in each case. of_camera: mute covers it."""
 
     number: int
     attach: Callable[[], Attachment]
     name: str
     text: str | None
     close: Callable[[], None]
+    of_camera: bool
 
 
 class _Reader:
