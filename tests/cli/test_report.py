@@ -163,6 +163,13 @@ def test_an_archive_is_never_overwritten(place: Path, capsys: pytest.CaptureFixt
         ("Authorization: Bearer abc.def-123", "Authorization: Bearer ********"),
         ("wss://h/x?agent_id=a&conversation_signature=cvtkn_1", "wss://h/x?agent_id=a&conversation_signature=********"),
         ("http://me:secret@proxy:3128", "http://********@proxy:3128"),
+        ("http://me:sec@ret@proxy:3128", "http://********@proxy:3128"),
+        ("Authorization: Basic YW5uYTpnZWg=", "Authorization: Basic ********"),
+        ("http://c/a.cgi?usr=admin&pwd=geheim", "http://c/a.cgi?usr=admin&pwd=********"),
+        ("https://f/api?code=abc&sig=d&pass=e", "https://f/api?code=********&sig=********&pass=********"),
+        ("wss://h/x?language_code=de", "wss://h/x?language_code=de"),
+        ("xi-api-key: 0123456789abcdef", "xi-api-key: ********"),
+        ('{"xi-api-key": "0123456789abcdef"}', '{"xi-api-key": "********"}'),
         ("token eyJhbGciOi.eyJpc3MiOi.c2lnbmF0dXJl", "token ********"),
         ("/home/ada/x on pi-ada.local", "~/x on HOST.local"),
         ("a short one: abc", "a short one: abc"),
@@ -170,6 +177,41 @@ def test_an_archive_is_never_overwritten(place: Path, capsys: pytest.CaptureFixt
 )
 def test_what_is_masked(text: str, wanted: str) -> None:
     assert Cleaner(["hunter2222", "abc", ""], home="/home/ada", host="pi-ada")(text) == wanted
+
+
+def test_a_secret_is_also_found_as_json_has_it() -> None:
+    secret = 'say"friend\\and-enter'
+    told = json.dumps({"reason": f"refused: {secret}"})
+    assert json.loads(Cleaner([secret])(told)) == {"reason": "refused: ********"}
+
+
+def test_a_plain_secret_of_the_configuration_is_found_in_every_part() -> None:
+    config = parse(
+        "provider: local\nmqtt: {host: h, user: u, password: hunter2plain}\nopenai: {api_key: sesame-open-1}\n"
+        "hooks: [{on: [heard], command: [x], environment: {DOOR_TOKEN: doorbell-4711}}]\n",
+        "p",
+    ).config
+    assert set(bug_report.secrets_of(config)) == {"hunter2plain", "sesame-open-1", "doorbell-4711"}
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_of_a_program_only_its_name_is_shown_and_of_a_header_never_its_value(words: bool) -> None:
+    config = parse(
+        "provider: local\ncamera: {command: [grab, 'http://c/?usr=admin']}\n"
+        "hooks: [{on: [heard], command: [curl, -H, 'X-Door: open-sesame']}, {on: [woken], command: [blink]}]\n"
+        "tools:\n"
+        "  command: {door: {description: d, run: [curl, -u, 'anna:geheimnis']}}\n"
+        "  http: {gate: {description: d, url: 'https://g.example/', headers: {X-Api: friend-and-enter}}}\n",
+        "p",
+    ).config
+    text = bug_report.configuration(config, words=words)
+    assert "X-Api: '********'" in text
+    assert "friend-and-enter" not in text
+    assert ("anna:geheimnis" in text) is words
+    assert ("open-sesame" in text) is words
+    assert ("usr=admin" in text) is words
+    assert "- blink" in text
+    assert ("- (1 argument)" in text, text.count("- (2 arguments)")) == ((False, 0) if words else (True, 2))
 
 
 def test_texts_of_people_are_replaced_by_their_length() -> None:
