@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,23 @@ _SHORTEST_SECRET = 6
 
 # Keys whose values are texts of people: wishes to the agent, names, what a person is asked about.
 _WORDS = frozenset(
-    ("prompt", "first_message", "instructions", "greeting", "keywords", "user_id", "parameters", "label", "body")
+    (
+        "prompt", "first_message", "instructions", "greeting", "keywords", "user_id", "parameters", "label", "body",
+        "description",
+    )
+)  # fmt: skip
+# In the configuration also these; in the status `name` is that of a sound device or of a tool.
+_WORDS_OF_THE_CONFIGURATION = _WORDS | {"name", "area", "user"}
+# What journald writes before each line, and what the formats text and json begin with.
+_BY_JOURNALD = r"(?:\S+ \S+\[\d+\]: )?"
+_DEBUG_LINE = re.compile(_BY_JOURNALD + r"(?:(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d debug |\{.*?\"level\": \"debug\")")
+# A traceback belongs to the line before it.
+_GOES_ON = re.compile(_BY_JOURNALD + r" {4}")
+_FAILED_PROGRAM = re.compile(
+    r"(\bhooks\.\d+ \(.*?\), run for \w+, (?:failed with code|was ended by signal) \d+"
+    r"|\bThe tool failed with (?:code|signal) \d+): .*"
 )
+
 # Keys whose values have the names of people and rooms behind names of the owner's own.
 _NAMED_WORDS = frozenset(("dynamic_variables", "custom_llm_extra_body"))
 
@@ -161,7 +176,7 @@ def configuration(config: Config | str, *, words: bool) -> str:
     if isinstance(config, str):
         return f"# it cannot be used:\n{config}\n"
     plain = _without_headers(masked(config))
-    return dump(plain if words else without_words(_without_arguments(plain)))
+    return dump(plain if words else without_words(_without_arguments(plain), _WORDS_OF_THE_CONFIGURATION))
 
 
 def _without_headers(value: Any) -> Any:
@@ -188,16 +203,17 @@ def _without_arguments(value: Any) -> Any:
     return [_without_arguments(one) for one in value] if isinstance(value, list) else value
 
 
-def without_words(value: Any) -> Any:
-    """Plain values, with the length of a text in place of each text of a person's."""
+def without_words(value: Any, keys: Set[str] = _WORDS) -> Any:
+    """Plain values, with the length of a text in place of each text of a person's. keys: of these texts, beside those
+    that end in _text."""
     if isinstance(value, Mapping):
         return {
             name: _lengths(inner)
-            if name in _NAMED_WORDS or (name in _WORDS and not _is_place(inner))
-            else without_words(inner)
+            if name in _NAMED_WORDS or ((name in keys or name.endswith("_text")) and not _is_place(inner))
+            else without_words(inner, keys)
             for name, inner in value.items()
         }
-    return [without_words(one) for one in value] if isinstance(value, list) else value
+    return [without_words(one, keys) for one in value] if isinstance(value, list) else value
 
 
 def _is_place(value: Any) -> bool:
@@ -269,10 +285,30 @@ def _log(*, debug: bool) -> str:
             done = subprocess.run(command, capture_output=True, timeout=_COMMAND_S, check=False)
         except (OSError, subprocess.TimeoutExpired):
             continue
-        text = printable(done.stdout[-MOST_LOG_BYTES:].decode("utf-8", "replace"))
+        written = done.stdout
+        if len(written) > MOST_LOG_BYTES:
+            # Without the rest of a line of which the level is not known.
+            written = written[-MOST_LOG_BYTES:].partition(b"\n")[2]
+        text = printable(written.decode("utf-8", "replace"))
+        if not debug:
+            text = log_without_words(text)
         if text.strip():
             found.append(text)
     return "\n".join(found) or "nothing, or not for this user to read (sudo parleyd report)\n"
+
+
+def log_without_words(text: str) -> str:
+    """The log without its debug lines, to which journald knows no priority if log.format is text or json, and without
+    what hooks and tools wrote: they may quote what was said."""
+    kept = []
+    # The log may begin within a traceback, of a line of any level.
+    is_debug = True
+    for line in text.split("\n"):
+        if not _GOES_ON.match(line):
+            is_debug = _DEBUG_LINE.match(line) is not None
+        if not is_debug:
+            kept.append(_FAILED_PROGRAM.sub(r"\1: (what it wrote is left out)", line))
+    return "\n".join(kept)
 
 
 def _as_text(value: object) -> str:
