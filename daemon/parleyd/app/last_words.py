@@ -1,7 +1,7 @@
 """The last sentences of the person and of the agent, for `parleyd status`. Pure.
 
-They stay in memory, and are part of no log, no file and no status that does not ask for them. Nothing older than an hour
-is told; it is deleted by the next event, whatever that is, or by the next question.
+They stay in memory, and are part of no log, no file and no status that does not ask for them. Nothing older than an
+hour is told; it is deleted by the next event, whatever that is, or by the next question.
 """
 
 from __future__ import annotations
