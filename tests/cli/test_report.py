@@ -265,8 +265,10 @@ def test_texts_of_people_are_replaced_by_their_length() -> None:
     }
 
 
-def entry(level: int, message: str, **more: str) -> Entry:
-    return Entry(at_s=1e9, level=level, logger="parleyd.x", message=message, **more)  # type: ignore[arg-type]
+def entry(level: int, message: str, *traceback: str, reason: str = "") -> Entry:
+    return Entry(
+        at_s=1e9, level=level, logger="parleyd.x", message=message, traceback=traceback, fields={"reason": reason}
+    )
 
 
 FAILED_HOOK = "hooks.1 (lamp (old)), run for heard, failed with code 1: {said}; fix the command"
@@ -280,10 +282,10 @@ def test_without_words_the_log_has_no_debug_lines_and_nothing_that_a_hook_wrote(
 ) -> None:
     entries = [
         entry(logging.INFO, 'debug is no level here: "level": "debug"'),
-        entry(logging.DEBUG, f"came: {SAID}", traceback=("Traceback", f"Error: {SAID}")),
-        entry(logging.WARNING, FAILED_HOOK.format(said=SAID), fields={"reason": f"failed: {SAID}"}),
+        entry(logging.DEBUG, f"came: {SAID}", "Traceback", f"Error: {SAID}"),
+        entry(logging.WARNING, FAILED_HOOK.format(said=SAID), reason=f"failed: {SAID}"),
         entry(logging.WARNING, FAILED_TOOL.format(said=SAID)),
-        entry(logging.ERROR, "it broke", traceback=("Traceback", "Error: bad")),
+        entry(logging.ERROR, "it broke", "Traceback", "Error: bad"),
     ]
     lines = [before + line + "\n" for one in entries for line in form(one).split("\n")]
     told = bug_report.log_without_words(f"{before}    the end of a traceback: {SAID}\n" + "".join(lines))

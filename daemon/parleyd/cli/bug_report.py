@@ -49,7 +49,7 @@ _WORDS = frozenset(
 )  # fmt: skip
 # In the configuration also these; in the status `name` is that of a sound device or of a tool.
 _WORDS_OF_THE_CONFIGURATION = _WORDS | {"name", "area", "user"}
-# What journald writes before each line, and what the formats text and json begin with.
+# The words of journald before each line, and the beginnings of lines in the formats text and json.
 _BY_JOURNALD = r"(?:\S+ \S+\[\d+\]: )?"
 _DEBUG_LINE = re.compile(_BY_JOURNALD + r"(?:(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d debug |\{.*?\"level\": \"debug\")")
 # A traceback belongs to the line before it.
