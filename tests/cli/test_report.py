@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
 import tarfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,11 +19,17 @@ from parleyd.checks.configuration import parse
 from parleyd.cli import bug_report
 from parleyd.cli.bug_report import Cleaner, Part, archive
 from parleyd.cli.main import main
+from parleyd.config.hook_sections import Hook
+from parleyd.core import events
 from parleyd.embedded.recognise import NoEars
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.settings import AgentSettings
+from parleyd.hooks.hooks import Hooks
+from parleyd.host.log_lines import Entry, dated_text, entry_of, json_line, text
+from waiting import until
 
 KEY = "sk_0123456789abcdef0123"
+WAIT_S = 60.0
 SAID = "my sister Henrietta comes on Thursday"
 TOKEN = "doorbell-token-4711"
 PASSWORD = "correct-horse-battery"
@@ -139,6 +148,13 @@ def test_a_configuration_that_cannot_be_used_is_no_obstacle(place: Path, capsys:
     assert not list(place.glob("*.tar.gz"))
 
 
+def test_a_log_that_is_cut_begins_with_a_whole_line(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = "22:00:00 info it runs\n"
+    (place / "log").write_text(f"22:00:00 debug came: {SAID}\n{end}")
+    monkeypatch.setattr(bug_report, "MOST_LOG_BYTES", len(SAID) + len(end))
+    assert bug_report._log(debug=False) == bug_report._log(debug=True) == end
+
+
 def test_without_anybody_to_ask_nothing_is_written(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--no-doctor"]) == 64
     assert "--yes writes it" in capsys.readouterr().err
@@ -163,6 +179,13 @@ def test_an_archive_is_never_overwritten(place: Path, capsys: pytest.CaptureFixt
         ("Authorization: Bearer abc.def-123", "Authorization: Bearer ********"),
         ("wss://h/x?agent_id=a&conversation_signature=cvtkn_1", "wss://h/x?agent_id=a&conversation_signature=********"),
         ("http://me:secret@proxy:3128", "http://********@proxy:3128"),
+        ("http://me:sec@ret@proxy:3128", "http://********@proxy:3128"),
+        ("Authorization: Basic YW5uYTpnZWg=", "Authorization: Basic ********"),
+        ("http://c/a.cgi?usr=admin&pwd=geheim", "http://c/a.cgi?usr=admin&pwd=********"),
+        ("https://f/api?code=abc&sig=d&pass=e", "https://f/api?code=********&sig=********&pass=********"),
+        ("wss://h/x?language_code=de", "wss://h/x?language_code=de"),
+        ("xi-api-key: 0123456789abcdef", "xi-api-key: ********"),
+        ('{"xi-api-key": "0123456789abcdef"}', '{"xi-api-key": "********"}'),
         ("token eyJhbGciOi.eyJpc3MiOi.c2lnbmF0dXJl", "token ********"),
         ("/home/ada/x on pi-ada.local", "~/x on HOST.local"),
         ("a short one: abc", "a short one: abc"),
@@ -170,6 +193,41 @@ def test_an_archive_is_never_overwritten(place: Path, capsys: pytest.CaptureFixt
 )
 def test_what_is_masked(text: str, wanted: str) -> None:
     assert Cleaner(["hunter2222", "abc", ""], home="/home/ada", host="pi-ada")(text) == wanted
+
+
+def test_a_secret_is_also_found_as_json_has_it() -> None:
+    secret = 'say"friend\\and-enter'
+    told = json.dumps({"reason": f"refused: {secret}"})
+    assert json.loads(Cleaner([secret])(told)) == {"reason": "refused: ********"}
+
+
+def test_a_plain_secret_of_the_configuration_is_found_in_every_part() -> None:
+    config = parse(
+        "provider: local\nmqtt: {host: h, user: u, password: hunter2plain}\nopenai: {api_key: sesame-open-1}\n"
+        "hooks: [{on: [heard], command: [x], environment: {DOOR_TOKEN: doorbell-4711}}]\n",
+        "p",
+    ).config
+    assert set(bug_report.secrets_of(config)) == {"hunter2plain", "sesame-open-1", "doorbell-4711"}
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_of_a_program_only_its_name_is_shown_and_of_a_header_never_its_value(words: bool) -> None:
+    config = parse(
+        "provider: local\ncamera: {command: [grab, 'http://c/?usr=admin']}\n"
+        "hooks: [{on: [heard], command: [curl, -H, 'X-Door: open-sesame']}, {on: [woken], command: [blink]}]\n"
+        "tools:\n"
+        "  command: {door: {description: d, run: [curl, -u, 'anna:geheimnis']}}\n"
+        "  http: {gate: {description: d, url: 'https://g.example/', headers: {X-Api: friend-and-enter}}}\n",
+        "p",
+    ).config
+    text = bug_report.configuration(config, words=words)
+    assert "X-Api: '********'" in text
+    assert "friend-and-enter" not in text
+    assert ("anna:geheimnis" in text) is words
+    assert ("open-sesame" in text) is words
+    assert ("usr=admin" in text) is words
+    assert "- blink" in text
+    assert ("- (1 argument)" in text, text.count("- (2 arguments)")) == ((False, 0) if words else (True, 2))
 
 
 def test_texts_of_people_are_replaced_by_their_length() -> None:
@@ -184,11 +242,80 @@ def test_texts_of_people_are_replaced_by_their_length() -> None:
     assert "Anna" not in text
     assert "file: p.txt" in text
     assert "Be kind." in bug_report.configuration(config, words=True)
+    more = parse(
+        "provider: local\nmqtt: {host: h, name: Ada's clock, area: Grandmother's room, user: ada, password: abcdef}\n"
+        "budget: {spent_text: 'Ada, be quiet.'}\n"
+        "tools: {command: {tea: {description: Makes Ada's tea., run: [tea]}}}\n",
+        "p",
+    ).config
+    text = bug_report.configuration(more, words=False)
+    assert "Ada" not in text
+    assert "ada" not in text
+    assert "Grandmother" not in text
+    assert text.count("Ada") == 0 < bug_report.configuration(more, words=True).count("Ada")
+    seen = {"microphone": {"name": "USB Audio"}, "approvals": [{"name": "pay", "description": "Pays Ada."}]}
+    assert bug_report.without_words(seen) == {
+        "microphone": {"name": "USB Audio"},
+        "approvals": [{"name": "pay", "description": "(9 characters)"}],
+    }
     called = {"confirmations": [{"name": "pay", "parameters": {"to": "Ada"}}], "timers": [{"label": "tea"}]}
     assert bug_report.without_words(called) == {
         "confirmations": [{"name": "pay", "parameters": {"to": "(3 characters)"}}],
         "timers": [{"label": "(3 characters)"}],
     }
+
+
+def entry(level: int, message: str, *traceback: str, reason: str = "") -> Entry:
+    return Entry(
+        at_s=1e9, level=level, logger="parleyd.x", message=message, traceback=traceback, fields={"reason": reason}
+    )
+
+
+FAILED_HOOK = "hooks.1 (lamp (old)), run for heard, failed with code 1: {said}; fix the command"
+FAILED_TOOL = "sh: The tool failed with code 1: {said}; it runs apart"
+
+
+@pytest.mark.parametrize("before", ["", "2026-11-29T22:00:00+0000 parleyd[12]: "], ids=["plain", "of journald"])
+@pytest.mark.parametrize("form", [dated_text, text, json_line])
+def test_without_words_the_log_has_no_debug_lines_and_nothing_that_a_hook_wrote(
+    form: Callable[[Entry], str], before: str
+) -> None:
+    entries = [
+        entry(logging.INFO, 'debug is no level here: "level": "debug"'),
+        entry(logging.DEBUG, f"came: {SAID}", "Traceback", f"Error: {SAID}"),
+        entry(logging.WARNING, FAILED_HOOK.format(said=SAID), reason=f"failed: {SAID}"),
+        entry(logging.WARNING, FAILED_TOOL.format(said=SAID)),
+        entry(logging.ERROR, "it broke", "Traceback", "Error: bad"),
+    ]
+    lines = [before + line + "\n" for one in entries for line in form(one).split("\n")]
+    told = bug_report.log_without_words(f"{before}    the end of a traceback: {SAID}\n" + "".join(lines))
+    assert SAID not in told
+    assert "debug is no level here" in told
+    assert "run for heard, failed with code 1: (what it wrote is left out)\n" in told
+    assert "The tool failed with code 1: (what it wrote is left out)\n" in told
+    assert "it broke" in told
+    assert "Error: bad" in told
+    assert len(told.splitlines()) == (4 if form is json_line else 6)
+
+
+def test_what_a_real_hook_quotes_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    bus = events.Bus()
+    hook = Hook(on=["heard"], command=["/bin/sh", "-c", "cat >&2; exit 3"], timeout_s=WAIT_S)
+    hooks = Hooks([hook], bus)
+    hooks.start()
+    try:
+        bus.publish(events.Heard(at_s=time.monotonic(), text=SAID, final=True))
+        until("the warning", lambda: "failed with code 3" in caplog.text)
+    finally:
+        hooks.begin_stop()
+        hooks.end_stop()
+    (warning,) = (record for record in caplog.records if record.levelno == logging.WARNING)
+    for form in (dated_text, json_line):
+        line = form(entry_of(warning, {}))
+        assert SAID in line
+        told = bug_report.log_without_words(line)
+        assert SAID not in told
+        assert "hooks.1 (sh), run for heard, failed with code 3: (what it wrote is left out)" in told
 
 
 def test_the_archive_holds_its_parts_in_one_folder() -> None:

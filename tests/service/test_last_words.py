@@ -29,3 +29,22 @@ def test_they_are_forgotten_and_never_long() -> None:
     assert len(said.text) <= 500
     assert last.words(KEPT_S + 0.1).answered is None
     assert last.words(0.0).answered is None, "forgotten is forgotten"
+
+
+def test_an_answer_of_which_nothing_was_heard_was_not_said() -> None:
+    last = LastWords()
+    last.take(events.AnswerText(at_s=1.0, text="It is noon.", answer=3))
+    last.take(events.AnswerText(at_s=2.0, text="", corrected=True, answer=4))
+    assert last.words(2.0).answered == Said("It is noon.", 1.0), "another answer's words were heard"
+    last.take(events.AnswerText(at_s=2.0, text="", answer=3))
+    assert last.words(2.0).answered is not None, "no words came, and none are taken back"
+    last.take(events.AnswerText(at_s=3.0, text="", corrected=True, answer=3))
+    assert last.words(3.0).answered is None
+
+
+def test_an_event_after_an_hour_deletes_them_though_nobody_asks() -> None:
+    last = LastWords()
+    last.take(events.Typed(at_s=0.0, text="Thanks"))
+    last.take(events.AnswerText(at_s=0.0, text="With pleasure."))
+    last.take(events.AnswerStarted(at_s=KEPT_S + 0.1, answer=1))
+    assert (last._heard, last._answered) == (None, None)

@@ -71,6 +71,15 @@ def test_without_a_price_no_money_is_told_and_the_key_is() -> None:
     )
 
 
+def test_on_the_first_of_a_month_yesterday_s_money_is_told() -> None:
+    book = Book(days={"2026-11-30": Amount(session_s=60, money=0.5), "2026-11-26": Amount(session_s=60, money=0.7)})
+    first = datetime(2026, 12, 1, 8, 0)
+    assert statement(book, Budget(), first, 1)["has_price"], "of yesterday"
+    del book.days["2026-11-30"]
+    assert statement(book, Budget(), first, 7)["has_price"], "of a listed day"
+    assert not statement(book, Budget(), first, 1)["has_price"], "none of it is shown"
+
+
 def test_the_stored_book_is_read_while_no_daemon_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -216,7 +216,8 @@ class Announcer:
                 item.sound.clear()
                 ending = self._try(item, speech)
             if ending is not None and local is not None and not item.begun:
-                self._log_failure(item, ending)
+                self._log_failure(item, ending, "the voice of announcements failed; the local voice speaks")
+                item.is_second_choice = True
                 item.sound.clear()
                 ending = self._try(item, local)
             if item.begun:
@@ -378,19 +379,18 @@ class Announcer:
 
     def _conclude(self, item: _Item, ending: Ending | None) -> None:
         if ending is not None:
-            self._log_failure(item, ending)
+            self._log_failure(item, ending, f"an announcement was {'cut short' if item.told else 'not spoken'}")
         elif not item.is_second_choice:
             self._told = ""
         self._tell_end(item, ending)
 
-    def _log_failure(self, item: _Item, ending: Ending) -> None:
+    def _log_failure(self, item: _Item, ending: Ending, what: str) -> None:
         """Once for each reason, until a text was spoken as it should be."""
-        item.is_second_choice = True
         if ending.reason == self._told:
-            log.debug("announcement %d was not spoken: %s", item.number, ending.reason)
+            log.debug("announcement %d: %s: %s", item.number, what, ending.reason)
             return
         self._told, reason, hint = ending.reason, ending.reason, ending.hint
-        text = f"an announcement was {'cut short' if item.told else 'not spoken'}: {reason}"
+        text = f"{what}: {reason}"
         log.warning("%s%s", text, f"; {hint}" if hint else "", extra=fields(reason=reason, hint=hint))
         self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, hint=hint))
 

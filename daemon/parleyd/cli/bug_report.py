@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from parleyd.checks.configuration import ConfigError, load_without_agent
 from parleyd.config.base import Secret
 from parleyd.config.nodes import dump
 from parleyd.config.schema import Config
-from parleyd.config.secrets import HIDDEN, SecretError, masked, resolve
+from parleyd.config.secrets import HIDDEN, SecretError, is_sensitive_name, masked, resolve
 from parleyd.control.client import Client, NotRunningError, RefusedError
 from parleyd.core.text import printable
 from parleyd.doctor.examination import Examination
@@ -42,8 +42,23 @@ _SHORTEST_SECRET = 6
 
 # Keys whose values are texts of people: wishes to the agent, names, what a person is asked about.
 _WORDS = frozenset(
-    ("prompt", "first_message", "instructions", "greeting", "keywords", "user_id", "parameters", "label", "body")
+    (
+        "prompt", "first_message", "instructions", "greeting", "keywords", "user_id", "parameters", "label", "body",
+        "description",
+    )
+)  # fmt: skip
+# In the configuration also these; in the status `name` is that of a sound device or of a tool.
+_WORDS_OF_THE_CONFIGURATION = _WORDS | {"name", "area", "user"}
+# The words of journald before each line, and the beginnings of lines in the formats text and json.
+_BY_JOURNALD = r"(?:\S+ \S+\[\d+\]: )?"
+_DEBUG_LINE = re.compile(_BY_JOURNALD + r"(?:(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d debug |\{.*?\"level\": \"debug\")")
+# A traceback belongs to the line before it.
+_GOES_ON = re.compile(_BY_JOURNALD + r" {4}")
+_FAILED_PROGRAM = re.compile(
+    r"(\bhooks\.\d+ \(.*?\), run for \w+, (?:failed with code|was ended by signal) \d+"
+    r"|\bThe tool failed with (?:code|signal) \d+): .*"
 )
+
 # Keys whose values have the names of people and rooms behind names of the owner's own.
 _NAMED_WORDS = frozenset(("dynamic_variables", "custom_llm_extra_body"))
 
@@ -51,12 +66,17 @@ _LOOKS_SECRET = re.compile(
     r"\bsk[_-][A-Za-z0-9_-]{8,}"  # keys of ElevenLabs and OpenAI
     r"|\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"  # JSON Web Token, RFC 7519
     r"|(?<=Bearer )[A-Za-z0-9._~+/=-]{6,}"
-    r"|(?<=://)[^/\s:@\"']+:[^/\s@\"']+(?=@)",
+    r"|(?<=Basic )[A-Za-z0-9+/=]{6,}"
+    # Up to the last @: a password may contain one.
+    r"|(?<=://)[^/\s]+(?=@)",
     re.IGNORECASE,
 )
 _IN_A_QUERY = re.compile(
-    r"([?&][^=&\s\"']*(?:key|token|secret|signature|password|auth)[^=&\s\"']*=)[^&\s\"']+", re.IGNORECASE
+    r"([?&](?:[^=&\s\"']*(?:key|token|secret|signature|passw|pwd|auth)[^=&\s\"']*|pass|code|sig)=)[^&\s\"']+",
+    re.IGNORECASE,
 )
+# Such as xi-api-key: KEY, also in quotes.
+_IN_A_HEADER = re.compile(r"((?<![\w-])(?:[\w-]+-)?api-key[\"']?[ \t]*[:=][ \t]*[\"']?)[^\s\"',;]{6,}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +129,19 @@ class Cleaner:
     """Masks secrets, known ones and what looks like one, and shortens what names this person and machine."""
 
     def __init__(self, secrets: Iterable[str], home: str | None = None, host: str | None = None) -> None:
-        self._secrets = sorted({one for one in secrets if len(one) >= _SHORTEST_SECRET}, key=len, reverse=True)
+        long_enough = {one for one in secrets if len(one) >= _SHORTEST_SECRET}
+        # As they are, and as JSON has them.
+        forms = long_enough | {json.dumps(one)[1:-1] for one in long_enough}
+        self._secrets = sorted(forms, key=len, reverse=True)
         self._home = home if home is not None else str(Path.home())
         self._host = host if host is not None else socket.gethostname()
 
     def __call__(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
-        text = _IN_A_QUERY.sub(rf"\g<1>{HIDDEN}", _LOOKS_SECRET.sub(HIDDEN, text))
+        for named in (_IN_A_QUERY, _IN_A_HEADER):
+            text = named.sub(rf"\g<1>{HIDDEN}", text)
+        text = _LOOKS_SECRET.sub(HIDDEN, text)
         if len(self._home) > len("/root"):
             text = text.replace(self._home, "~")
         if len(self._host) >= 3 and self._host != "localhost":
@@ -150,20 +175,45 @@ def configuration(config: Config | str, *, words: bool) -> str:
     """config: its problems in words, if it cannot be used."""
     if isinstance(config, str):
         return f"# it cannot be used:\n{config}\n"
-    plain = masked(config)
-    return dump(plain if words else without_words(plain))
+    plain = _without_headers(masked(config))
+    return dump(plain if words else without_words(_without_arguments(plain), _WORDS_OF_THE_CONFIGURATION))
 
 
-def without_words(value: Any) -> Any:
-    """Plain values, with the length of a text in place of each text of a person's."""
+def _without_headers(value: Any) -> Any:
+    """Plain values; any header of a request may be a secret, whatever its name."""
+    if isinstance(value, Mapping):
+        return {
+            name: dict.fromkeys(inner, HIDDEN)
+            if name == "headers" and isinstance(inner, Mapping)
+            else _without_headers(inner)
+            for name, inner in value.items()
+        }
+    return [_without_headers(one) for one in value] if isinstance(value, list) else value
+
+
+def _without_arguments(value: Any) -> Any:
+    """Plain values, with the programs alone: their arguments may be secrets, and nothing shows which."""
+    if isinstance(value, Mapping):
+        return {
+            name: [inner[0], f"({len(inner) - 1} argument{'s' if len(inner) > 2 else ''})"]
+            if name in ("run", "command") and isinstance(inner, list) and len(inner) > 1
+            else _without_arguments(inner)
+            for name, inner in value.items()
+        }
+    return [_without_arguments(one) for one in value] if isinstance(value, list) else value
+
+
+def without_words(value: Any, keys: Set[str] = _WORDS) -> Any:
+    """Plain values, with the length of a text in place of each text of a person's. keys: of these texts, beside those
+    that end in _text."""
     if isinstance(value, Mapping):
         return {
             name: _lengths(inner)
-            if name in _NAMED_WORDS or (name in _WORDS and not _is_place(inner))
-            else without_words(inner)
+            if name in _NAMED_WORDS or ((name in keys or name.endswith("_text")) and not _is_place(inner))
+            else without_words(inner, keys)
             for name, inner in value.items()
         }
-    return [without_words(one) for one in value] if isinstance(value, list) else value
+    return [without_words(one, keys) for one in value] if isinstance(value, list) else value
 
 
 def _is_place(value: Any) -> bool:
@@ -182,9 +232,6 @@ def _lengths(value: Any) -> Any:
 def secrets_of(config: Config) -> Iterator[str]:
     """Every secret of the configuration that can be read here."""
     yield from _secrets(config)
-    for key in config.agent_keys.values():
-        if isinstance(key, str):
-            yield key
 
 
 def _secrets(value: object) -> Iterator[str]:
@@ -193,9 +240,14 @@ def _secrets(value: object) -> Iterator[str]:
             yield resolve(value) or ""
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
-            yield from _secrets(getattr(value, name))
+            inner = getattr(value, name)
+            if name in ("api_key", "password") and isinstance(inner, str):
+                yield inner.strip()
+            yield from _secrets(inner)
     elif isinstance(value, Mapping):
-        for inner in value.values():
+        for name, inner in value.items():
+            if isinstance(inner, str) and is_sensitive_name(str(name)):
+                yield inner
             yield from _secrets(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
@@ -233,10 +285,30 @@ def _log(*, debug: bool) -> str:
             done = subprocess.run(command, capture_output=True, timeout=_COMMAND_S, check=False)
         except (OSError, subprocess.TimeoutExpired):
             continue
-        text = printable(done.stdout[-MOST_LOG_BYTES:].decode("utf-8", "replace"))
+        written = done.stdout
+        if len(written) > MOST_LOG_BYTES:
+            # Without the rest of a line of which the level is not known.
+            written = written[-MOST_LOG_BYTES:].partition(b"\n")[2]
+        text = printable(written.decode("utf-8", "replace"))
+        if not debug:
+            text = log_without_words(text)
         if text.strip():
             found.append(text)
     return "\n".join(found) or "nothing, or not for this user to read (sudo parleyd report)\n"
+
+
+def log_without_words(text: str) -> str:
+    """The log without its debug lines, to which journald knows no priority if log.format is text or json, and without
+    what hooks and tools wrote: they may quote what was said."""
+    kept = []
+    # The log may begin within a traceback, of a line of any level.
+    is_debug = True
+    for line in text.split("\n"):
+        if not _GOES_ON.match(line):
+            is_debug = _DEBUG_LINE.match(line) is not None
+        if not is_debug:
+            kept.append(_FAILED_PROGRAM.sub(r"\1: (what it wrote is left out)", line))
+    return "\n".join(kept)
 
 
 def _as_text(value: object) -> str:

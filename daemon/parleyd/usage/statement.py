@@ -33,7 +33,7 @@ class Left(TypedDict):
 
 class Statement(TypedDict):
     """days: the newest first, today included, days without use too; as many as were asked for. has_price: something of
-    the use could be counted in money. undated: from before the clock was set; it counts as today's."""
+    the use could be counted in money."""
 
     day: str
     month: str
@@ -51,18 +51,21 @@ def statement(book: Book, budget: Budget, local: datetime, days: int) -> Stateme
     today, month = book.used(local.date())
     names = [(local.date() - timedelta(days=back)).isoformat() for back in range(days)]
     yesterday = book.days.get((local.date() - timedelta(days=1)).isoformat(), Amount())
+    listed = [
+        DaySpent(day=name, **_spent(today if back == 0 else book.days.get(name, Amount())))
+        for back, name in enumerate(names)
+    ]
+    # This month has today's; on the first of a month nothing of yesterday's.
+    has_money = month.money > 0 or yesterday.money > 0 or any(day["money"] > 0 for day in listed)
     return Statement(
         day=local.date().isoformat(),
         month=local.date().isoformat()[:7],
         currency=budget.currency,
-        has_price=budget.minute_price > 0 or month.money > 0 or today.money > 0,
+        has_price=budget.minute_price > 0 or has_money,
         today=_spent(today),
         yesterday=_spent(yesterday),
         this_month=_spent(month),
-        days=[
-            DaySpent(day=name, **_spent(today if back == 0 else book.days.get(name, Amount())))
-            for back, name in enumerate(names)
-        ],
+        days=listed,
         left=[
             Left(
                 period=use.period,
