@@ -268,12 +268,11 @@ def test_a_picture_that_waits_when_the_session_ends_has_failed(tmp_path: Path) -
         assert images(agent) == []
 
 
-def test_a_picture_that_waits_is_not_sent_once_the_device_is_muted(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(PNG)
-    with embedded("agent: {stream_speed: 1}") as agent, daemon(config(agent, wake=BY_HAND)) as one:
+def test_a_picture_that_waits_is_not_sent_once_the_device_is_muted(camera: Camera) -> None:
+    with embedded("agent: {stream_speed: 1}") as agent, looking(agent, camera) as one:
         one.service.say(STORY)
         one.expect(events.AnswerStarted)
-        send(one, tmp_path / "a.png", None)
+        one.service.look(None)
         one.expect(events.FileWaits)
         one.service.mute(True)
         assert "muted" in expect_failed(one).text
