@@ -141,8 +141,8 @@ def _fields(command: str, payload: bytes) -> dict[str, Any] | str:
         return {"text": text} if command in _TEXTS else "this is not a JSON object"
     try:
         fields = json.loads(text)
-        # loads() takes what cannot be said again: NaN, and half a character (\ud800). The lists are for the stack, which
-        # may be higher where the fields are handed on.
+        # loads() takes what cannot be said again: NaN, and half a character (\ud800). The lists are for the stack,
+        # which may be higher where the fields are handed on.
         json.dumps([[[[[[[[fields]]]]]]]], ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return "this is not a JSON object"
