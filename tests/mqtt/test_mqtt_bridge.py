@@ -141,6 +141,13 @@ def test_no_message_ends_the_program(house: House, mosquitto: Mosquitto) -> None
         watcher.online("online")
         for payload in (r'{"id": "\ud800"}', '{"id": NaN}', '{"id": ' + "[" * 20_000):
             assert watcher.answer("wake", payload)["error"]["kind"] == "bad_request"
+        # An empty topic, at which the broker would end the connection.
+        since = watcher.mark()
+        watcher.order("volume", ResponseTopic="")
+        _, refused, *_ = watcher.wait(lambda topic, _: topic == f"{BASE}/result", since)
+        assert json.loads(refused)["error"]["kind"] == "bad_request"
+        assert watcher.answer("volume")["ok"]
+        assert not [line for line in bridge.lines if "is lost" in line]
         assert bridge.process.poll() is None
 
 

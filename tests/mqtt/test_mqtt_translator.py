@@ -318,6 +318,8 @@ def test_commands_become_orders(came: Message, do: str, fields: dict[str, Any]) 
         (command("wake", response_topic="parleyd/d2/do/result"), "bad_request"),
         (command("wake", response_topic="parleyd/d2/state"), "bad_request"),
         (command("wake", response_topic="homeassistant/device/x/config"), "bad_request"),
+        (command("wake", response_topic="homeassistant"), "bad_request"),
+        (command("wake", response_topic=""), "bad_request"),
     ],
 )
 def test_what_is_no_command_is_refused_with_the_reason(came: Message, kind: str) -> None:

@@ -108,12 +108,12 @@ class Orders:
 
     def _may_answer_at(self, topic: str) -> bool:
         """An answer must not become a command, of this device or another, nor a device of Home Assistant's."""
-        if topic.startswith("$") or any(sign in topic for sign in "+#\0"):
+        if not topic or topic.startswith("$") or any(sign in topic for sign in "+#\0"):
             return False
         if topic.startswith(f"{self._topics.prefix}/"):
             return "/do/" not in topic and topic.endswith(("/result", "/response"))
         discovery = self._settings.discovery_prefix
-        return discovery is None or not topic.startswith(f"{discovery}/")
+        return discovery is None or not f"{topic}/".startswith(f"{discovery}/")
 
     def _text(self, reply: Reply, fields: Mapping[str, Any], now_s: float) -> Refused | None:
         text = fields.get("text")
