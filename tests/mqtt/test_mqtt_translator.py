@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -379,8 +380,18 @@ def test_the_answer_goes_where_the_sender_wants_it() -> None:
 
 
 def test_a_command_that_the_broker_keeps_is_not_carried_out() -> None:
-    found = known().message(command("mute", is_retained=True))
-    assert [type(one) for one in found] == [Warn]
+    [found] = known().message(command("mute", is_retained=True))
+    assert isinstance(found, Warn)
+    assert found.hint == f"delete it: mosquitto_pub -t {BASE}/do/mute -r -n"
+    # The topic is the sender's, and the hint is for a shell.
+    topic = f"{BASE}/do/it's; rm -r ~{'y' * 900}"
+    [found] = known().message(message(topic, is_retained=True))
+    assert isinstance(found, Warn)
+    assert shlex.split(found.hint.removeprefix("delete it: ")) == ["mosquitto_pub", "-t", topic, "-r", "-n"]
+    assert len(found.text) < 200
+    [found] = known().message(message(f"{BASE}/do/\x1b[2J", is_retained=True))
+    assert isinstance(found, Warn)
+    assert (found.text + found.hint).isprintable()
     assert known().message(message(f"{BASE}/state", b"x")) == []
 
 
