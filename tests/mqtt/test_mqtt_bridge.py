@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -26,8 +27,10 @@ from parleyd.doctor.examination import Examination
 from parleyd.doctor.mqtt import broker as doctor_s_check
 from parleyd.mqtt import bridge as bridging
 from parleyd.mqtt import broker as connecting
+from parleyd.mqtt import daemon_link
 from parleyd.mqtt.bridge import Bridge
 from parleyd.mqtt.broker import Broker
+from parleyd.mqtt.daemon_link import DaemonLink, Gone, Told
 from parleyd.mqtt.names import Device
 from parleyd.mqtt.translator import Publish
 
@@ -277,6 +280,33 @@ def test_a_daemon_that_hangs_is_offline_until_it_goes_on(
         since = watcher.mark()
         daemon.process.send_signal(signal.SIGCONT)
         watcher.online("online", since)
+
+
+def test_a_connection_that_is_closed_before_its_first_event_is_made_anew(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the other thread does to a daemon that is stuck, at the moment that a thread can hardly be made to meet."""
+    closed: list[str] = []
+    link = DaemonLink(None, lambda: None)
+
+    class ClosedOnce(Client):
+        def ask(self, do: str, **fields: object) -> dict[str, Any]:
+            answer = super().ask(do, **fields)
+            if not closed:
+                closed.append(do)
+                link._again()
+            return answer
+
+    monkeypatch.setattr(daemon_link, "Client", ClosedOnce)
+    monkeypatch.setattr(daemon_link, "LOOK_AGAIN_S", 0.1)
+    with house.daemon():
+        link.start()
+        try:
+            assert isinstance(link.news.get(timeout=PATIENCE_S), Gone)
+            assert isinstance(link.news.get(timeout=PATIENCE_S), Told)
+        finally:
+            link.stop()
+    assert closed == ["events"]
 
 
 # ---------------------------------------------------------------- the others fail
