@@ -9,8 +9,9 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -26,8 +27,12 @@ from parleyd.doctor.examination import Examination
 from parleyd.doctor.mqtt import broker as doctor_s_check
 from parleyd.mqtt import bridge as bridging
 from parleyd.mqtt import broker as connecting
+from parleyd.mqtt import daemon_link
 from parleyd.mqtt.bridge import Bridge
+from parleyd.mqtt.broker import Broker
+from parleyd.mqtt.daemon_link import DaemonLink, Gone, Told
 from parleyd.mqtt.names import Device
+from parleyd.mqtt.translator import Publish
 
 
 @pytest.fixture
@@ -134,6 +139,54 @@ def test_home_assistant_comes_back_and_removes_the_device(house: House, mosquitt
             watcher.wait(lambda topic, text: topic == DISCOVERY and bool(text), since)
 
 
+def test_no_message_ends_the_program(house: House, mosquitto: Mosquitto) -> None:
+    with house.daemon(), house.bridge() as bridge, Watcher(mosquitto.port) as watcher:
+        watcher.online("online")
+        for payload in (r'{"id": "\ud800"}', '{"id": NaN}', '{"id": ' + "[" * 20_000):
+            assert watcher.answer("wake", payload)["error"]["kind"] == "bad_request"
+        # An empty topic, at which the broker would end the connection.
+        since = watcher.mark()
+        watcher.order("volume", ResponseTopic="")
+        _, refused, *_ = watcher.wait(lambda topic, _: topic == f"{BASE}/result", since)
+        assert json.loads(refused)["error"]["kind"] == "bad_request"
+        assert watcher.answer("volume")["ok"]
+        assert not [line for line in bridge.lines if "is lost" in line]
+        assert bridge.process.poll() is None
+
+
+def served(broker: Broker, done: Callable[[], bool], otherwise: str) -> None:
+    def is_done() -> bool:
+        broker.serve(readable=True, writable=True)
+        return done()
+
+    until(is_done, otherwise)
+
+
+def test_a_message_whose_topic_is_no_text_is_ignored_and_said() -> None:
+    """A stand-in: mosquitto passes no such thing on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        broker = Broker(Mqtt(host="127.0.0.1", port=listening.getsockname()[1]), "house-1", "5", ["x"], None)
+        broker.open()
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(b"\x20\x03\x00\x00\x00" + b"\x30\x05\x00\x02\xff\xff\x00")
+            served(broker, lambda: bool(broker.complaints), "it says nothing")
+        assert "whose topic is not UTF-8" in broker.complaints[0][0]
+        assert broker.failure is None
+        broker.drop()
+
+
+def test_a_text_with_half_a_character_is_sent(mosquitto: Mosquitto) -> None:
+    broker = Broker(Mqtt(host="127.0.0.1", port=mosquitto.port), "house-1", "5", ["y"], None)
+    with Watcher(mosquitto.port) as watcher:
+        broker.open()
+        served(broker, lambda: broker.is_ready, "it is not connected")
+        broker.publish(Publish("x", json.dumps({"text": "\ud800"}, ensure_ascii=False), is_retained=False))
+        served(broker, lambda: broker.is_idle, "it was not sent")
+        assert json.loads(watcher.wait(lambda topic, _: topic == "x")[1]) == {"text": "\ud800"}
+        broker.close()
+
+
 # ---------------------------------------------------------------- the broker fails
 
 
@@ -227,6 +280,33 @@ def test_a_daemon_that_hangs_is_offline_until_it_goes_on(
         since = watcher.mark()
         daemon.process.send_signal(signal.SIGCONT)
         watcher.online("online", since)
+
+
+def test_a_connection_that_is_closed_before_its_first_event_is_made_anew(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the other thread does to a daemon that is stuck, at the moment that a thread can hardly be made to meet."""
+    closed: list[str] = []
+    link = DaemonLink(None, lambda: None)
+
+    class ClosedOnce(Client):
+        def ask(self, do: str, **fields: object) -> dict[str, Any]:
+            answer = super().ask(do, **fields)
+            if not closed:
+                closed.append(do)
+                link._again()
+            return answer
+
+    monkeypatch.setattr(daemon_link, "Client", ClosedOnce)
+    monkeypatch.setattr(daemon_link, "LOOK_AGAIN_S", 0.1)
+    with house.daemon():
+        link.start()
+        try:
+            assert isinstance(link.news.get(timeout=PATIENCE_S), Gone)
+            assert isinstance(link.news.get(timeout=PATIENCE_S), Told)
+        finally:
+            link.stop()
+    assert closed == ["events"]
 
 
 # ---------------------------------------------------------------- the others fail

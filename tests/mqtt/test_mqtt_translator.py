@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -306,6 +307,9 @@ def test_commands_become_orders(came: Message, do: str, fields: dict[str, Any]) 
         (command("wake", "now"), "bad_request"),
         (command("wake", "{now}"), "bad_request"),
         (command("wake", '{"a":' * 5000), "bad_request"),
+        (command("wake", r'{"id": "\ud800"}'), "bad_request"),
+        (command("wake", '{"id": NaN}'), "bad_request"),
+        (command("volume", '{"to": -Infinity}'), "bad_request"),
         (command("wake", '{"do": "run_tool"}'), "bad_request"),
         (command("wake", '{"self": 1}'), "bad_request"),
         (command("say", "x" * 8001), "too_long"),
@@ -315,6 +319,8 @@ def test_commands_become_orders(came: Message, do: str, fields: dict[str, Any]) 
         (command("wake", response_topic="parleyd/d2/do/result"), "bad_request"),
         (command("wake", response_topic="parleyd/d2/state"), "bad_request"),
         (command("wake", response_topic="homeassistant/device/x/config"), "bad_request"),
+        (command("wake", response_topic="homeassistant"), "bad_request"),
+        (command("wake", response_topic=""), "bad_request"),
     ],
 )
 def test_what_is_no_command_is_refused_with_the_reason(came: Message, kind: str) -> None:
@@ -374,8 +380,18 @@ def test_the_answer_goes_where_the_sender_wants_it() -> None:
 
 
 def test_a_command_that_the_broker_keeps_is_not_carried_out() -> None:
-    found = known().message(command("mute", is_retained=True))
-    assert [type(one) for one in found] == [Warn]
+    [found] = known().message(command("mute", is_retained=True))
+    assert isinstance(found, Warn)
+    assert found.hint == f"delete it: mosquitto_pub -t {BASE}/do/mute -r -n"
+    # The topic is the sender's, and the hint is for a shell.
+    topic = f"{BASE}/do/it's; rm -r ~{'y' * 900}"
+    [found] = known().message(message(topic, is_retained=True))
+    assert isinstance(found, Warn)
+    assert shlex.split(found.hint.removeprefix("delete it: ")) == ["mosquitto_pub", "-t", topic, "-r", "-n"]
+    assert len(found.text) < 200
+    [found] = known().message(message(f"{BASE}/do/\x1b[2J", is_retained=True))
+    assert isinstance(found, Warn)
+    assert (found.text + found.hint).isprintable()
     assert known().message(message(f"{BASE}/state", b"x")) == []
 
 

@@ -211,6 +211,26 @@ def test_the_system_wide_steps_of_a_dry_run() -> None:
     assert "/etc/parleyd" not in gone.stdout  # the configuration stays
 
 
+def test_an_uninstall_names_every_secret_that_it_leaves(tmp_path: Path) -> None:
+    text = (ROOT / "scripts/install").read_text()
+    store = tmp_path / "credstore.encrypted"
+    store.mkdir()
+    # The folder of the test, since that of this machine is not to be written to.
+    script = tmp_path / "scripts/install"
+    (tmp_path / "scripts/lib").mkdir(parents=True)
+    (tmp_path / "scripts/lib/locked").write_text((ROOT / "scripts/lib/locked").read_text())
+    script.write_text(text.replace("/etc/credstore.encrypted", str(store)))
+    script.chmod(0o755)
+    left: list[str] = []
+    for secret in ("", "elevenlabs", "openai", "mqtt"):
+        if secret:
+            (store / secret).touch()
+            left.append(f"install: kept, a secret: {store}/{secret}")
+        done = run(script, "--dry-run", "--uninstall")
+        assert done.returncode == 0, done.stderr
+        assert [line for line in done.stderr.splitlines() if str(store) in line] == left
+
+
 def test_a_wrong_option_is_refused() -> None:
     assert run(ROOT / "scripts/install", "--purge").returncode == os.EX_USAGE
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 
 from parleyd.audio.pcm import AudioFormat
 from parleyd.core.endings import DialError, Ending, EndingKind
+from parleyd.embedded import synthesisers
 from parleyd.embedded.voice import Voice, VoiceError
 
 _RATE_HZ = 16_000
@@ -41,5 +41,5 @@ class LocalSpeech:
 
 def local_speech(wanted: str) -> LocalSpeech | None:
     """wanted: announce.local_voice. None: it is off, or no synthesiser is installed."""
-    is_there = shutil.which("flite") is not None or shutil.which("espeak-ng") is not None
-    return LocalSpeech(None if wanted == "auto" else wanted) if wanted != "off" and is_there else None
+    has_voice = wanted != "off" and synthesisers.is_one_installed()
+    return LocalSpeech(None if wanted == "auto" else wanted) if has_voice else None

@@ -206,7 +206,9 @@ class Broker:
             if self._is_5 and what.correlation is not None:
                 properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
                 properties.CorrelationData = what.correlation
-            sent = self._client.publish(what.topic, what.payload.encode(), 1, what.is_retained, properties)
+            # Half a character, which UTF-8 does not have, becomes the escape of JSON.
+            payload = what.payload.encode(errors="backslashreplace")
+            sent = self._client.publish(what.topic, payload, 1, what.is_retained, properties)
             if sent.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return
             self._flying[sent.mid] = what.topic if what.is_retained else ""
@@ -251,11 +253,17 @@ class Broker:
             )
 
     def _on_message(self, _client: object, _data: object, came: paho.MQTTMessage) -> None:
+        try:
+            topic = came.topic
+        except UnicodeDecodeError:
+            text = f"{self._where} passes on a message whose topic is not UTF-8, and it is ignored"
+            self.complaints.append((text, "see the broker's log for who sends it"))
+            return
         more: Any = came.properties
         expires_s = getattr(more, "MessageExpiryInterval", None)
         self._arrived.append(
             Message(
-                topic=came.topic,
+                topic=topic,
                 payload=bytes(came.payload),
                 at_s=time.monotonic(),
                 is_retained=came.retain,

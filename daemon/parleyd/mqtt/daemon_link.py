@@ -103,8 +103,8 @@ class DaemonLink:
                     client.ask("events")
                     for event in client.events():
                         self._tell(Told(event))
-            except (NotRunningError, RefusedError, ValueError) as error:
-                # ValueError: the connection was closed by again(), in the middle of a line.
+            except (NotRunningError, RefusedError, ValueError, OSError) as error:
+                # ValueError, OSError: again() has closed the connection, in the middle of a line or before the first.
                 self._following = None
                 known = error if isinstance(error, UserError) else UserError("the daemon does not answer")
                 self._tell(Gone(known))

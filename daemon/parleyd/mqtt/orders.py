@@ -108,12 +108,12 @@ class Orders:
 
     def _may_answer_at(self, topic: str) -> bool:
         """An answer must not become a command, of this device or another, nor a device of Home Assistant's."""
-        if topic.startswith("$") or any(sign in topic for sign in "+#\0"):
+        if not topic or topic.startswith("$") or any(sign in topic for sign in "+#\0"):
             return False
         if topic.startswith(f"{self._topics.prefix}/"):
             return "/do/" not in topic and topic.endswith(("/result", "/response"))
         discovery = self._settings.discovery_prefix
-        return discovery is None or not topic.startswith(f"{discovery}/")
+        return discovery is None or not f"{topic}/".startswith(f"{discovery}/")
 
     def _text(self, reply: Reply, fields: Mapping[str, Any], now_s: float) -> Refused | None:
         text = fields.get("text")
@@ -141,6 +141,9 @@ def _fields(command: str, payload: bytes) -> dict[str, Any] | str:
         return {"text": text} if command in _TEXTS else "this is not a JSON object"
     try:
         fields = json.loads(text)
+        # loads() takes what cannot be said again: NaN, and half a character (\ud800). The lists are for the stack,
+        # which may be higher where the fields are handed on.
+        json.dumps([[[[[[[[fields]]]]]]]], ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return "this is not a JSON object"
     assert isinstance(fields, dict)

@@ -7,12 +7,14 @@ after each connection; a device that somebody has removed in Home Assistant is n
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from parleyd.config.mqtt_section import Mqtt
 from parleyd.config.profile_sections import NONE
+from parleyd.core.text import one_line
 from parleyd.mqtt.activity import Activity
 from parleyd.mqtt.discovery import discovery
 from parleyd.mqtt.names import EVENTS, OFFLINE, ONLINE, Device, Topics
@@ -91,8 +93,9 @@ class Translator:
         if not message.topic.startswith(topics.orders):
             return []
         if message.is_retained:
-            text = f"a command is kept by the broker at {message.topic}, and ignored"
-            return [Warn(text, f"delete it: mosquitto_pub -t {message.topic} -r -n")]
+            text = f"a command is kept by the broker at {one_line(message.topic)[:100]}, and ignored"
+            # The topic is the sender's, and this is copied into a shell.
+            return [Warn(text, f"delete it: mosquitto_pub -t {one_line(shlex.quote(message.topic))} -r -n")]
         found = self._orders.order(message)
         return [self._reply(found.reply, found.answer)] if isinstance(found, Refused) else [found]
 
