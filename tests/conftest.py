@@ -22,6 +22,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# pytest-xdist's master sets them for its workers, and then no terminal of a test has a width of its own.
+for _name in ("COLUMNS", "LINES"):
+    os.environ.pop(_name, None)
+
+
 @pytest.fixture(autouse=True)
 def own_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test's daemons have a runtime and a state directory of their own; short, for a socket's path is short."""

@@ -13,7 +13,7 @@ provider: local
 local: {scenario: %s}
 audio: {input: {device: "null"}, output: {device: "null"}}
 wake: {mode: manual}
-announce: {max_chars: 30}
+announce: {max_chars: 30, local_voice: "off"}
 """
 SCENARIO = """
 agent: {ears: none}
@@ -47,7 +47,7 @@ def test_with_the_embedded_agent_nothing_is_to_be_configured(tmp_path: Path) -> 
 
 
 def test_without_a_voice_it_says_how_to_get_one(tmp_path: Path) -> None:
-    (tmp_path / "parleyd.yaml").write_text(CONFIG)
+    (tmp_path / "parleyd.yaml").write_text(CONFIG + "announce: {local_voice: 'off'}\n")
     with daemon(tmp_path):
         refused = parleyd("announce", "hello")
         assert refused.returncode == os.EX_CONFIG

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -119,6 +119,8 @@ def test_the_transcript_is_that_of_the_running_daemon(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     now = datetime.now().astimezone()
+    # A minute ago, so that `--since 1s` leaves it out however fast the machine is.
+    now -= timedelta(minutes=1)
     line = {"time": now.isoformat(), "speaker": "user", "text": "And tomorrow?"}
     (folder / f"{now.date()}.jsonl").write_text(json.dumps(line) + "\n")
     keeps = f"transcript: {{enabled: true, directory: {folder}, keep_days: 30}}\n"

@@ -157,7 +157,7 @@ def test_neighbours_of_what_is_hidden_are_as_before(tmp_path: Path) -> None:
         f"mkdir '{tmp_path}/not there yet'", f"mv {tmp_path}/a {beside}/a", f"ln {hidden}/file {beside}/link",
     ):  # fmt: skip
         assert ran(refused, apart).status != 0, refused
-    assert ran("echo out > /dev/stdout; echo err > /dev/stderr", apart) == Ran(0, "out\n", "err\n")
+    assert ran("echo out > /dev/stdout; echo err > /dev/stderr", apart) == Ran(0, "out\n", "err\n", data=b"out\n")
     assert ran(f"mv {beside}/new {tmp_path}/a/new", apart).status != 0
     assert ran(f"mkdir {beside}/sub; mv {beside}/file {beside}/sub/", apart).status == 0
 

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+
+import waiting
 
 # Longer than anything takes here; what does not come fails the test.
 PATIENCE_S = 40.0
@@ -90,10 +91,7 @@ class Mosquitto:
 
 
 def until(done: Callable[[], bool], otherwise: str) -> None:
-    last_s = time.monotonic() + PATIENCE_S
-    while not done():
-        assert time.monotonic() < last_s, otherwise
-        time.sleep(0.02)
+    waiting.until(otherwise, done, PATIENCE_S)
 
 
 class Program:

@@ -167,7 +167,7 @@ NOT_WATCHED = {
     "announcement", "tools-preparing",
 }  # fmt: skip
 # What runs elsewhere than in the daemon.
-ELSEWHERE = {"embedded", "chat", "cli", "demo", "doctor", "tuning", "audio/devices"}
+ELSEWHERE = {"embedded", "chat", "cli", "demo", "doctor", "mqtt", "tuning", "audio/devices"}
 
 
 def test_every_thread_of_the_daemon_has_a_norm() -> None:

@@ -279,7 +279,9 @@ def test_what_an_agent_asks_forges_no_line_of_the_status_and_no_command(
     scene.daemon.expect(events.ApprovalWanted)
     told = plain(scene.daemon.service.status())
     told["approvals"][0] |= {"name": "x\nhealth      well", "approval": "1; id #"}
-    monkeypatch.setattr(status_command, "connected", lambda _args: nullcontext(SimpleNamespace(ask=lambda _do: told)))
+    monkeypatch.setattr(
+        status_command, "connected", lambda _args: nullcontext(SimpleNamespace(ask=lambda _do, **_: told))
+    )
     status_command.run(argparse.Namespace(json=False, watch=False, all=False))
     shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert sum(line.startswith("health") for line in shown) == 1

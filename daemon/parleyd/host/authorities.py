@@ -37,6 +37,15 @@ def strict_context() -> ssl.SSLContext:
     return made
 
 
+def own_context(file: str | None) -> ssl.SSLContext:
+    """A context of the caller's own, which may change it. file: of the authorities that are trusted instead of the
+    system's. Raises OSError."""
+    made = ssl.create_default_context(cafile=file)
+    made.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    made.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
+    return made
+
+
 @lru_cache(maxsize=2)
 def _context(sockets: type[ssl.SSLSocket], _file: _Version, _folder: _Version) -> ssl.SSLContext:
     made = ssl.create_default_context()

@@ -298,8 +298,7 @@ def _tls(settings: Mqtt) -> ssl.SSLContext:
     try:
         if is_plain:
             return authorities.context()
-        context = ssl.create_default_context(cafile=tls.ca)
-        context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
+        context = authorities.own_context(tls.ca)
         if tls.certificate is not None:
             # An encrypted key would ask for its password at the terminal.
             context.load_cert_chain(tls.certificate, tls.key, password="")

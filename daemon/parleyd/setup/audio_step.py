@@ -213,7 +213,7 @@ def _judged(setup: Setup, chosen: Sound, heard: _Recording, gain_db: float) -> t
     gate = setup.config.gate
     ears = detector("webrtcvad", gate.aggressiveness)
     facts = facts_of(rehearse(heard.pcm, heard.rate_hz, ears, Gate(gate.pre_roll_ms, gate.hangover_ms)))
-    device = input_device(chosen.spec)
+    device = input_device(chosen.spec, setup.config.audio.input.channel)
     has_mixer = alsa.has_capture_volume(device.name) if isinstance(device, Card) else None
     settings = Settings("webrtcvad", gate.aggressiveness, gate.pre_roll_ms, gate.hangover_ms)
     loudness = Loudness(gain_db, setup.config.audio.input.auto_gain == "on", has_mixer)

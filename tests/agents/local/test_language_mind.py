@@ -62,6 +62,7 @@ def model() -> Iterator[Model]:
                         return f"http://127.0.0.1:{port}/v1"
                 assert process.poll() is None, "llmock has ended"
                 assert time.monotonic() < until_s
+                # llmock tells nobody when it listens.
                 time.sleep(0.05)
 
         yield start
