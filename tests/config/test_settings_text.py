@@ -64,3 +64,10 @@ def test_no_setting_names_a_file(value: object) -> None:
     assert told[0] == "a setting cannot name a file"
     assert settings.refusal("openai.instructions", "Be brief.") is None
     assert settings.refusal("elevenlabs.overrides.prompt", "and/or") is None
+
+
+@pytest.mark.parametrize("value", ["foo.wav", "a/b.wav", "offf"])
+def test_an_earcon_is_one_of_the_words(value: str) -> None:
+    assert settings.refusal("earcons.error", value) is not None
+    assert settings.refusal("earcons.error", "off") is None
+    assert settings.refusal("earcons.level_db", -6.0) is None

@@ -148,5 +148,8 @@ def test_there_is_one_reader_of_the_environment() -> None:
                 used = node.names[0].name
             else:
                 continue
-            allowed = path.parent.name == "doctor" and used == "socket.create_connection"
+            # The doctor has its own deadlines; Wyoming parts stand in the house, and no proxy knows their protocol.
+            allowed = used == "socket.create_connection" and (
+                path.parent.name == "doctor" or path.name == "parts_by_address.py"
+            )
             assert used not in ways or allowed, f"{path.name} uses {used}"
