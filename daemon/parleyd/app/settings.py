@@ -310,7 +310,7 @@ class SettingsKeeper:
 
     def _begin_probation(self, note: Note) -> None:
         self._probation = Probation(note.troubled, time.monotonic(), confirmed=note.confirmed)
-        if self._thread is None or not self._thread.is_alive():
+        if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="settings", daemon=True)
             self._thread.start()
 
@@ -321,6 +321,8 @@ class SettingsKeeper:
                 probation, note = self._probation, self._note
                 if probation is None or note is None:
                     self.pulse.rest()
+                    # Under the lock, so that the next change starts another thread however soon it comes.
+                    self._thread = None
                     return
                 match probation.look([(one.part, one.text) for one in self._troubles()], time.monotonic()):
                     case Kept():
