@@ -310,9 +310,16 @@ class SettingsKeeper:
 
     def _begin_probation(self, note: Note) -> None:
         self._probation = Probation(note.troubled, time.monotonic(), confirmed=note.confirmed)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._watch, name="settings", daemon=True)
-            self._thread.start()
+        if self._thread is not None:
+            return
+        thread = threading.Thread(target=self._watch, name="settings", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The next start, or the next change, goes on with the probation.
+            log.warning("the settings are not watched: the system has no thread left")
+            return
+        self._thread = thread
 
     def _watch(self) -> None:
         while not self._stopping.wait(TICK_S):
