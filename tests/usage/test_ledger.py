@@ -123,6 +123,9 @@ class SlowLedger(Ledger):
 
 
 DAY_S = 86_400.0
+# A day's first piece lasts a second at least, so a span that begins less than that before midnight may be dated either way
+# when the clock is slewed in between.
+AT_MIDNIGHT_S = 1.1
 LIFE = st.lists(
     st.tuples(
         st.one_of(st.floats(0, 2_000), st.floats(0, 2 * DAY_S)),  # monotonic time that passes
@@ -152,13 +155,12 @@ def test_dating_once_gives_the_same_book_as_dating_each_time(
         offset_s = min(max(offset_s + moved_s, 0.0), EARLIEST_S + 3e9)
         for _ in range(questions):
             one, other = quick.read(now_s, now_s + offset_s), slow.read(now_s, now_s + offset_s)
-            assert one.days.keys() == other.days.keys()
-            assert one.months.keys() == other.months.keys()
             of_all = {"": one.undated}, {"": other.undated}
             for mine, its in ((one.days, other.days), (one.months, other.months), of_all):
-                for name, amount in mine.items():
-                    assert amount.session_s == pytest.approx(its[name].session_s, abs=0.01)
-                    assert amount.heard_s == pytest.approx(its[name].heard_s, abs=0.01)
+                for name in mine.keys() | its.keys():
+                    amount, as_slow = mine.get(name, Amount()), its.get(name, Amount())
+                    assert amount.session_s == pytest.approx(as_slow.session_s, abs=AT_MIDNIGHT_S)
+                    assert amount.heard_s == pytest.approx(as_slow.heard_s, abs=AT_MIDNIGHT_S)
 
 
 def test_a_question_costs_the_same_after_a_day_of_many_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
