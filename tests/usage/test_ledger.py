@@ -123,8 +123,8 @@ class SlowLedger(Ledger):
 
 
 DAY_S = 86_400.0
-# A day's first piece lasts a second at least, so a span that begins less than that before midnight may be dated either way
-# when the clock is slewed in between.
+# The first piece of a day lasts a second at least, so a span that begins less than that before midnight may be dated
+# either way when the clock is slewed in between.
 AT_MIDNIGHT_S = 1.1
 LIFE = st.lists(
     st.tuples(
