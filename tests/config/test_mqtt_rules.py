@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parleyd.checks.configuration import ConfigError, parse
-from parleyd.config.mqtt_section import ALL_COMMANDS, Mqtt
+from parleyd.config.mqtt_section import DEFAULT_COMMANDS, Mqtt
 from parleyd.config.secrets import masked
 
 BEGINNING = "provider: local\nmqtt:\n  "
@@ -71,4 +71,4 @@ def test_the_port_follows_the_encryption() -> None:
 def test_the_password_is_never_shown() -> None:
     section = Mqtt(user="kitchen", password="a-secret")
     assert "a-secret" not in repr(section) + str(masked(section))
-    assert masked(section)["commands"] == list(ALL_COMMANDS)
+    assert masked(section)["commands"] == list(DEFAULT_COMMANDS)

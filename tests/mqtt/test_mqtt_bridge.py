@@ -62,10 +62,17 @@ def test_a_conversation_as_home_assistant_sees_it(house: House, mosquitto: Mosqu
         assert house_assistant.answer("sleep") == {"command": "sleep", "ok": True, "result": {}}
         house_assistant.wait_for_state(house_assistant.mark() - 1, state="idle")
 
-        # A switch shows what the daemon says, not what was ordered.
-        for order, muted in (('{"on": true}', True), ('{"on": false}', False)):
-            house_assistant.order("mute", order)
-            house_assistant.wait_for_state(house_assistant.mark() - 1, muted=muted)
+        # The owner has not said that the broker may unmute; the device shows what the daemon says.
+        since = house_assistant.mark()
+        assert house_assistant.answer("mute")["ok"]
+        house_assistant.wait_for_state(since, muted=True)
+        for order in (("mute", '{"on": false}'), ("unmute", "")):
+            assert house_assistant.answer(*order)["error"]["kind"] == "not_allowed"
+        with Client() as client:
+            assert client.ask("status")["microphone"]["muted"]
+            since = house_assistant.mark()
+            client.ask("unmute")
+        house_assistant.wait_for_state(since, muted=False)
         assert house_assistant.answer("volume", '{"to": 0.3}')["result"] == {"volume": 0.3}
         house_assistant.wait_for_state(volume=30)
         assert house_assistant.answer("profile", '{"name": "night"}')["result"]["chosen"] == "night"

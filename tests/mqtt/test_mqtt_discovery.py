@@ -49,7 +49,7 @@ def test_home_assistant_knows_every_key_of_every_description() -> None:
 
 
 def test_a_misspelt_key_and_a_forgotten_one_would_be_noticed() -> None:
-    payload = described(Mqtt())
+    payload = described(Mqtt(commands=list(ALL_COMMANDS)))
     for name, key in (("state", "state_topik"), ("on_woken", "payloads"), ("mute", "optimistik")):
         wrong = copy.deepcopy(payload)
         wrong["components"][name][key] = "x"
@@ -68,7 +68,7 @@ def test_a_misspelt_key_and_a_forgotten_one_would_be_noticed() -> None:
     ],
 )
 def test_the_ids_of_entities_are_plain_english(name: str, device: str, entity: str) -> None:
-    payload = described(Mqtt(), Device(device, name, "0"))
+    payload = described(Mqtt(commands=list(ALL_COMMANDS)), Device(device, name, "0"))
     assert payload["components"]["state"]["default_entity_id"] == f"sensor.{entity}_state"
     assert payload["components"]["mute"]["default_entity_id"] == f"switch.{entity}_mute"
 
@@ -85,6 +85,9 @@ def test_what_may_not_be_ordered_is_shown_and_cannot_be_moved() -> None:
     assert found["volume"] == "sensor"
     assert found["profile"] == "sensor"
     assert not found.keys() & {"sleep", "restart", "say", "announce", "context"}
+    usual = components(described(Mqtt()))
+    assert (usual["muted"], usual["mute"]) == ("binary_sensor", "button"), "unmuting wants the owner's word"
+    assert components(described(Mqtt(commands=list(ALL_COMMANDS))))["mute"] == "switch"
     none = components(described(Mqtt(commands=[])))
     assert "mute" not in none
     assert "profile" not in none

@@ -281,7 +281,6 @@ def command(name: str, payload: bytes | str = b"", **more: Any) -> Message:
         (command("wake", ' {"anyway": true}'), "wake", {"anyway": True}),
         (command("mute"), "mute", {}),
         (command("mute", '{"on": true}'), "mute", {}),
-        (command("mute", '{"on": false}'), "unmute", {}),
         (command("mute", '{"on": "no"}'), "mute", {}),
         (command("volume", '{"to": 0.5}'), "volume", {"to": 0.5}),
         (command("say", "What time is it?"), "say", {"text": "What time is it?"}),
@@ -339,6 +338,16 @@ def test_only_what_is_allowed_is_ordered() -> None:
         found = allowed.order(refused)
         assert isinstance(found, Refused)
         assert found.kind == "not_allowed"
+
+
+def test_nobody_unmutes_through_the_broker_unless_the_owner_said_so() -> None:
+    for came in (command("unmute"), command("unmute", "{}"), command("mute", '{"on": false}')):
+        refused = orders().order(came)
+        assert isinstance(refused, Refused)
+        assert (refused.kind, refused.hint) == ("not_allowed", "mqtt.commands on the device allows it")
+        ordered = orders(commands=["unmute"]).order(came)
+        assert isinstance(ordered, Order)
+        assert ordered.do == "unmute"
 
 
 def test_too_many_texts_within_a_minute_are_refused_and_orders_are_not() -> None:

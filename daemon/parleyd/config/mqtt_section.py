@@ -16,6 +16,9 @@ ALL_COMMANDS: tuple[Command, ...] = (
     *("wake", "sleep", "mute", "unmute", "volume", "profile"),
     *("say", "announce", "context", "reload", "restart"),
 )
+# Unmuting opens a microphone in a room that believes it closed: whoever may write to the broker gets that only by a
+# word of the owner.
+DEFAULT_COMMANDS: tuple[Command, ...] = tuple(one for one in ALL_COMMANDS if one != "unmute")
 Prefix = Annotated[str, Meta(pattern=r"^[^\s/+#$\x00][^\s+#\x00]{0,99}(?<!/)$(?!\s)")]
 _PREFIX = {"expected": "the beginning of a topic, without +, # and a slash at its ends"}
 
@@ -34,8 +37,7 @@ class MqttTls(Section, frozen=True):
 
 
 class Mqtt(Section, frozen=True):
-    """An MQTT broker, for `parleyd mqtt` and through it for Home Assistant: docs/mqtt.md. It needs a package of its
-    own."""
+    """An MQTT broker, for `parleyd mqtt` and through it for Home Assistant; it needs a package more: docs/mqtt.md."""
 
     host: Annotated[
         Annotated[str, Meta(pattern=r"^[^\s/@?#]+$(?!\s)")] | None,
@@ -86,9 +88,9 @@ class Mqtt(Section, frozen=True):
             "of timers), or none; everybody who may read the broker reads them"
         ),
     ] = "none"
-    commands: Annotated[list[Command], Meta(description="what may be ordered through the broker")] = field(
-        default_factory=lambda: list(ALL_COMMANDS)
-    )
+    commands: Annotated[
+        list[Command], Meta(description="what may be ordered through the broker; unmute only if it is named")
+    ] = field(default_factory=lambda: list(DEFAULT_COMMANDS))
     per_minute: Annotated[
         int, Meta(ge=1, le=600, description="texts to be spoken or told to the agent within a minute; more are refused")
     ] = 10

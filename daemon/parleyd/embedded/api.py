@@ -36,6 +36,7 @@ class Api:
         self._platform = Platform(settings, settings.key_permissions, agents)
         self._signatures: dict[str, tuple[float, bool]] = {}
         self._signed_count = 0
+        self._sample_secret = secrets.token_bytes(32)
 
     def is_key(self, key: str) -> bool:
         right = self._settings.api_key
@@ -76,15 +77,15 @@ class Api:
 
     async def _voices(self, request: Request, netloc: str) -> Response:
         if voices.is_preview(request.path):
-            # Samples need no key, as with the real service.
-            content = await asyncio.to_thread(voices.preview, self._settings, request.path)
+            # Players send no key, as with the real service: a token in the address is proof that the list was read.
+            content = await asyncio.to_thread(voices.preview, self._settings, request.path, self._sample_secret)
             return _not_found("There is no such sample.") if content is None else _response(200, content)
         if not self.is_key(request.headers.get("xi-api-key", "")):
             return _invalid_key()
         if (refusal := self._platform.refusal(voices.PERMISSION)) is not None:
             return json_response(*refusal)
         host = request.headers.get("Host") or netloc
-        return json_response(200, voices.listed(self._settings, f"http://{host}"))
+        return json_response(200, voices.listed(self._settings, f"http://{host}", self._sample_secret))
 
     def change(self, method: str, target: str, key: str | None, body: bytes) -> tuple[int, object] | None:
         """(status, content) of a request to the platform around the agent; None: the path is for another part of the

@@ -1,19 +1,22 @@
 """The voices of the account: `GET /v1/voices`, and a sample of each.
 
 The shape is GetVoicesResponse of the official Python SDK (elevenlabs 2.78). The real service keeps its samples as MP3
-on another host; here they are WAV files of this server. The agent itself always speaks with its own voice, whichever is
-chosen.
+on another host, at addresses that need no key and that nobody can guess. Here they are WAV files of this server; each
+address carries a token, which only the list of voices tells, and that wants the key. The agent itself always speaks with
+its own voice, whichever is chosen.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import io
 import re
 import shutil
 import wave
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from parleyd.embedded.settings import AgentSettings
 from parleyd.embedded.voice import Voice
@@ -45,16 +48,23 @@ def is_preview(target: str) -> bool:
     return _PREVIEW.search(urlsplit(target).path) is not None
 
 
-def listed(settings: AgentSettings, base_url: str) -> dict[str, Any]:
-    """The content of the list. base_url: of this server, as the client sees it."""
-    return {"voices": [_described(row, base_url) for row in _rows(settings)]}
+def listed(settings: AgentSettings, base_url: str, secret: bytes) -> dict[str, Any]:
+    """The content of the list. base_url: of this server, as the client sees it. secret: what the tokens of the samples'
+    addresses are made of."""
+    return {"voices": [_described(row, base_url, _token(row[0], secret)) for row in _rows(settings)]}
 
 
-def preview(settings: AgentSettings, target: str) -> bytes | None:
-    """The sample as a WAV file; None: there is no such voice. Takes a tenth of a second. Raises VoiceError."""
-    found = _PREVIEW.search(urlsplit(target).path)
+def preview(settings: AgentSettings, target: str, secret: bytes) -> bytes | None:
+    """The sample as a WAV file; None: there is no such voice, or its address lacks the token. Takes a tenth of a
+    second. Raises VoiceError."""
+    address = urlsplit(target)
+    found = _PREVIEW.search(address.path)
     assert found is not None
-    row = next((row for row in _rows(settings) if row[0] == unquote(found["voice_id"])), None)
+    voice_id = unquote(found["voice_id"])
+    given = parse_qs(address.query).get("token", [""])[0]
+    if not hmac.compare_digest(given.encode(), _token(voice_id, secret).encode()):
+        return None
+    row = next((row for row in _rows(settings) if row[0] == voice_id), None)
     if row is None:
         return None
     known = {name for name, *_ in (*_FLITE, *_ESPEAK)}
@@ -74,9 +84,13 @@ def _rows(settings: AgentSettings) -> Sequence[tuple[str, ...]]:
     return [*flite, *(_ESPEAK if shutil.which("espeak-ng") else ())]
 
 
-def _described(row: Sequence[str], base_url: str) -> dict[str, Any]:
+def _token(voice_id: str, secret: bytes) -> str:
+    return hmac.new(secret, voice_id.encode(errors="backslashreplace"), hashlib.sha256).hexdigest()[:32]
+
+
+def _described(row: Sequence[str], base_url: str, token: str) -> dict[str, Any]:
     voice_id, name, language, gender, accent, _ = row
-    url = f"{base_url}/previews/{quote(voice_id, safe='')}.wav"
+    url = f"{base_url}/previews/{quote(voice_id, safe='')}.wav?token={token}"
     return {
         "voice_id": voice_id,
         "name": name,

@@ -32,7 +32,8 @@ def hass() -> Hass:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    made = House(tmp_path, PORT, f"texts: all, name: {NAME}, area: Kitchen")
+    may = "[wake, sleep, mute, unmute, volume, profile, say, announce, context, restart]"
+    made = House(tmp_path, PORT, f"texts: all, name: {NAME}, area: Kitchen, commands: {may}")
     with made.daemon():
         yield made
 
