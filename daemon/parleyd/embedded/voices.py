@@ -2,8 +2,8 @@
 
 The shape is GetVoicesResponse of the official Python SDK (elevenlabs 2.78). The real service keeps its samples as MP3
 on another host, at addresses that need no key and that nobody can guess. Here they are WAV files of this server; each
-address carries a token, which only the list of voices tells, and that wants the key. The agent itself always speaks with
-its own voice, whichever is chosen.
+address carries a token, which only the list of voices tells, and that wants the key. The agent itself always speaks
+with its own voice, whichever is chosen.
 """
 
 from __future__ import annotations
