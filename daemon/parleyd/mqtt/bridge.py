@@ -151,6 +151,7 @@ class Bridge:
             hint = "it ends again and again: does another device have the same mqtt.device? Give each its own"
         if error.failure is not Failure.VERSION or delay_s > 0:
             self._about_broker.trouble(str(error), hint)
+        log.debug("%s; the next try comes in %.1f s", error, delay_s)
 
     # ------------------------------------------------------------ the daemon
 
