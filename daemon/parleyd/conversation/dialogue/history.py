@@ -20,8 +20,8 @@ _REMEMBERED = 64
 
 @dataclass(slots=True)
 class HistoryEntry:
-    """What one side said at one time. place: in the order of the entries. answer: the number of the answer, if the agent
-    said it. cut: the text is only the part that was heard. at_s: monotonic."""
+    """A text that one side said. place: in the order of the entries. at_s: monotonic. answer: the number of the answer,
+    if it is the agent's. cut: the text is only the part that was heard."""
 
     place: int
     who: Literal["person", "agent"]
