@@ -35,7 +35,8 @@ class Stopped(Exception):  # noqa: N818 - an end, no error
 
 
 class Bridge:
-    """run() returns after stop(). socket: of the daemon; None: the client's usual places."""
+    """Use run(), which returns after stop(). socket: the socket of the daemon; None: it is searched for in the usual
+    places."""
 
     def __init__(self, settings: Mqtt, device: Device, socket: Path | None) -> None:
         self._settings = settings
