@@ -123,8 +123,8 @@ def _send(text: str, line: socket.socket) -> None:
 @cache
 def _of_the_library() -> Callable[[str], object] | None:
     try:
-        from systemd import daemon
+        import systemd.daemon
     except ImportError:
         return None
-    send: Callable[[str], object] = daemon.notify
+    send: Callable[[str], object] = systemd.daemon.notify
     return send
