@@ -15,6 +15,8 @@ import threading
 import time
 from collections.abc import Iterator
 
+from waiting import rest_of
+
 
 def _head(line: socket.socket) -> bytes:
     data = b""
@@ -93,8 +95,7 @@ class OwnProxy:
     def asked(self) -> list[str]:
         if self._asked is None:
             self._process.terminate()
-            rest, _ = self._process.communicate(timeout=20)
-            self._asked = rest.splitlines()
+            self._asked = rest_of(self._process)[0].splitlines()
         return self._asked
 
 

@@ -21,6 +21,7 @@ REQUIREMENTS = {"websocket": "websocket-client"}
 STANDARD = {
     "_socket": "tests/tools/test_tool_processes.py",
     "_thread": "tests/host/test_resolving.py",
+    "argparse._MutuallyExclusiveGroup": "tests/chat",
     "argparse._SubParsersAction": "tests/cli",
     "ctypes._Pointer": "tests/audio",
     "os._exit": "tests/host",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from waiting import until, until_ended
+from waiting import rest_of, until, until_ended
 
 TESTS = Path(__file__).parent
 
@@ -52,3 +52,15 @@ def test_the_end_of_a_process_is_waited_for() -> None:
         until_ended(process.pid)
         assert Path(f"/proc/{process.pid}").exists(), "it is a zombie, which has ended"
     until_ended(process.pid)
+
+
+def test_the_rest_of_an_output_begins_behind_the_line_that_was_read() -> None:
+    program = "import sys; print('one\\ntwo', flush=True); sys.stdin.read(); print('three')"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "one\n"
+        process.stdin.close()
+        assert rest_of(process) == ("two\nthree\n", "")

@@ -1,6 +1,8 @@
 """What coverage has to reach: tests/coverage_floors.json holds a floor in percent of lines for each package, and under
 "decisions" the modules that are covered wholly, with the tests that do so.
 
+The modules that decide do not count for their package, in which they would hide what the rest of it lacks.
+
 coverage_floors.py tests                                 the tests of what decides, one a line
 coverage_floors.py hold|raise|show|decisions REPORT      compares a JSON report of coverage
 """
@@ -16,21 +18,33 @@ from typing import Any
 FLOORS = Path(__file__).parents[2] / "tests" / "coverage_floors.json"
 
 
-def by_package(files: dict[str, Any], floors: dict[str, int]) -> tuple[dict[str, int], bool]:
-    """→ (percent of lines for each package, whether all are at their floors)."""
+# Which lines run depends a little on the machine: a thread that comes a moment later takes another way.
+MARGIN_PERCENT = 1
+
+
+def by_package(files: dict[str, Any], decided: set[str]) -> dict[str, int]:
+    """→ the percent of lines for each package, rounded down. decided: modules that are left out."""
     lines: Counter[str] = Counter()
     run: Counter[str] = Counter()
     for name, file in files.items():
+        if name in decided:
+            continue
         inside = PurePosixPath(name)
         package = inside.parts[0] if len(inside.parts) > 1 else "(top)"
         lines[package] += file["summary"]["num_statements"]
         run[package] += file["summary"]["covered_lines"]
-    # Rounded down, so that what is reached is held, and not what was nearly reached.
-    reached = {one: 100 * run[one] // lines[one] for one in sorted(lines) if lines[one]}
+    return {one: 100 * run[one] // lines[one] for one in sorted(lines) if lines[one]}
+
+
+def is_held(reached: dict[str, int], floors: dict[str, int]) -> bool:
+    """Prints what each package reaches. → whether all are at their floors."""
     for one, percent in reached.items():
         floor = floors.get(one, 0)
         print(f"{one:14} {percent:3} %" + (f"  BELOW its floor of {floor} %" if percent < floor else ""))
-    return reached, all(percent >= floors.get(one, 0) for one, percent in reached.items())
+    gone = sorted(floors.keys() - reached.keys())
+    if gone:
+        print(f"there are floors of packages that are gone: {', '.join(gone)}; scripts/coverage --raise removes them")
+    return not gone and all(percent >= floors.get(one, 0) for one, percent in reached.items())
 
 
 def decisions(files: dict[str, Any], modules: list[str]) -> bool:
@@ -55,10 +69,11 @@ def main(mode: str, *report: str) -> int:
     files = {name.partition("daemon/parleyd/")[2]: file for name, file in found.items()}
     if mode == "decisions":
         return int(not decisions(files, kept["decisions"]["modules"]))
-    reached, is_held = by_package(files, kept["packages"] if mode == "hold" else {})
+    reached = by_package(files, set(kept["decisions"]["modules"]))
     if mode == "raise":
-        FLOORS.write_text(json.dumps(kept | {"packages": reached}, indent=2) + "\n")
-    return int(not is_held)
+        floors = {one: max(0, percent - MARGIN_PERCENT) for one, percent in reached.items()}
+        FLOORS.write_text(json.dumps(kept | {"packages": floors}, indent=2) + "\n")
+    return int(not is_held(reached, kept["packages"] if mode == "hold" else {}))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from parleyd.agents.commands import Offer, Prepared, Say, ToolDone
 from parleyd.agents.events import NotTaken, ToolCall
 from parleyd.agents.provider import ToolSpec
 from parleyd.conversation.dialogue.commands import Log, UseTool
-from parleyd.conversation.dialogue.conversation import MOST_PICTURES, MOST_TOLD, PICTURE_WAITS_S
+from parleyd.conversation.dialogue.conversation import MOST_TOLD
+from parleyd.conversation.dialogue.pictures import MOST_PICTURES, PICTURE_WAITS_S
 from parleyd.core import events
 from parleyd.core.faults import Fault
 from parleyd.tools.result import Result

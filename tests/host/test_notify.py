@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -110,3 +112,46 @@ def test_where_nobody_listens_nothing_is_waited_for(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("NOTIFY_SOCKET")
     notify.stopping()
     assert waited == []
+
+
+@pytest.fixture
+def library() -> Iterator[None]:
+    notify._of_the_library.cache_clear()
+    yield
+    notify._of_the_library.cache_clear()
+
+
+@pytest.mark.usefixtures("library")
+def test_the_messages_go_by_systemds_library(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr("systemd.daemon.notify", sent.append)
+    notify.ready("a \ud800 \0b")
+    assert sent == ["READY=1\nSTATUS=a ? b"]
+    assert manager.read() == []
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("fault", ["no package", "no handle"])
+def test_without_the_library_the_messages_go_all_the_same(
+    fault: str, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_handles(_text: str) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    if fault == "no package":
+        monkeypatch.setitem(sys.modules, "systemd", None)
+    else:
+        monkeypatch.setattr("systemd.daemon.notify", out_of_handles)
+    notify.watchdog()
+    assert manager.read() == ["WATCHDOG=1"]
+
+
+def test_a_manager_that_has_begun_anew_is_found(manager: Manager, path: Path) -> None:
+    notify.status("one")
+    manager.socket.close()
+    path.unlink()
+    notify.status("two")
+    again = Manager(path)
+    notify.status("three")
+    assert again.read() == ["STATUS=three"]
+    again.socket.close()

@@ -181,22 +181,30 @@ class Watcher:
     def wait(self, fits: Callable[[str, str], bool], since: int = 0) -> Any:
         """Returns the message: its properties are its fourth part."""
 
-        def found() -> Any:
-            return next((one for one in self.came[since:] if fits(one[0], one[1])), None)
+        return self.came[self._behind(fits, since) - 1]
+
+    def _behind(self, fits: Callable[[str, str], bool], since: int) -> int:
+        """Waits for the message, and returns the mark behind it."""
+
+        def found() -> int:
+            coming = enumerate(self.came[since:], since + 1)
+            return next((mark for mark, one in coming if fits(one[0], one[1])), 0)
 
         with self._changed:
-            message = self._changed.wait_for(found, PATIENCE_S)
-        assert message is not None, f"it did not come; these did: {[one[:2] for one in self.came[since:]]}"
-        return message
+            mark = self._changed.wait_for(found, PATIENCE_S)
+        assert mark, f"it did not come; these did: {[one[:2] for one in self.came[since:]]}"
+        return mark
 
     def wait_for(self, topic: str, payload: str, since: int = 0) -> None:
         self.wait(lambda where, what: (where, what) == (topic, payload), since)
 
-    def wait_for_state(self, since: int = 0, **fields: Any) -> None:
+    def wait_for_state(self, since: int = 0, **fields: Any) -> int:
+        """Returns the mark behind that state: whoever looks for the next one must not miss what came meanwhile."""
+
         def fits(topic: str, payload: str) -> bool:
             return topic == f"{BASE}/state" and fields.items() <= json.loads(payload).items()
 
-        self.wait(fits, since)
+        return self._behind(fits, since)
 
     def online(self, what: str, since: int = 0) -> None:
         self.wait_for(f"{BASE}/online", what, since)
@@ -212,10 +220,14 @@ class Watcher:
         self.client.publish(f"{BASE}/do/{name}", payload, 1, retain, properties)
 
     def answer(self, name: str, payload: str = "") -> dict[str, Any]:
-        """Gives an order, and returns the answer to it."""
+        """Gives an order, and returns the answer to it; the answer to an earlier one may still come before it."""
+
+        def fits(topic: str, text: str) -> bool:
+            return topic == f"{BASE}/result" and json.loads(text)["command"] == name
+
         since = self.mark()
         self.order(name, payload)
-        answer: dict[str, Any] = json.loads(self.wait(lambda topic, _: topic == f"{BASE}/result", since)[1])
+        answer: dict[str, Any] = json.loads(self.wait(fits, since)[1])
         return answer
 
 
@@ -232,5 +244,5 @@ class House:
             program.says("runs; provider")
             yield program
 
-    def bridge(self) -> Program:
-        return Program("mqtt", "-c", self.config)
+    def bridge(self, *options: str) -> Program:
+        return Program(*options, "mqtt", "-c", self.config)

@@ -91,8 +91,8 @@ class CardDaemon:
         )
         self.stage = Stage()
         bus = events.Bus()
-        bus.subscribe(self.stage)
         self.service = Service(config, ElevenLabsAgent(config.elevenlabs, None), *device_pair("vmic", "vspk"), bus)
+        bus.subscribe(self.stage)
 
     def __enter__(self) -> CardDaemon:
         self.service.start()

@@ -64,7 +64,6 @@ class Daemon:
         self.microphone = microphone or ActorMicrophone()
         self.stage = Stage()
         self.bus = bus = events.Bus()
-        bus.subscribe(self.stage)
         self.service = Service(
             config,
             agent or ElevenLabsAgent(config.elevenlabs, None),
@@ -75,6 +74,8 @@ class Daemon:
             speech_for=lambda _config: speech,
             local_speech_for=lambda _config: local_speech,
         )
+        # After the parts of the daemon: whoever has waited for an event finds that they have it, too.
+        bus.subscribe(self.stage)
 
     def __enter__(self) -> Self:
         self.service.start()

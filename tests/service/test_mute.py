@@ -10,14 +10,14 @@ import subprocess
 import sys
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from harness import Daemon, utterances_in
 from plays import QUESTION, config, silent
 from scripted_server import ScriptedServer
-from test_run import read_until, write_config
+from started import started
+from test_run import write_config
 
 from parleyd.audio.recorder import DIRECTORY_NAME as RECORDINGS
 from parleyd.config.retention import Debug
@@ -108,18 +108,6 @@ def parleyd(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@contextmanager
-def running(directory: Path) -> Iterator[list[str]]:
-    """→ its log up to its start; in the end it is killed."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "parleyd", "run", "-c", "parleyd.yaml"], cwd=directory, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield read_until(process, " runs; provider")
-        finally:
-            process.kill()
-
-
 def is_muted() -> bool:
     microphone: dict[str, bool] = json.loads(parleyd("status", "--json").stdout)["microphone"]
     return microphone["muted"]
@@ -166,7 +154,7 @@ def fill(state: Path) -> None:
 def test_what_cannot_be_stored_is_said_at_once_and_holds_as_far_as_it_can(
     broken: Callable[[Path], None], tmp_path: Path, state: Path
 ) -> None:
-    with running(tmp_path):
+    with started(tmp_path):
         broken(state)
         muted = parleyd("mute")
         assert muted.stdout == "muted: the agent hears nothing\n", "it is in force all the same"
@@ -179,7 +167,7 @@ def test_what_cannot_be_stored_is_said_at_once_and_holds_as_far_as_it_can(
         assert "mute switch: " in page
         assert "timer file: " in page
         assert "hears nothing, until a restart" in page
-    with running(tmp_path) as log:
+    with started(tmp_path) as log:
         assert is_muted()
         assert "the microphone is muted, as it was left" in "".join(log)
 
@@ -194,7 +182,7 @@ def test_without_a_second_place_it_is_said_that_no_restart_is_outlived(tmp_path:
 
 
 def test_when_the_disk_is_well_again_the_order_is_stored(tmp_path: Path, state: Path) -> None:
-    with running(tmp_path):
+    with started(tmp_path):
         make_read_only(state)
         assert parleyd("mute").returncode == os.EX_IOERR
         make_writable(state)
@@ -204,10 +192,10 @@ def test_when_the_disk_is_well_again_the_order_is_stored(tmp_path: Path, state: 
     # As at a reboot.
     if second := beside(state):
         second.unlink(missing_ok=True)
-    with running(tmp_path):
+    with started(tmp_path):
         assert is_muted()
         assert parleyd("unmute").returncode == os.EX_OK
-    with running(tmp_path):
+    with started(tmp_path):
         assert not is_muted()
 
 

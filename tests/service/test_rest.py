@@ -63,11 +63,11 @@ def test_the_first_word_after_a_rest_is_whole_and_the_answer_is_heard(
     noise = np.random.default_rng(1).normal(0.0, 32768 * 10 ** (QUIET_DBFS / 20), 16_000 * 120)
     quiet = vcard.play(np.rint(noise).astype("<i2").tobytes(), rate_hz=16_000, latency_ms=500)
     stage, bus = Stage(), events.Bus()
-    bus.subscribe(stage)
     with ScriptedServer(play) as server, vcard.listen() as speaker:
         config = Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url))
         config = msgspec.structs.replace(config, audio=Audio(output=AudioOutput(keep_open="off")))
         service = Service(config, ElevenLabsAgent(config.elevenlabs, None), *device_pair("vmic", "vspk"), bus)
+        bus.subscribe(stage)
         service.start()
         try:
             sound = service.sound

@@ -19,7 +19,7 @@ import pytest
 from harness import spoken
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from waiting import until
+from waiting import rest_of, until
 
 # A machine may be busy; what must not hold up the end lasts longer than this.
 STOP_S = 30.0
@@ -76,8 +76,7 @@ def read_until(process: subprocess.Popen[str], words: str) -> list[str]:
 def stop(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> str:
     """→ what it wrote after that. Fails when it does not end within STOP_S."""
     process.send_signal(number)
-    _, errors = process.communicate(timeout=STOP_S)
-    return errors
+    return rest_of(process, STOP_S)[1]
 
 
 def conversation(line: Line) -> None:

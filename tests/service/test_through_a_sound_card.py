@@ -31,11 +31,11 @@ def test_a_question_and_a_barge_in(vcard: VirtualCard) -> None:
         line.over.wait(WAIT_S)
 
     stage, bus = Stage(), events.Bus()
-    bus.subscribe(stage)
     with ScriptedServer(play) as server, vcard.listen() as speaker:
         config = Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url))
         agent = ElevenLabsAgent(config.elevenlabs, None)
         service = Service(config, agent, *device_pair("vmic", "vspk"), bus)
+        bus.subscribe(stage)
         service.start()
         try:
             started = stage.wait_for(events.Started, "the start")

@@ -6,11 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from test_run import read_until, write_config
+from started import started
+from test_run import write_config
 
 NO_SOUND_CARD = '{{input: {{device: "null"}}, output: {{device: "null"{}}}}}'
 
@@ -21,24 +20,12 @@ def parleyd(*arguments: str) -> str:
     ).stdout
 
 
-@contextmanager
-def running(directory: Path) -> Iterator[list[str]]:
-    """→ its log up to its start; in the end it is killed."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "parleyd", "run", "-c", "parleyd.yaml"], cwd=directory, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield read_until(process, " runs; provider")
-        finally:
-            process.kill()
-
-
 def test_mute_and_volume_are_as_they_were_left(tmp_path: Path) -> None:
     write_config(tmp_path, audio=NO_SOUND_CARD.format(", volume: 0.8"))
-    with running(tmp_path):
+    with started(tmp_path):
         parleyd("mute")
         assert parleyd("volume", "down", "50") == "volume 30%\n"
-    with running(tmp_path) as log:
+    with started(tmp_path) as log:
         assert parleyd("volume") == "volume 30%\n"
         assert "the volume is 30%, as it was set last, and not the configuration's 80%" in "".join(log)
         assert "the microphone is muted, as it was left" in "".join(log)
@@ -46,7 +33,7 @@ def test_mute_and_volume_are_as_they_were_left(tmp_path: Path) -> None:
         write_config(tmp_path, audio=NO_SOUND_CARD.format(", volume: 0.6"))
         parleyd("reload")
         assert parleyd("volume") == "volume 60%\n"
-    with running(tmp_path) as log:
+    with started(tmp_path) as log:
         assert parleyd("volume") == "volume 60%\n"
         assert "as it was" not in "".join(log)
 
@@ -57,7 +44,7 @@ def test_a_learnt_gain_is_as_it_was_left(tmp_path: Path) -> None:
     state.mkdir()
     (state / "gain.json").write_text('{"device": "null", "configured_db": 3, "learnt_db": 12}')
     write_config(tmp_path, audio=audio.format(3))
-    with running(tmp_path):
+    with started(tmp_path):
         microphone = json.loads(parleyd("status", "--json"))["microphone"]
         assert (microphone["gain_db"], microphone["learnt_db"]) == (15.0, 12.0)
         assert "with a gain of 15 dB, 12 of it learnt" in parleyd("status")
@@ -66,5 +53,5 @@ def test_a_learnt_gain_is_as_it_was_left(tmp_path: Path) -> None:
         assert json.loads(parleyd("status", "--json"))["microphone"]["gain_db"] == 18.0
     # Told by the reload, and kept with what is configured now.
     assert json.loads((state / "gain.json").read_text()) == {"device": "null", "configured_db": 6, "learnt_db": 12}
-    with running(tmp_path):
+    with started(tmp_path):
         assert json.loads(parleyd("status", "--json"))["microphone"]["gain_db"] == 18.0

@@ -35,9 +35,9 @@ class TextDaemon(Daemon):
     def __init__(self, config: Config, key: str | None = None) -> None:
         self.stage = Stage()
         self.bus = events.Bus()
-        self.bus.subscribe(self.stage)
         agent = ElevenLabsAgent(config.elevenlabs, key)
         self.service = Service(config, agent, NullInput(), NullOutput(), self.bus)
+        self.bus.subscribe(self.stage)
 
     def ask(self, text: str) -> str:
         known = len(self.of(events.AnswerText))

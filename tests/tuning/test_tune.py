@@ -135,7 +135,9 @@ def test_the_configuration_is_the_daemons(
     assert command("-c", config, "--wav", write(tmp_path / "in.wav", spoken), "--json") == 0
     assert json.loads(capsys.readouterr().out)["facts"]["openings"] == 1
     config.write_text("gate: {hangover_ms: 5000\n")
-    assert command("-c", config, "--wav", tmp_path / "in.wav") == 78
+    with pytest.raises(UserError, match=r"parleyd\.yaml:1") as caught:
+        command("-c", config, "--wav", tmp_path / "in.wav")
+    assert caught.value.exit_code == 78
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ WORSE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The change stays."""
+    """The changed settings stay."""
 
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """The change goes back. reason: in words."""
+    """The settings go back to those from before the change. reason: in words."""
 
     reason: str
 
@@ -44,7 +44,7 @@ class Probation:
         self._confirmed = True
 
     def left_s(self, now_s: float) -> float:
-        """The rest of the probation."""
+        """Returns the rest of the probation."""
         return max(0.0, self._until_s - now_s)
 
     def look(self, troubles: Collection[tuple[str, str]], now_s: float) -> Kept | TakenBack | None:

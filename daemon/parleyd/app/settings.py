@@ -46,8 +46,8 @@ class SettingsError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class ProbationReport:
-    """left_s: the rest of the probation. confirmed: nobody has to confirm the settings any more. after_restart: the
-    health is judged when the daemon has been started again, because some keys take effect only then."""
+    """left_s: the rest of the probation. confirmed: nobody has to confirm the settings any more. after_restart: some
+    keys take effect with a restart only, and the health is judged after it."""
 
     left_s: int
     confirmed: bool
@@ -65,8 +65,9 @@ class SettingsReport:
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Changes):
-    """The keys that a change has changed, by the time at which they take effect. revision: the new one. probation_s:
-    how long the health is watched; confirm: it goes back unless it is confirmed until then."""
+    """The keys that a change has changed, by the time at which they take effect. revision: the new revision.
+    probation_s: the time for which the health is watched. confirm: the change goes back unless somebody confirms it
+    within that time."""
 
     revision: int = 0
     probation_s: int = 0

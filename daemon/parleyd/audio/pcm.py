@@ -68,21 +68,21 @@ def to_pcm(values: npt.NDArray[np.floating] | npt.NDArray[np.integer]) -> bytes:
 
 
 def mix_down(pcm: bytes, channels: int) -> bytes:
-    """The mean of interleaved channels."""
+    """Returns the mean of interleaved channels, as mono PCM at the same rate."""
     if channels == 1:
         return pcm
     return to_pcm(samples_of(pcm).reshape(-1, channels).mean(axis=1, dtype=np.float32))
 
 
 def to_mono(pcm: bytes, channels: int, channel: int | None) -> bytes:
-    """One of the interleaved channels, counted from 1; None: the mean of all channels."""
+    """Returns one of the interleaved channels as mono PCM. channel: counted from 1; None: the mean of all."""
     if channel is None or channels == 1:
         return mix_down(pcm, channels)
     return samples_of(pcm).reshape(-1, channels)[:, channel - 1].tobytes()
 
 
 def spread(pcm: bytes, channels: int) -> bytes:
-    """Mono copied to every one of the interleaved channels."""
+    """Returns PCM with this number of interleaved channels, each of them the mono sound."""
     return pcm if channels == 1 else np.repeat(samples_of(pcm), channels).tobytes()
 
 

@@ -21,10 +21,11 @@ class OwnLink:
 
     def __init__(self, config: Config, agent: Agent, take: Take) -> None:
         bus = events.Bus()
-        bus.subscribe(lambda event: take(msgspec.json.decode(messages.event(event))))
         self._service = Service(
             config, agent, NullInput(), NullOutput(), bus, on_failure=lambda: take(self._failed()), state_directory=None
         )
+        # After the parts of the daemon: what the person then does concerns what they know.
+        bus.subscribe(lambda event: take(msgspec.json.decode(messages.event(event))))
         self._service.start()
 
     def wake(self) -> None:

@@ -219,10 +219,13 @@ class _Printer:
             told = {"url": url, "base_url": base_url, "openai_base_url": f"{base_url}/v1", "agent_id": agent_id}
             self._print(json.dumps({"event": "listening", **told}))
             return
-        self._print(f"listening on {url} (agent id: {agent_id or 'any'})")
         section = f'elevenlabs: {{agent_id: {agent_id or "any"}, base_url: "{base_url}"}}'
-        self._print(f"for the daemon, in its configuration: {section}")
-        self._print(f"for clients of the OpenAI Realtime protocol, as base URL: {base_url}/v1")
+        # All at once: a client that waits for the first line may come at once, and its lines come after these.
+        self._print(
+            f"listening on {url} (agent id: {agent_id or 'any'})\n"
+            f"for the daemon, in its configuration: {section}\n"
+            f"for clients of the OpenAI Realtime protocol, as base URL: {base_url}/v1"
+        )
 
     def show(self, activity: Activity) -> None:
         if self._is_json:

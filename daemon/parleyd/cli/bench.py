@@ -21,7 +21,7 @@ import msgspec
 
 from parleyd.board import facts
 from parleyd.board.row import HEAD, Figures, row
-from parleyd.checks.configuration import ConfigError, load
+from parleyd.cli.configured import add_config, config_of
 from parleyd.cli.daemon import seconds
 from parleyd.cli.terminal import show
 from parleyd.config.nodes import dump
@@ -46,7 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "two minutes what it costs, and prints a line for the table in docs/measurements/boards.md. Be quiet "
         "meanwhile; the agent tells a story.",
     )
-    parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
+    add_config(parser)
     parser.add_argument(
         "--seconds", type=seconds, default=30.0, metavar="SECONDS", help="for each state; default: %(default)g"
     )
@@ -109,11 +109,7 @@ def _audio(path: Path) -> Audio:
     """The section `audio` of the configuration; the defaults if there is no file. Raises UserError."""
     if not path.exists() and path == config_path():
         return Audio()
-    try:
-        audio = load(path).config.audio
-    except ConfigError as error:
-        text = "\nparleyd: ".join(str(problem) for problem in error.problems)
-        raise UserError(text, None, os.EX_CONFIG) from error
+    audio = config_of(path).audio
     if audio.mode == "off":
         raise UserError(f"{path} has no sound (audio.mode: off)", "name another file with -c", os.EX_CONFIG)
     return audio

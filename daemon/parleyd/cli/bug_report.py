@@ -81,7 +81,7 @@ _IN_A_HEADER = re.compile(r"((?<![\w-])(?:[\w-]+-)?api-key[\"']?[ \t]*[:=][ \t]*
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file of the report. about: what it is, in a few words."""
+    """A file of the report. about: its content, in a few words."""
 
     name: str
     about: str
@@ -101,8 +101,9 @@ def collect(
     transcript: Callable[[Config], str],
     began: Callable[[str], None],
 ) -> list[Part]:
-    """checks: of the doctor; none: it is left out. words: also what people wrote and said: texts of the configuration,
-    and transcript(), which is asked for nothing otherwise. began: called with each part that takes time."""
+    """Returns the parts of the report. checks: the checks of the doctor; where there are none, its part is left out.
+    words: the report also has the words of people: texts of the configuration, and transcript(), which is called for
+    nothing else. began: called with each part that takes time."""
     config = _config(config_file)
     clean = Cleaner(secrets_of(config) if isinstance(config, Config) else ())
     texts = [("about.txt", "versions of parleyd, of its packages and of the system", about())]
@@ -172,7 +173,7 @@ def about() -> str:
 
 
 def configuration(config: Config | str, *, words: bool) -> str:
-    """config: its problems in words, if it cannot be used."""
+    """Returns the configuration for the report. config: its problems in words, if it cannot be used."""
     if isinstance(config, str):
         return f"# it cannot be used:\n{config}\n"
     plain = _without_headers(masked(config))
@@ -217,7 +218,7 @@ def without_words(value: Any, keys: Set[str] = _WORDS) -> Any:
 
 
 def _is_place(value: Any) -> bool:
-    """Such as {file: PATH}, the words of a fixed choice, or nothing."""
+    """Whether a value only says where a text is, such as {file: PATH}, or is one of a fixed choice, or is empty."""
     return value in (None, "", "auto", "off", "skip", "play") or (isinstance(value, Mapping) and set(value) == {"file"})
 
 
@@ -275,7 +276,7 @@ def _daemon(question: str) -> dict[str, Any]:
 
 
 def _log(*, debug: bool) -> str:
-    """The log of both units. debug: with that level, which shows messages of servers as they came."""
+    """Returns the log of both units. debug: with the level debug, which has the messages of servers as they came."""
     level = "debug" if debug else "info"
     found = []
     for scope in ((), ("--user",)):

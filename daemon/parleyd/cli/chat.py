@@ -13,7 +13,7 @@ from pathlib import Path
 from parleyd.chat.link import DaemonLink, Link, Take
 from parleyd.chat.pipe import BadLineError, NoAnswerError, Pipe
 from parleyd.chat.screen import Screen, wants_colour
-from parleyd.cli.daemon import refused, seconds
+from parleyd.cli.daemon import add_socket, refused, seconds
 from parleyd.control.client import NobodyListensError, NotRunningError, RefusedError
 from parleyd.core.errors import UserError
 from parleyd.host.directories import state_directory
@@ -35,12 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="FILE",
         help="open a separate session without sound, with this configuration",
     )
-    where.add_argument(
-        "--socket",
-        type=Path,
-        metavar="PATH",
-        help="the daemon's socket; default: $PARLEYD_SOCKET, this user's, the system's",
-    )
+    add_socket(where)
     parser.add_argument(
         "--timeout", type=seconds, default=60.0, metavar="SECONDS",
         help="without a terminal, the longest time for each answer; default: %(default)g",

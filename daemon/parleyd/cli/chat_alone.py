@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from parleyd.app.agents import Agents, provider_of
 from parleyd.chat.link import Link, Take
 from parleyd.chat.own_link import OwnLink
 from parleyd.chat.screen import Screen
-from parleyd.checks.configuration import ConfigError, load
+from parleyd.cli.configured import config_of
 from parleyd.config.schema import Audio, Config, Log
-from parleyd.core.errors import UserError
 from parleyd.host.directories import config_path
 
 # The idle time of a session in writing, because writing takes longer than speaking.
@@ -54,11 +52,7 @@ def _own_config(path: Path | None) -> tuple[Config, str]:
     if path is None and not config_path().exists():
         config, words = Config(provider="local"), "No daemon runs here; the embedded agent answers"
     else:
-        try:
-            config = load(path or config_path()).config
-        except ConfigError as error:
-            text = "\nparleyd: ".join(str(problem) for problem in error.problems)
-            raise UserError(text, None, os.EX_CONFIG) from error
+        config = config_of(path or config_path())
         whose = "the embedded agent" if config.provider == "local" else f"the {provider_of(config).shown(config)}"
         words = f"A session of its own with {whose}"
     replace = msgspec.structs.replace

@@ -14,6 +14,7 @@ from parleyd.checks import systemd_features
 from parleyd.checks.apart import look
 from parleyd.checks.configuration import ConfigError, Loaded, load
 from parleyd.checks.this_machine import missing
+from parleyd.cli.configured import add_config
 from parleyd.cli.terminal import wrapped
 from parleyd.config.base import Secret
 from parleyd.config.json_schema import json_schema
@@ -23,7 +24,7 @@ from parleyd.config.schema import Config
 from parleyd.config.secrets import masked
 from parleyd.core.text import one_line
 from parleyd.host.apart import ways_of
-from parleyd.host.directories import config_path, is_of_user
+from parleyd.host.directories import is_of_user
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "exit code is 78. Warnings also name the packages, programs, files and sound devices that the configuration "
         "names and this machine does not have.",
     )
-    parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
+    add_config(parser)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--all", action="store_true", help="print every key with the value in force, secrets masked")
     output.add_argument("--schema", action="store_true", help="print a JSON Schema for editors, and check nothing")

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from parleyd.checks.configuration import ConfigError, load_without_agent
+from parleyd.checks.configuration import load_without_agent
+from parleyd.cli.configured import add_config, config_of
 from parleyd.cli.terminal import rows, show, terminal_width
 from parleyd.cli.transcript import directory_of
 from parleyd.config.base import Secret
@@ -22,7 +23,6 @@ from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
 from parleyd.core.text import one_line, printable
-from parleyd.host.directories import config_path
 from parleyd.platform.conversations import PARTS, LocalTurn, Summary, Turn, summary, turns
 from parleyd.platform.failures import EX_CONFIGURATION, PlatformError
 from parleyd.platform.rest import ask, pages
@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "language model, voice, and the network, if this device has a transcript of it. See docs/platform.md.",
     )
     parser.add_argument("id", nargs="?", metavar="ID", help="of one conversation (conv_...)")
-    parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
+    add_config(parser)
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="the key is the first line of this file")
     parser.add_argument("--agent", metavar="ID", help="another agent than elevenlabs.agent_id")
     parser.add_argument("--user", metavar="NAME", help="only of this device: its elevenlabs.user_id, or its host name")
@@ -51,7 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    config = _config(args.config)
+    config = config_of(args.config, load_without_agent)
     try:
         since = moment(args.since, datetime.now().astimezone())
     except ValueError:
@@ -93,14 +93,6 @@ def _one(base_url: str, key: str, name: str, local: Mapping[str, Sequence[LocalT
     else:
         _print_one(found, joined, is_here=name in local)
     return os.EX_OK
-
-
-def _config(path: Path) -> Config:
-    try:
-        return load_without_agent(path).config
-    except ConfigError as error:
-        lines = [str(problem) for problem in error.problems]
-        raise UserError("\nparleyd: ".join(lines), None, os.EX_CONFIG) from None
 
 
 def _local(config: Config) -> dict[str, list[LocalTurn]]:

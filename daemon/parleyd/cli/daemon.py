@@ -32,13 +32,17 @@ _CODES = {
 }
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def add_socket(options: argparse.ArgumentParser | argparse._MutuallyExclusiveGroup) -> None:
+    options.add_argument(
         "--socket",
         type=Path,
         metavar="PATH",
         help="the daemon's socket; default: $PARLEYD_SOCKET, this user's, the system's",
     )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_socket(parser)
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
 
 

@@ -119,7 +119,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, args: argparse.Namespace) -> int:
     stage, actor = Stage(), ActorMicrophone()
-    bus.subscribe(stage)
     began_s = time.monotonic()
     # The folder is made first, so that a folder that is not writable is noticed now, and not at the end.
     with tempfile.TemporaryDirectory(dir=args.out, prefix=".parleyd-demo-") as folder:
@@ -130,7 +129,7 @@ def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, arg
         try:
             with Voice(PERSON_VOICE) as person:
                 voice = {line.text: person.say(line.text, PIPELINE_RATE_HZ) for line in LINES}
-            with _running(config, bus, actor, speaker, stage.end) as (service, agents):
+            with _running(config, bus, actor, speaker, stage.end, stage) as (service, agents):
 
                 def let_sleep() -> None:
                     service.reconfigure(
@@ -204,9 +203,13 @@ def _running(
     mic: InputDevice,
     speaker: OutputDevice,
     on_failure: Callable[[], None],
+    stage: Stage | None = None,
 ) -> Iterator[tuple[Service, Agents]]:
     with Agents(config) as agents:
         service = Service(config, agents.agent(config), mic, speaker, bus, on_failure)
+        if stage is not None:
+            # After the parts of the daemon: the director acts upon events that they have had.
+            bus.subscribe(stage)
         service.start()
         try:
             yield service, agents

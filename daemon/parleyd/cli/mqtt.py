@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import signal
-import sys
-from pathlib import Path
 
-from parleyd.checks.configuration import ConfigError, load
+from parleyd.cli.configured import add_config, config_of, log_to_stderr, socket_of
+from parleyd.cli.daemon import add_socket
 from parleyd.config.schema import Config
 from parleyd.core.errors import UserError
 from parleyd.host import python_env
-from parleyd.host.directories import config_path
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,31 +20,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Connects the running daemon with the MQTT broker of the configuration's section `mqtt`, until "
         "SIGTERM or Ctrl-C. Home Assistant finds the device there. It waits for a broker or a daemon that is away.",
     )
-    parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
-    parser.add_argument(
-        "--socket",
-        type=Path,
-        metavar="PATH",
-        help="the daemon's socket; default: $PARLEYD_SOCKET, this user's, the system's",
-    )
+    add_config(parser)
+    add_socket(parser)
     parser.add_argument("--topics", action="store_true", help="print the topics of this device, and end")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    try:
-        config = load(args.config).config
-    except ConfigError as error:
-        for problem in (*error.warnings, *error.problems):
-            print(f"parleyd: {problem}", file=sys.stderr)
-        return os.EX_CONFIG
+    config = config_of(args.config)
     if args.topics:
         return _print_topics(config)
     if config.mqtt.host is None:
         raise UserError(f"{args.config} names no broker", "set mqtt.host; see docs/mqtt.md", os.EX_CONFIG)
-    socket = args.socket
-    if socket is None and config.control.socket not in ("auto", "off"):
-        socket = Path(config.control.socket)
     try:
         from parleyd.mqtt.bridge import Bridge
     except ImportError as error:
@@ -55,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(text, python_env.install("paho-mqtt"), os.EX_CONFIG) from error
     from parleyd.mqtt.identity import device_of
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    bridge = Bridge(config.mqtt, device_of(config), socket)
+    log_to_stderr(args)
+    bridge = Bridge(config.mqtt, device_of(config), socket_of(args, config))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: bridge.stop())
     bridge.run()

@@ -12,15 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from parleyd.checks.configuration import ConfigError, load_without_agent
+from parleyd.checks.configuration import load_without_agent
+from parleyd.cli.configured import add_config, config_of
 from parleyd.cli.terminal import rows, show, terminal_width
 from parleyd.config.base import Secret
 from parleyd.config.edit import edited
 from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
-from parleyd.core.errors import UserError
 from parleyd.core.text import printable
-from parleyd.host.directories import config_path
 from parleyd.host.files import replace_file
 from parleyd.platform.carry_out import Done
 from parleyd.platform.case import Case, create, desired_of, state_of
@@ -61,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _file_and_key(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
+    add_config(parser)
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="the key is the first line of this file")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -123,7 +122,7 @@ def _apply(args: argparse.Namespace) -> int:
 
 
 def _create(args: argparse.Namespace) -> int:
-    config = _config(args.config)
+    config = config_of(args.config, load_without_agent)
     if config.elevenlabs.agent_id is not None and args.write:
         text = f"{args.config} already names the agent {config.elevenlabs.agent_id}"
         raise PlatformError(text, "remove elevenlabs.agent_id first, or leave out --write", EX_CONFIGURATION)
@@ -144,7 +143,7 @@ def _create(args: argparse.Namespace) -> int:
 
 
 def _case(args: argparse.Namespace) -> Case:
-    config = _config(args.config)
+    config = config_of(args.config, load_without_agent)
     agent_id = args.agent or config.elevenlabs.agent_id
     # The branch of the configuration is one of the configured agent's.
     branch = args.branch or (None if args.agent else config.elevenlabs.branch_id)
@@ -159,14 +158,6 @@ def _case(args: argparse.Namespace) -> Case:
         place = Rest(config.elevenlabs.base_url, _key(config, args.key_file), agent_id, branch)
     state = state_of(args.project)
     return Case(agent_id, branch, place, desired_of(config), state, tuple(args.take), args.prune)
-
-
-def _config(path: Path) -> Config:
-    try:
-        return load_without_agent(path).config
-    except ConfigError as error:
-        lines = [str(problem) for problem in error.problems]
-        raise UserError("\nparleyd: ".join(lines), None, os.EX_CONFIG) from None
 
 
 def _key(config: Config, file: Path | None) -> str:

@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from parleyd.cli.bug_report import Part, archive, collect
+from parleyd.cli.configured import add_config
 from parleyd.cli.terminal import rows, terminal_width, wrapped
 from parleyd.cli.transcript import directory_of, in_words
 from parleyd.config.schema import Config
 from parleyd.core.errors import UserError
 from parleyd.core.text import one_line, printable
 from parleyd.doctor.table import CHECKS
-from parleyd.host.directories import config_path
 from parleyd.transcript.reading import entries
 
 _PICTURE = Path("parleyd-tune.png")
@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "What people said is left out. Everything is listed, and can be read, before the archive is written; it is "
         "sent nowhere.",
     )
-    parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
+    add_config(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: parleyd-report-DATE.tar.gz here")
     parser.add_argument(
         "--words",

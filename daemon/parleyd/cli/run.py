@@ -30,6 +30,7 @@ from parleyd.audio.devices.native_output import keep_stderr_apart
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.checks.configuration import ConfigError, Loaded, load
 from parleyd.cli import in_a_terminal
+from parleyd.cli.configured import add_config
 from parleyd.cli.terminal import show
 from parleyd.config.changed_keys import Changes
 from parleyd.config.programs import runs_programs
@@ -46,7 +47,7 @@ from parleyd.core.log_fields import fields
 from parleyd.host import journal, notify, signals
 from parleyd.host.apart import Apart, Way
 from parleyd.host.descent import become_reaper
-from parleyd.host.directories import config_path, runtime_directory, state_directory
+from parleyd.host.directories import runtime_directory, state_directory
 from parleyd.host.lock import HeldError, Lock
 from parleyd.host.signals import Signals
 from parleyd.profiles.profiles import ApplyError, Profiles
@@ -61,7 +62,7 @@ LOCK_NAME = "daemon.lock"
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("run", description="Runs the daemon until SIGTERM or Ctrl-C.")
-    parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
+    add_config(parser)
     parser.set_defaults(run=run)
 
 

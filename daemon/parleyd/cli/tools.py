@@ -11,8 +11,8 @@ from typing import NoReturn
 
 from parleyd.app.agents import provider_of
 from parleyd.app.out_of_reach import apart_for
-from parleyd.checks.configuration import ConfigError, load
-from parleyd.cli.daemon import connected
+from parleyd.cli.configured import config_of
+from parleyd.cli.daemon import add_socket, connected
 from parleyd.cli.terminal import show, terminal_width
 from parleyd.config.schema import Config
 from parleyd.core import events
@@ -53,12 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     # A default here would overwrite the option before `run`.
     _add_config(run, argparse.SUPPRESS)
-    run.add_argument(
-        "--socket",
-        type=Path,
-        metavar="PATH",
-        help="the daemon's socket; default: $PARLEYD_SOCKET, this user's, the system's",
-    )
+    add_socket(run)
     run.add_argument("name", metavar="NAME")
     run.add_argument("parameters", metavar="JSON", nargs="?", default="{}", help="the tool's parameters; default: {}")
     run.set_defaults(run=_run)
@@ -69,7 +64,7 @@ def _add_config(parser: argparse.ArgumentParser, default: Path | str) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
-    config = _config(args.config)
+    config = config_of(args.config)
     tools = _tools(config, events.Bus(), args.config).tools
     if args.json:
         form = provider_of(config).tool_form
@@ -101,7 +96,7 @@ def _signature(tool: Tool) -> str:
 
 def _run(args: argparse.Namespace) -> int:
     parameters = _parameters(args.parameters)
-    tools = _tools(_config(args.config), events.Bus(), args.config)
+    tools = _tools(config_of(args.config), events.Bus(), args.config)
     tool = tools.tools.get(args.name)
     if tool is None:
         known = ", ".join(tools.tools) or "none"
@@ -137,15 +132,6 @@ def _parameters(text: str) -> dict[str, object]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"it knows no {name}")
-
-
-def _config(path: Path) -> Config:
-    try:
-        loaded = load(path)
-    except ConfigError as error:
-        lines = [str(problem) for problem in error.problems]
-        raise UserError("\nparleyd: ".join(lines), None, os.EX_CONFIG) from None
-    return loaded.config
 
 
 def _tools(config: Config, bus: events.Bus, file: Path) -> DeviceTools:

@@ -19,7 +19,7 @@ from parleyd.audio.devices.wav import read_wav
 from parleyd.audio.gate.gate import Gate
 from parleyd.audio.gate.vad import Detector, detector
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS
-from parleyd.checks.configuration import ConfigError, load
+from parleyd.cli.configured import config_of
 from parleyd.cli.terminal import show, working
 from parleyd.config.schema import Config
 from parleyd.config.schema import Gate as GateSection
@@ -74,20 +74,13 @@ def run(args: argparse.Namespace) -> int:
     if args.wav and args.save:
         raise UserError("--save keeps what a microphone heard; --wav is a recording already", None, os.EX_USAGE)
     config = _config(args.config)
-    if config is None:
-        return os.EX_CONFIG
     return _echo(args, config) if args.echo else _gate(args, config)
 
 
-def _config(path: Path | None) -> Config | None:
+def _config(path: Path | None) -> Config:
     if path is None and not config_path().exists():
         return Config()
-    try:
-        return load(path or config_path()).config
-    except ConfigError as error:
-        for problem in (*error.warnings, *error.problems):
-            show(f"parleyd: {problem}", sys.stderr)
-        return None
+    return config_of(path or config_path())
 
 
 def _gate(args: argparse.Namespace, config: Config) -> int:

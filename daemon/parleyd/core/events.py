@@ -476,8 +476,10 @@ Subscriber = Callable[[Event], None]
 
 
 class Bus:
-    """Hands every event to every subscriber, on the thread that publishes it.
+    """Hands every event to every subscriber, on the thread that publishes it, in the order in which they subscribed.
 
+    A subscriber that lets somebody outside act upon an event (the control server, the director of the demo, a test)
+    subscribes after the parts of the daemon: whoever then asks a part finds that the part has had the event, too.
     Subscribers must return at once and must not raise: who has work to do puts the event into a queue of its own.
     """
 

@@ -1,6 +1,7 @@
 """journald's native protocol, over a socket that never blocks: systemd.io/JOURNAL_NATIVE_PROTOCOL.
 
-python-systemd's handler sends while it holds the interpreter lock, so that a stuck journald stops every thread.
+systemd-python tells systemd how the service is doing (notify.py), but its handler for logging is not used: it sends
+while it holds the interpreter's lock, so that a stuck journald stops every thread.
 """
 
 from __future__ import annotations

@@ -1,16 +1,23 @@
 """Tells systemd how the service is doing (sd_notify(3)); does nothing where systemd did not start it.
 
-systemd's queue may be full, and nothing here waits for it for longer than MOST_WAIT_S. A status and the watchdog's ping
-are sent again soon, and are dropped at once. A message that is sent once (the start, the end, a reload) waits for its
-place that long. systemd's own library would wait without an end, with the interpreter's lock held, so that every thread
-stops.
+The messages go by systemd's own library (the package systemd-python). Where systemd's queue is full, the library waits
+without an end, with the interpreter's lock held: with a manager that read nothing for 1.4 s, no thread ran for 1.4 s,
+also none of the sound. Therefore a socket of this module looks first whether there is room, and nothing waits longer
+than MOST_WAIT_S. A status and the watchdog's ping are sent again soon, and are dropped at once where there is none; a
+message that is sent once (the start, the end, a reload) waits for its place.
+
+That socket sends the message itself where the library cannot: when no file handle is left, or without the package.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import socket
 import time
+from collections.abc import Callable
+from functools import cache
 
 # The prefix of a status text with the reason of a failure.
 FAILED = "failed: "
@@ -21,7 +28,7 @@ _LOOK_S = 0.02
 _MOST_STATUS_CHARS = 500
 
 # Stays open after the first use, because the watchdog must be fed even when no file handle is left.
-_to: socket.socket | None = None
+_line: socket.socket | None = None
 
 
 def starting(status: str, extend_s: float) -> None:
@@ -76,19 +83,48 @@ def _notify(message: str) -> None:
 
 def _notify_at_once(message: str) -> bool:
     """Sends a message, or drops it if the manager does not read. Returns whether the same would not help later."""
-    global _to
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
         return True
-    address = "\0" + path[1:] if path.startswith("@") else path
+    # The library would refuse half characters and zeros, which a name or an error's text may hold.
+    text = message.replace("\0", "").encode("utf-8", "replace").decode()
     try:
-        if _to is None:
-            _to = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            _to.setblocking(False)
-        _to.sendto(message.encode("utf-8", "replace"), address)
+        line = _connected("\0" + path[1:] if path.startswith("@") else path)
+        if not select.select([], [line], [], 0)[1]:
+            return False
+        _send(text, line)
     except BlockingIOError:
         return False
     except OSError:
         # The manager's socket no longer exists, or there is no handle for ours.
         pass
     return True
+
+
+def _connected(address: str) -> socket.socket:
+    """A socket that never blocks; it is connected each time, for a manager that has begun anew. Raises OSError."""
+    global _line
+    if _line is None:
+        _line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        _line.setblocking(False)
+    _line.connect(address)
+    return _line
+
+
+def _send(text: str, line: socket.socket) -> None:
+    """Raises OSError."""
+    if (send := _of_the_library()) is not None:
+        with contextlib.suppress(OSError):
+            send(text)
+            return
+    line.send(text.encode())
+
+
+@cache
+def _of_the_library() -> Callable[[str], object] | None:
+    try:
+        import systemd.daemon
+    except ImportError:
+        return None
+    send: Callable[[str], object] = systemd.daemon.notify
+    return send

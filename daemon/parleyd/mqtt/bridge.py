@@ -35,7 +35,8 @@ class Stopped(Exception):  # noqa: N818 - an end, no error
 
 
 class Bridge:
-    """run() returns after stop(). socket: of the daemon; None: the client's usual places."""
+    """Use run(), which returns after stop(). socket: the socket of the daemon; None: it is searched for in the usual
+    places."""
 
     def __init__(self, settings: Mqtt, device: Device, socket: Path | None) -> None:
         self._settings = settings
@@ -151,6 +152,7 @@ class Bridge:
             hint = "it ends again and again: does another device have the same mqtt.device? Give each its own"
         if error.failure is not Failure.VERSION or delay_s > 0:
             self._about_broker.trouble(str(error), hint)
+        log.debug("%s; the next try comes in %.1f s", error, delay_s)
 
     # ------------------------------------------------------------ the daemon
 

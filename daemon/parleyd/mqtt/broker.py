@@ -49,10 +49,10 @@ class BrokerError(UserError):
 
 
 class Broker:
-    """open(), then serve() whenever the socket can be read or written, and about once a second; then close().
+    """Use open(), then serve() whenever the socket can be read or written, and about once a second; then close().
 
-    last_words: what the broker says for this device when it is lost: topic and text. suffix: of the client's name; a
-    second client with the same name would take the first one's place.
+    last_words: the topic and the text that the broker publishes once it has lost this device. suffix: the end of the
+    client's name; a second client with the same name would take the place of the first.
     """
 
     def __init__(
@@ -165,7 +165,8 @@ class Broker:
         return arrived
 
     def publish(self, what: Publish) -> None:
-        """Sends it when there is room. Before the connection is ready nothing is kept."""
+        """Sends a message when there is room for it. A message that comes before the connection is ready is not
+        kept."""
         if not self.is_ready:
             return
         if what.is_retained:

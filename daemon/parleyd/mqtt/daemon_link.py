@@ -28,7 +28,7 @@ MOST_ORDERS = 16
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A line with an event."""
+    """An event of the daemon, as the control socket has it."""
 
     event: dict[str, Any]
 
@@ -60,7 +60,8 @@ News = Told | Gone | Known | Answered
 
 
 class DaemonLink:
-    """start(), then stop(). socket: of the daemon; None: the client's usual places. wake: called after each news."""
+    """Use start(), then stop(). socket: the socket of the daemon; None: it is searched for in the usual places. wake:
+    called after each news."""
 
     def __init__(self, socket: Path | None, wake: Callable[[], None]) -> None:
         self._socket = socket
@@ -83,7 +84,7 @@ class DaemonLink:
         self._stopping.set()
 
     def give(self, order: Order | Ask) -> bool:
-        """Returns whether there was room for it."""
+        """Hands an order or a question to the thread. Returns whether its queue had room."""
         try:
             self._orders.put_nowait(order)
         except queue.Full:

@@ -24,7 +24,7 @@ _RARE = {"entity_category": "diagnostic", "enabled_by_default": False}
 def discovery(
     settings: Mqtt, device: Device, topics: Topics, *, has_sound: bool, profiles: Sequence[str]
 ) -> dict[str, Any]:
-    """profiles: the names of the daemon's."""
+    """Returns the description of the device. profiles: the names of the daemon's profiles."""
     found = dict(_components(settings, device, topics, has_sound, profiles))
     entity = _entity_name(device)
     components: dict[str, Any] = {}

@@ -22,7 +22,8 @@ _ID_CHARS = 12
 
 
 def device_of(config: Config) -> Device:
-    """Raises UserError."""
+    """Returns the device of the configuration. Raises UserError if neither the configuration nor the machine has an id
+    for it."""
     mqtt = config.mqtt
     prices = config.budget
     return Device(
@@ -45,7 +46,7 @@ def _announces(config: Config) -> bool:
 
 
 def _id() -> str:
-    """Returns an id that is this machine's as long as it is not installed anew."""
+    """Returns an id that stays the same until the machine is installed anew. Raises UserError."""
     try:
         machine = bytes.fromhex(MACHINE_ID.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:

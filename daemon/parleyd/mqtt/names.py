@@ -27,8 +27,8 @@ ONLINE, OFFLINE = "online", "offline"
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """id: in topics. name: for people. announces: there is a voice for announcements. has_money: the use is counted in
-    money, too."""
+    """id: the name of the device in topics. name: its name for people. announces: the daemon has a voice for
+    announcements. has_money: the use is counted in money, too."""
 
     id: str
     name: str

@@ -23,7 +23,8 @@ _NAMES = {"restart": "stop"}
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as it came. at_s: when it came. expires_s: for how long it counts from then on."""
+    """A message as it came from the broker. at_s: the time of its arrival. expires_s: the time from then on after which
+    it counts no more."""
 
     topic: str
     payload: bytes
@@ -36,7 +37,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Where the answer to a command goes. id: the sender's own, which the answer repeats."""
+    """The place of the answer to a command. id: the id that the sender gave the command, which the answer repeats."""
 
     command: str
     topic: str
@@ -77,7 +78,8 @@ class Orders:
         self._texts_s: deque[float] = deque()
 
     def order(self, message: Message) -> Order | Refused:
-        """message: of a topic below topics.orders, not a retained one."""
+        """Returns the order for the daemon, or the refusal. message: a message at a topic below topics.orders, not a
+        retained one."""
         command = message.topic.removeprefix(self._topics.orders)
         reply = Reply(command[:100], self._topics.result)
         if message.response_topic is not None:

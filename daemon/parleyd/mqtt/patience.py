@@ -30,7 +30,7 @@ class Failure(Enum):
 
 
 class Patience:
-    """protocol: as in the configuration."""
+    """Decides after each failure when the next try comes. protocol: the configuration's mqtt.protocol."""
 
     def __init__(self, protocol: Literal["auto", "5", "3.1.1"]) -> None:
         self._is_fixed = protocol != "auto"

@@ -19,8 +19,8 @@ _KEPT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """version: of MQTT. is_online: what the broker keeps of `parleyd mqtt`; None: it has never heard of it.
-    complaints: what this device may not do there, each with a hint."""
+    """version: the version of MQTT that the broker speaks. is_online: whether `parleyd mqtt` is online, as the broker
+    keeps it; None: it keeps nothing of it. complaints: the rights that this device lacks there, each with a hint."""
 
     version: Version
     device: str
@@ -29,7 +29,7 @@ class Answer:
 
 
 def ask(config: Config) -> Answer:
-    """Takes seconds. Raises BrokerError, and UserError if the device has no name."""
+    """Asks the broker, which takes seconds. Raises BrokerError, and UserError if the device has no name."""
     device = device_of(config)
     topics = Topics(config.mqtt, device)
     patience = Patience(config.mqtt.protocol)

@@ -47,7 +47,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Warn:
-    """For the log, once as long as it does not change."""
+    """A warning for the log, which is written once while it does not change."""
 
     text: str
     hint: str
@@ -110,7 +110,7 @@ class Translator:
     # ------------------------------------------------------------ the daemon
 
     def told(self, event: Mapping[str, Any]) -> list[Command]:
-        """event: a line of the control socket's."""
+        """Takes an event of the daemon. event: a line of the control socket."""
         if event.get("event") == "snapshot":
             self._status = event["status"]
             self._activity.begin(self._status)
@@ -148,7 +148,8 @@ class Translator:
         return [*self._state(), *self._figures(), *self._troubles()]
 
     def profiles(self, answer: Mapping[str, Any] | None) -> list[Command]:
-        """answer: None: the daemon has not said it, and the device is described without profiles."""
+        """Takes the daemon's answer to the question for its profiles. answer: None: there was none, and the device is
+        described without profiles."""
         if answer is not None:
             self._profiles = tuple(answer["profiles"])
             self._profile = str(answer["chosen"])

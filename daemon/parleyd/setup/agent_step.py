@@ -53,7 +53,7 @@ def run(setup: Setup) -> str:
 
 
 def present_id(setup: Setup) -> str | None:
-    """The agent of the configuration; None for none, or the example's placeholder."""
+    """Returns the id of the agent in the configuration; None if there is none, or only the example's placeholder."""
     agent_id = setup.config.elevenlabs.agent_id
     return None if agent_id is None or _PLACEHOLDER.fullmatch(agent_id) else agent_id
 
@@ -115,7 +115,7 @@ def _made(setup: Setup, key: str) -> str:
 
 
 def language_of(setup: Setup, default: str | None) -> str | None:
-    """A language's code; None for no change."""
+    """Returns the code of a language; None for no change."""
     wanted = (os.environ.get("LC_ALL") or os.environ.get("LANG") or "").partition("_")[0]
     codes = sorted(LANGUAGES, key=lambda code: (code != wanted, code != "en"))
     options = [Option(code, LANGUAGES[code], code) for code in codes]

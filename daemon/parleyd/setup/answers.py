@@ -37,7 +37,7 @@ QUESTIONS: dict[str, str] = {
 
 
 def parse(text: str, name: str) -> dict[str, str]:
-    """The answers of a file, as text. name: of the file, for errors. Raises UserError."""
+    """Returns the answers in a file, as texts. name: the name of the file, for errors. Raises UserError."""
     try:
         node = compose(text)
         plain = {} if node is None else Values().read(node)
@@ -49,7 +49,7 @@ def parse(text: str, name: str) -> dict[str, str]:
 
 
 def options(pairs: Iterable[str]) -> dict[str, str]:
-    """The answers of --answer KEY=VALUE. Raises UserError."""
+    """Returns the answers of the options --answer KEY=VALUE. Raises UserError."""
     found = {}
     for pair in pairs:
         key, sign, value = pair.partition("=")

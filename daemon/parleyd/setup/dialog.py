@@ -33,7 +33,7 @@ class EndOfInputError(UserError):
 
 @dataclass(frozen=True)
 class Option:
-    """value: as in an answer. label: what a person reads. detail: more about it."""
+    """value: the word for it in an answer. label: the text that a person reads. detail: more about it."""
 
     value: str
     label: str
@@ -54,7 +54,8 @@ class Dialog:
         return self._answers.get(key)
 
     def yes(self, key: str, question: str, *, default: bool = True, unattended: bool | None = None) -> bool:
-        """unattended: what holds when nobody can be asked and there is no answer; None: the default."""
+        """Returns whether the answer is yes. unattended: the answer where nobody can be asked and none was given
+        beforehand; None: the default."""
         if not self.is_person:
             given = self._answers.get(key)
             if given is None:

@@ -48,7 +48,7 @@ class ConfigFile:
 
     @property
     def kept_as(self) -> Path:
-        """Where the file is kept as it was."""
+        """Returns the path under which the file is kept as it was."""
         return self.path.with_name(f"{self.path.name}.before-setup")
 
     def preview(self, changes: Changes) -> Config:
@@ -119,7 +119,7 @@ class ConfigFile:
 
 @contextlib.contextmanager
 def finished() -> Iterator[None]:
-    """A part that Ctrl-C, SIGTERM and a closed terminal end only when it is complete. It must be short."""
+    """A block that runs to its end before Ctrl-C, SIGTERM or a closed terminal takes effect. It must be short."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
     try:
         yield

@@ -51,7 +51,7 @@ def run(setup: Setup, names: Sequence[str]) -> bool:
 
 
 def _run(setup: Setup, step: Step) -> str | None:
-    """Returns what came of it, _SKIP if it was left out; None: the person stops."""
+    """Runs a step. Returns its outcome in words, _SKIP if it was left out; None if the person stops."""
     while True:
         try:
             return step.run(setup)

@@ -56,7 +56,7 @@ class Meter(Listener):
 
 
 def notes() -> bytes:
-    """The test sound for a speaker: mono PCM at TONE_HZ."""
+    """Returns the test sound for a speaker: mono PCM at TONE_HZ."""
     time_s = np.arange(round(_NOTE_S * TONE_HZ)) / TONE_HZ
     fade = np.minimum(1, np.minimum(time_s, _NOTE_S - time_s) / 0.05)
     loud = np.sqrt(2) * 10 ** (_LOUD_DBFS / 20) * 32_767

@@ -62,8 +62,8 @@ def run(setup: Setup) -> str:
 
 
 def known_key(setup: Setup) -> str | None:
-    """The key of the configured provider: the one that was given, or else the one that is stored, if this user can read
-    it."""
+    """Returns the key of the configured provider: the one that was given, otherwise the stored one, if this user can
+    read it."""
     if setup.key is None and setup.config.provider != "local":
         setup.key = _present(setup.config, setup.config.provider)
     return setup.key
@@ -73,7 +73,7 @@ def known_key(setup: Setup) -> str | None:
 
 
 def _key(setup: Setup, provider: str, base_url: str) -> tuple[str | None, bool]:
-    """(the key, whether it has to be stored); None for none."""
+    """Returns (the key, whether it has to be stored); None if there is none."""
     page, dialog = setup.page, setup.dialog
     config = _with(setup.config, provider, base_url)
     present = _present(config, provider)
@@ -126,7 +126,7 @@ def _asked(setup: Setup, config: Config, provider: str) -> tuple[str | None, boo
 
 
 def _hint(error: UserError) -> str | None:
-    """For a key that was typed just now, and is in no configuration yet."""
+    """Returns the hint for a key that was typed just now, and stands in no configuration yet."""
     if isinstance(error, PlatformError) and error.exit_code == EX_MAY_NOT and "permission" not in str(error):
         return "copy it once more, as a whole, and see that it is a key of the right workspace"
     return error.hint

@@ -35,12 +35,13 @@ class SampleError(UserError):
 
 
 def sample(url: str) -> tuple[bytes, int]:
-    """Mono PCM of 16 bits, and its rate. Raises SampleError."""
+    """Returns mono PCM of 16 bits, and its rate. Raises SampleError."""
     return decoded(_fetched(url), url)
 
 
 def decoded(content: bytes, url: str) -> tuple[bytes, int]:
-    """content: a WAV or MP3 file. url: for the error. Raises SampleError."""
+    """Returns mono PCM of 16 bits, and its rate. content: a WAV or MP3 file. url: its address, for the error. Raises
+    SampleError."""
     if content.startswith(b"RIFF"):
         try:
             with wave.open(io.BytesIO(content)) as file:

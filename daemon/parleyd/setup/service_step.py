@@ -70,7 +70,7 @@ def _start(unit: Unit) -> None:
 
 
 def _systemctl(command: Sequence[str]) -> UserError | None:
-    """Returns the error."""
+    """Runs a command of systemctl. Returns its error; None if there was none."""
     hint = "parleyd doctor finds out more"
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_START_S, check=False)

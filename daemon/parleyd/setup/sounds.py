@@ -66,8 +66,8 @@ def sounds(
 
 
 def preferred(choices: Sequence[Sound], configured: str) -> Sound | None:
-    """The one to begin with: that of the configuration, unless it is only a default; then the server's, or the first
-    card that is no HDMI output."""
+    """Returns the device that is proposed: that of the configuration, unless it is only a default; then the default of
+    the server, or the first card that is no HDMI output."""
     for one in choices:
         if is_configured(one, configured):
             return one

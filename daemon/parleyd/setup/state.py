@@ -14,8 +14,9 @@ from parleyd.setup.page import Page
 
 @dataclass
 class Setup:
-    """base_url: of the command line. key: of the provider, once it is known; it is in no file that others can read.
-    language: of an agent that was just made. next: the command with which to go on after the last step."""
+    """base_url: the option --base-url. key: the key of the provider, once it is known; it stands in no file that others
+    can read. language: the language of an agent that was just made. next: the command with which a person goes on after
+    the last step."""
 
     page: Page
     dialog: Dialog
@@ -32,7 +33,7 @@ class Setup:
         return self.file.config
 
     def write(self, changes: Changes) -> None:
-        """Writes, and tells what was changed."""
+        """Writes the values, and tells the person which of them have changed."""
         was_there = not self.file.is_new
         written = self.file.write(changes)
         if not written and was_there:
@@ -46,8 +47,8 @@ class Setup:
 
 @dataclass(frozen=True)
 class Step:
-    """run: does the step, and returns what came of it in a few words. Raises SkippedError, EndOfInputError, and
-    UserError for what a person can put right."""
+    """run: does the step, and returns its outcome in a few words. Raises SkippedError, EndOfInputError, and UserError
+    for a fault that a person can put right."""
 
     name: str
     title: str

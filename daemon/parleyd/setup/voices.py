@@ -48,7 +48,8 @@ def read_voices(content: object) -> list[AccountVoice]:
 
 
 def for_language(voices: Iterable[AccountVoice], language: str) -> list[AccountVoice]:
-    """Those that are made for the language first, by name."""
+    """Returns the voices in the order in which they are shown: those that are made for the language come first, by
+    name."""
     return sorted(voices, key=lambda voice: (not voice.speaks(language), voice.name.casefold()))
 
 

@@ -71,7 +71,7 @@ class _Opening:
         return len(pcm) / BYTES_PER_SAMPLE / self._rate_hz
 
     def process(self, pcm: bytes, start_s: float) -> tuple[bytes, float]:
-        """Returns the sound at the pipeline's rate, and the time of its end."""
+        """Returns the sound, 16-bit PCM at the pipeline's rate, and the monotonic time of its end."""
         if self._resampler is None or self._clock is None:
             return b"", 0.0
         late_s = start_s - self._clock.time_of(self._taken) if self._taken else 0.0

@@ -105,7 +105,7 @@ class LinearFilter:
         self._reverb = np.zeros(_BINS, np.float32)  # power of the echo that is later than the filter is long
 
     def estimate(self, heard: Floats, far: Floats) -> Estimate:
-        """heard: a frame of the microphone. far: the far end that belongs to it."""
+        """heard: a frame of the microphone. far: the far end that belongs to it. Both are float32 (FRAME_SAMPLES,)."""
         self._take(far)
         spectra, _ = self._latest
         echo = np.fft.irfft((spectra * self._path).sum(axis=0), _FFT)[FRAME_SAMPLES:].astype(np.float32)

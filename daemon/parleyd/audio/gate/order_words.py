@@ -74,7 +74,7 @@ class OrderWords:
         self._decoder.activate_search("orders")
 
     def heard(self, pcm: bytes) -> Order | None:
-        """The order of which the sound consists; None if it is anything else."""
+        """Returns the order of which the sound consists; otherwise None. pcm: 16 bit, at the pipeline's rate."""
         self._decoder.start_utt()
         self._decoder.process_raw(_PADDING + pcm + _PADDING, full_utt=True)
         self._decoder.end_utt()

@@ -28,9 +28,8 @@ provider's ids (agents/events.py); the numbers under which everybody else knows 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from parleyd.agents import commands as to_agent
@@ -91,10 +90,10 @@ from parleyd.conversation.dialogue.commands import (
 )
 from parleyd.conversation.dialogue.history import History
 from parleyd.conversation.dialogue.idle import Idle, IdleEnd, Patience
+from parleyd.conversation.dialogue.pictures import Pause, Pictures
 from parleyd.conversation.dialogue.turns import FLOORS, Cue, Effect, Floor
 from parleyd.conversation.dialogue.utterances import Utterances
 from parleyd.core import events
-from parleyd.core.faults import Fault
 from parleyd.tools.audit import bounded_parameters
 from parleyd.tools.result import Result
 from parleyd.tools.timers import duration
@@ -118,10 +117,6 @@ RETRY_LOOK_S = 0.25
 # A setting that the server does not take is told once; this is the number of settings that are remembered.
 MOST_TOLD = 20
 HINT_NOT_TAKEN = "`parleyd doctor` compares the whole session"
-# A picture that goes over the same line as the sound waits for a pause, for this time at most; then it goes all the
-# same. The number of pictures that may wait, and the time after which it is looked again for a pause.
-_MUTED = "this device was muted before the picture could go"
-PICTURE_WAITS_S, MOST_PICTURES, PICTURE_LOOK_S = 60.0, 4, 0.25
 # The wish for interruptions, by barge_in.mode.
 INTERRUPTS = {"server": Interrupts.SERVER, "local": Interrupts.CLIENT, "off": Interrupts.NEVER}
 
@@ -135,20 +130,6 @@ class Busy:
     is_audible: bool
     silent_from_s: float
     tools: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """A picture that waits for a pause. done: it is the result of a tool. file, text, sent: else; see send_file().
-    until_s: then it waits no longer."""
-
-    session: Channel
-    until_s: float
-    sent: events.FileSent
-    of_camera: bool
-    done: ToolDone | None = None
-    file: Prepared | None = None
-    text: str | None = None
 
 
 class Conversation:
@@ -207,10 +188,7 @@ class Conversation:
         # The quiet after which the conversation shall end, because the agent wanted it; None: it did not.
         self.farewell_s: float | None = None
         self._farewell_from_s = float("-inf")
-        # Pictures that wait for a pause, and when it is looked for one.
-        self._pictures: deque[_Picture] = deque()
-        self._picture_look_s: float | None = None
-        self._is_muted = False
+        self._pictures = Pictures(self.to_agent, self._publish, self._interrupt_by_text)
         # The settings that the server did not take, as they were told.
         self._told: set[str] = set()
 
@@ -328,7 +306,7 @@ class Conversation:
         self._answers.clear()
         self._utterances.clear()
         self.to_agent.close()
-        self._drop_pictures("the session ended before the picture could go", self._activity_s)
+        self._pictures.session_over(self._activity_s)
         self._idle.line_ended()
         self.farewell_s = None
         self._hangs_up_s = None
@@ -341,7 +319,7 @@ class Conversation:
             self._history.clear()
             self._resume = None
         self.to_agent.close()
-        self._drop_pictures("the session ended before the picture could go", now_s)
+        self._pictures.session_over(now_s)
         self.to_agent.forget_typed(decided_s, "the conversation was over", now_s)
         self._idle.conclude(decided_s)
         self._do(EndAnswer(self._answers.sounding))
@@ -552,12 +530,12 @@ class Conversation:
     @property
     def next_look_s(self) -> float | None:
         """When look() has something to do; None: not before the next event."""
-        times = [at_s for at_s in (self._retry_s, self._picture_look_s) if at_s is not None]
+        times = [at_s for at_s in (self._retry_s, self._pictures.next_look_s) if at_s is not None]
         return min(times, default=None)
 
     def look(self, now_s: float) -> None:
         """Sends pictures in a pause. Asks again for an answer that failed, when the time has come and nobody talks."""
-        self._look_for_pause(now_s)
+        self._pictures.look(now_s, self._pause(now_s))
         if self._session is None or self._retry_s is None or now_s < self._retry_s:
             return
         if self.talk_since_s is not None:
@@ -598,17 +576,9 @@ class Conversation:
             return self.to_agent.reply(session, ToolDone(call_id, result.text, result.fault), now_s)
         if session is not self._session:
             return False
-        sent = events.FileSent(
-            at_s=now_s,
-            upload=0,
-            name=picture.name,
-            media_type=picture.media_type,
-            size_bytes=picture.size_bytes,
-        )
+        self._activity_s = now_s
         done = ToolDone(call_id, result.text, result.fault, (picture,))
-        self._add_picture(_Picture(session, now_s + PICTURE_WAITS_S, sent, of_camera=True, done=done), now_s)
-        if self._is_muted:
-            self._drop_pictures(_MUTED, now_s, of_camera=True)
+        self._pictures.add_result(session, done, picture, now_s, self._pause(now_s))
         return True
 
     def approval_given(self, session: Channel, call_id: str, key: str, now_s: float, *, is_approved: bool) -> bool:
@@ -664,65 +634,18 @@ class Conversation:
             return self.to_agent.send_file(file, text, sent, now_s)
         if self._session is None:
             return False
-        picture = _Picture(self._session, now_s + PICTURE_WAITS_S, sent, of_camera, file=file, text=text)
-        self._add_picture(picture, now_s)
+        pause = self._pause(now_s)
+        if self._pictures.add_file(self._session, file, text, sent, now_s, pause, of_camera=of_camera):
+            self._activity_s = now_s
         return True
 
-    # ------------------------------------------------------------ pictures
-
-    def _add_picture(self, picture: _Picture, now_s: float) -> None:
-        if picture.done is None and len(self._pictures) >= MOST_PICTURES:
-            self._picture_failed(picture, f"{MOST_PICTURES} pictures wait for a pause already", now_s)
-            return
-        self._activity_s = now_s
-        self._pictures.append(picture)
-        self._look_for_pause(now_s)
-        if picture in self._pictures:
-            self._publish(events.FileWaits(at_s=now_s, upload=picture.sent.upload, name=picture.sent.name))
-
-    def _look_for_pause(self, now_s: float) -> None:
-        """Sends one picture; an answer to it follows, for which the next one waits."""
-        self._picture_look_s = now_s + PICTURE_LOOK_S if self._pictures else None
-        if not self._pictures or not (self._is_pause(self._pictures[0], now_s) or now_s >= self._pictures[0].until_s):
-            return
-        picture = self._pictures.popleft()
-        sent = replace(picture.sent, at_s=now_s)
-        if picture.done is not None:
-            self._publish(sent)
-            self.to_agent.reply(picture.session, picture.done, now_s)
-        else:
-            assert picture.file is not None, "it is a tool's or a person's"
-            self._interrupt_by_text(now_s)
-            self.to_agent.send_file(picture.file, picture.text, sent, now_s)
-
-    def _is_pause(self, picture: _Picture, now_s: float) -> bool:
-        """The result of a tool is waited for by the agent, so that it only waits for the person."""
-        if self.talk_since_s is not None:
-            return False
-        is_owed = self._floor is Floor.WAITING and now_s - self._talk_end_s < OWED_S
-        return picture.done is not None or not (self._answers.is_speaking or is_owed)
-
     def mute(self, on: bool, now_s: float) -> None:
-        """Pictures of the camera that wait are not sent any more, and no further ones until `on` is False."""
-        self._is_muted = on
-        if on:
-            self._drop_pictures(_MUTED, now_s, of_camera=True)
+        """Mute covers the pictures of the camera; see Pictures.mute."""
+        self._pictures.mute(on, now_s)
 
-    def _drop_pictures(self, why: str, now_s: float, *, of_camera: bool = False) -> None:
-        """of_camera: only those, and not the files of a person."""
-        for picture in [one for one in self._pictures if one.of_camera or not of_camera]:
-            self._pictures.remove(picture)
-            if picture.done is None:
-                self._picture_failed(picture, why, now_s)
-            else:
-                failed = ToolDone(picture.done.call_id, f"There is no picture: {why}.", Fault.FAILED)
-                self.to_agent.reply(picture.session, failed, now_s)
-        if not self._pictures:
-            self._picture_look_s = None
-
-    def _picture_failed(self, picture: _Picture, text: str, now_s: float) -> None:
-        sent, hint = picture.sent, "send it again"
-        self._publish(events.FileFailed(at_s=now_s, upload=sent.upload, name=sent.name, text=text, hint=hint))
+    def _pause(self, now_s: float) -> Pause:
+        is_owed = self._floor is Floor.WAITING and now_s - self._talk_end_s < OWED_S
+        return Pause(person=self.talk_since_s is None, agent=not (self._answers.is_speaking or is_owed))
 
     def _interrupt_by_text(self, now_s: float) -> None:
         self._retry_s = None

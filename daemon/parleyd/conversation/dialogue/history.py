@@ -19,9 +19,9 @@ _REMEMBERED = 64
 
 
 @dataclass(slots=True)
-class Line:
-    """place: in the order of the lines. answer: the number of the answer, for a line of the agent. cut: the text is
-    only the part that was heard."""
+class HistoryEntry:
+    """A text that one side said. place: in the order of the entries. at_s: monotonic. answer: the number of the answer,
+    if it is the agent's. cut: the text is only the part that was heard."""
 
     place: int
     who: Literal["person", "agent"]
@@ -38,7 +38,7 @@ class History:
     """
 
     def __init__(self, max_lines: int, max_chars: int, max_age_s: float) -> None:
-        self._lines: list[Line] = []
+        self._entries: list[HistoryEntry] = []
         self._last_place = 0
         # The places of words that are expected, and when they were said.
         self._expected: OrderedDict[int, tuple[int, float]] = OrderedDict()
@@ -50,7 +50,7 @@ class History:
         self._max_lines = max_lines
         self._max_chars = max_chars
         self._max_age_s = max_age_s
-        del self._lines[:-max_lines]
+        del self._entries[:-max_lines]
 
     def expect(self, said: int, now_s: float) -> None:
         """Keeps the place of words that come later. said: their number."""
@@ -65,13 +65,13 @@ class History:
         if text.strip():
             self._add(place, "person", text.strip(), at_s)
 
-    def _add(self, place: int, who: Literal["person", "agent"], text: str, at_s: float) -> Line:
+    def _add(self, place: int, who: Literal["person", "agent"], text: str, at_s: float) -> HistoryEntry:
         """place: 0 is behind all others."""
         if not place:
             self._last_place = place = self._last_place + 1
-        added = Line(place, who, text, at_s)
-        bisect.insort(self._lines, added, key=lambda one: one.place)
-        del self._lines[: -self._max_lines]
+        added = HistoryEntry(place, who, text, at_s)
+        bisect.insort(self._entries, added, key=lambda one: one.place)
+        del self._entries[: -self._max_lines]
         return added
 
     def agent_says(self, text: str, answer: int, now_s: float) -> str | None:
@@ -88,7 +88,7 @@ class History:
 
     def corrected(self, answer: int, text: str) -> None:
         """The server's account of the words of this answer that were said."""
-        for said in reversed(self._lines):
+        for said in reversed(self._entries):
             if said.answer == answer:
                 said.text, said.cut = text.strip(), True
                 return
@@ -108,22 +108,22 @@ class History:
         self._cuts[answer] = heard_ms, total_ms
         while len(self._cuts) > _REMEMBERED:
             self._cuts.popitem(last=False)
-        for said in self._lines:
+        for said in self._entries:
             if said.answer == answer and not said.cut:
                 said.text = words_heard(said.text, heard_ms, total_ms)
                 said.cut = True
 
     def clear(self) -> None:
-        self._lines.clear()
+        self._entries.clear()
         self._expected.clear()
 
     def carried_over(self, now_s: float) -> Sequence[Said]:
         """The lines that the next session is told, oldest first; empty when there is nothing to tell."""
         lines: list[Said] = []
         left_chars = self._max_chars
-        if not self._lines or now_s - self._lines[-1].at_s > self._max_age_s:
+        if not self._entries or now_s - self._entries[-1].at_s > self._max_age_s:
             return ()
-        for one in reversed(self._lines):
+        for one in reversed(self._entries):
             if not one.text:
                 continue
             said = Said(one.who, one.text, now_s - one.at_s, one.cut)
