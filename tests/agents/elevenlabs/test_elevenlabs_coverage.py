@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from coverage_page import names, tables
-
 from parleyd.agents import commands
 from parleyd.agents import events as common
 from parleyd.agents.elevenlabs.client_messages import CLIENT_TYPES

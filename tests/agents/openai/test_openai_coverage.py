@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from coverage_page import names, tables
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 
+from coverage_page import names, tables
 from parleyd.agents import events
 from parleyd.agents.openai.client_messages import CLIENT_TYPES
 from parleyd.agents.openai.codec import OpenAICodec
