@@ -111,6 +111,7 @@ class Dialog:
         try:
             return getpass.getpass(self.page.prompt(question)).strip()
         except EOFError:
+            self.page.say()
             raise EndOfInputError from None
 
     def pause(self, question: str) -> None:
@@ -124,6 +125,8 @@ class Dialog:
         try:
             word = input(self.page.prompt(question)).strip()
         except EOFError:
+            # What follows stands on a line of its own.
+            self.page.say()
             raise EndOfInputError from None
         if not sys.stdin.isatty():
             # The answer of a pipe is not echoed by a terminal.
