@@ -22,7 +22,7 @@ from parleyd.setup.fitting import fitting
 from parleyd.setup.meter import bar, notes
 from parleyd.setup.page import Page
 from parleyd.setup.samples import SampleError, decoded
-from parleyd.setup.sounds import only_hdmi, preferred, sounds
+from parleyd.setup.sounds import only_hdmi, preferred, sounds, standard_of
 from parleyd.setup.voices import for_language, read_voices
 
 
@@ -95,6 +95,17 @@ def test_a_server_lists_its_own_devices_and_holds_the_cards() -> None:
     chosen = preferred(found, "default")
     assert chosen is not None
     assert chosen.server_name == "hdmi"
+
+
+def test_the_answer_default_is_that_of_alsa_or_of_the_server() -> None:
+    by_alsa = standard_of(sounds(CARDS, "output", None, None))
+    assert by_alsa is not None
+    assert (by_alsa.spec, by_alsa.server_name) == ("default", None)
+    server = [ServerDevice("usb", "USB speaker", False), ServerDevice("hdmi", "Built-in HDMI", True)]
+    of_server = standard_of(sounds(CARDS, "output", server, "pulse"))
+    assert of_server is not None
+    assert (of_server.spec, of_server.server_name) == ("pulse", "hdmi")
+    assert standard_of(sounds(CARDS[:2], "output", None, None)) is None
 
 
 def test_only_hdmi_is_noticed() -> None:
