@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from parleyd.platform.desired import CLIENT_EVENTS, MAX_DURATION
 from parleyd.platform.fit import Change, Conflict, Plan, ToolChange
 from parleyd.platform.tree import MISSING
 from parleyd.setup import answers
+from parleyd.setup.dialog import Dialog, EndOfInputError
 from parleyd.setup.file import ConfigFile
 from parleyd.setup.fit_table import rows
 from parleyd.setup.fitting import fitting
@@ -95,6 +97,15 @@ def test_a_server_lists_its_own_devices_and_holds_the_cards() -> None:
     chosen = preferred(found, "default")
     assert chosen is not None
     assert chosen.server_name == "hdmi"
+
+
+def test_after_the_end_of_the_input_an_error_stands_on_its_own_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    with pytest.raises(EndOfInputError):
+        Dialog(Page(sys.stdout), None).yes("tone", "Play two notes?")
+    assert capsys.readouterr().out == "Play two notes? [Y/n] \n"
 
 
 def test_the_answer_default_is_that_of_alsa_or_of_the_server() -> None:
