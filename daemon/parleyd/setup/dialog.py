@@ -125,7 +125,7 @@ class Dialog:
         try:
             word = input(self.page.prompt(question)).strip()
         except EOFError:
-            # What follows stands on a line of its own.
+            # The error stands on a line of its own.
             self.page.say()
             raise EndOfInputError from None
         if not sys.stdin.isatty():

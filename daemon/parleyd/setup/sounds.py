@@ -80,7 +80,7 @@ def is_configured(one: Sound, configured: str) -> bool:
 
 
 def standard_of(choices: Sequence[Sound]) -> Sound | None:
-    """What the answer `default` means: ALSA's own default where it is a choice, otherwise the sound server's."""
+    """The device for the answer `default`: ALSA's own default where it is a choice, otherwise the sound server's."""
     by_alsa = next((one for one in choices if one.key == "default"), None)
     return by_alsa or next((one for one in choices if one.is_default), None)
 
