@@ -128,6 +128,24 @@ def test_what_this_machine_does_not_have_is_a_warning_with_its_line(
     assert len(told) == 7
 
 
+def test_repeat_without_a_voice_is_a_warning(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(this_machine, "_devices", lambda _config: ())
+    words = (
+        "barge_in.words: “repeat” does nothing here: announcements, which it uses, have no voice; set announce.voice_id"
+    )
+    given = f"elevenlabs: {{agent_id: a, api_key: {KEY}}}\nbarge_in: {{words: on}}\n"
+    for more, is_told in (
+        ("announce: {local_voice: off}", True),
+        ("announce: {local_voice: off, voice_id: v}", False),
+        ("announce: {local_voice: off}\naudio: off", False),
+    ):
+        path.write_text(given + more + "\n")
+        assert run("-c", str(path)) == 0
+        assert (f"{path}:2: warning: {words}" in capsys.readouterr().err) is is_told
+
+
 def test_what_an_older_systemd_cannot_do_for_it_is_a_warning(
     path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

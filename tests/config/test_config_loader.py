@@ -356,7 +356,7 @@ def unreadable(path: Path) -> str:
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "parleyd.yaml"
-    assert unreadable(path) == f"{path}: there is no such file; create it, or name another with -c FILE"
+    assert unreadable(path) == f"{path}: there is no such file; parleyd setup makes one; -c FILE names another"
     assert unreadable(tmp_path) == f"{tmp_path}: this is a directory; name the file in it"
     assert "cannot be read: Not a directory" in unreadable(Path("/dev/null/x"))
     assert "not a usable path" in unreadable(Path("a\0b"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,14 @@ from parleyd.platform.desired import CLIENT_EVENTS, MAX_DURATION
 from parleyd.platform.fit import Change, Conflict, Plan, ToolChange
 from parleyd.platform.tree import MISSING
 from parleyd.setup import answers
+from parleyd.setup.dialog import Dialog, EndOfInputError
 from parleyd.setup.file import ConfigFile
 from parleyd.setup.fit_table import rows
 from parleyd.setup.fitting import fitting
 from parleyd.setup.meter import bar, notes
 from parleyd.setup.page import Page
 from parleyd.setup.samples import SampleError, decoded
-from parleyd.setup.sounds import only_hdmi, preferred, sounds
+from parleyd.setup.sounds import only_hdmi, preferred, sounds, standard_of
 from parleyd.setup.voices import for_language, read_voices
 
 
@@ -95,6 +97,26 @@ def test_a_server_lists_its_own_devices_and_holds_the_cards() -> None:
     chosen = preferred(found, "default")
     assert chosen is not None
     assert chosen.server_name == "hdmi"
+
+
+def test_after_the_end_of_the_input_an_error_stands_on_its_own_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    with pytest.raises(EndOfInputError):
+        Dialog(Page(sys.stdout), None).yes("tone", "Play two notes?")
+    assert capsys.readouterr().out == "Play two notes? [Y/n] \n"
+
+
+def test_the_answer_default_is_that_of_alsa_or_of_the_server() -> None:
+    by_alsa = standard_of(sounds(CARDS, "output", None, None))
+    assert by_alsa is not None
+    assert (by_alsa.spec, by_alsa.server_name) == ("default", None)
+    server = [ServerDevice("usb", "USB speaker", False), ServerDevice("hdmi", "Built-in HDMI", True)]
+    of_server = standard_of(sounds(CARDS, "output", server, "pulse"))
+    assert of_server is not None
+    assert (of_server.spec, of_server.server_name) == ("pulse", "hdmi")
+    assert standard_of(sounds(CARDS[:2], "output", None, None)) is None
 
 
 def test_only_hdmi_is_noticed() -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from home_assistant_tool import tools
 from house_server import TOKEN
 
 from parleyd.checks.configuration import ConfigError, parse
-from parleyd.core import events
-from parleyd.tools.device_tools import DaemonActions, DeviceTools
 from parleyd.tools.result import Fault
 
-PAGE = (Path(__file__).parents[2] / "docs" / "home-assistant.md").read_text(encoding="utf-8")
 WAIT_S = 60.0
 
 
@@ -27,18 +24,6 @@ def url() -> Iterator[str]:
         assert house.stdout is not None
         yield f"http://127.0.0.1:{house.stdout.readline().strip()}"
         house.terminate()
-
-
-def tools(url: str, folder: Path, token: str) -> DeviceTools:
-    found = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    assert found
-    (folder / "token").write_text(token)
-    (folder / "token").chmod(0o600)
-    text = found[1].replace("http://homeassistant.local:8123", url)
-    text = text.replace("{credential: home-assistant}", f"{{file: {folder / 'token'}}}")
-    config = parse(f"provider: local\n{text}", "parleyd.yaml").config
-    host = DaemonActions(lambda _volume: None, lambda _on: None, lambda: None, str, lambda _text: None)
-    return DeviceTools(config.tools, host, events.Bus(), None)
 
 
 def test_a_question_of_the_house_is_answered_in_the_same_conversation(url: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from parleyd.cli import usage
 from parleyd.cli.main import main
 from parleyd.cli.usage import page
 from parleyd.config.retention import Budget
@@ -96,6 +97,10 @@ def test_the_stored_book_is_read_while_no_daemon_runs(
     told = json.loads(capsys.readouterr().out)
     assert told["today"]["minutes"] == 4.0
     assert told["left"][0]["left"] == 6.0
+    # At a terminal, too, the days stand in a table of their own.
+    monkeypatch.setattr(usage, "terminal_width", lambda: 40)
+    assert main(["usage", "-c", str(file)]) == 0
+    assert f"\n  {today}  4 min\n" in capsys.readouterr().out
     (tmp_path / "usage.json").write_text("{")
     assert main(["usage", "-c", str(file)]) == 65
     assert "is damaged" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from parleyd.checks.announce_voice import has_voice
 from parleyd.config.problem import KeyProblem
 from parleyd.host import python_env
 
@@ -62,6 +63,9 @@ def missing(config: Config) -> Iterator[KeyProblem]:
     yield from _certificates(config)
     yield from _groups(config)
     if config.audio.mode == "on":
+        if config.barge_in.words == "on" and not has_voice(config):
+            text = "“repeat” does nothing here: announcements, which it uses, have no voice"
+            yield _warning("barge_in.words", text, "set announce.voice_id, or install flite or espeak-ng")
         yield from _devices(config)
 
 

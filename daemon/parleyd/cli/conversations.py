@@ -111,19 +111,20 @@ def _local(config: Config) -> dict[str, list[LocalTurn]]:
 
 def _print_list(found: Sequence[Summary], since: str) -> None:
     if not found:
-        show(f"The platform has no conversation of this agent since {one_line(since)}.")
+        show(f"The platform has no conversation of this agent that began within --since {one_line(since)}.")
         return
     for one in found:
         _print_row(
             f"{one.began.astimezone():%Y-%m-%d %H:%M}  {one.conversation_id}  {_span(one.duration_s)}  "
-            f"{one.messages} messages  {_cost(one.cost, one.cost_usd)}"
+            f"{one.messages} {'message' if one.messages == 1 else 'messages'}  {_cost(one.cost, one.cost_usd)}"
             + (f"  {one.ended}" if one.ended else "")
             + ("" if one.is_here else "  (not in this device's transcript)")
         )
     total = sum(one.cost or 0 for one in found)
     seconds = sum(one.duration_s for one in found)
     dollars = sum(one.cost_usd or 0.0 for one in found)
-    show(f"\n{len(found)} conversations, {_span(seconds)}, {_cost(total, dollars)} in all.")
+    counted = "1 conversation" if len(found) == 1 else f"{len(found)} conversations"
+    show(f"\n{counted}, {_span(seconds)}, {_cost(total, dollars)} in all.")
 
 
 def _print_one(found: Mapping[str, Any], joined: Sequence[Turn], *, is_here: bool) -> None:

@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
         return os.EX_OK
     width = terminal_width()
     for line in page(told):
-        print("\n".join(rows(line, width, indent="  ")))
+        text = line.lstrip()
+        print("\n".join(rows(text, width, lead=line[: len(line) - len(text)], indent="  ")))
     return os.EX_OK
 
 

@@ -76,7 +76,7 @@ def load(path: Path, rules: Rules, laid: SettingsText | None = None) -> Loaded:
     try:
         content = read_file(path, MAX_BYTES + 1, pipes=True)
     except FileNotFoundError:
-        raise _unreadable(path, "there is no such file", "create it, or name another with -c FILE") from None
+        raise _unreadable(path, "there is no such file", "parleyd setup makes one; -c FILE names another") from None
     except IsADirectoryError:
         raise _unreadable(path, "this is a directory", "name the file in it") from None
     except PermissionError:

@@ -26,6 +26,8 @@ _FONT, _SMALL_FONT = 10.5, 9.5
 _TEXT_AT = (1.62, 1.27)
 _MARK_AT = -1.38
 _LOW, _HIGH = -1.55, 1.8
+# Between the loudest sample and the texts.
+_ABOVE_PERSON, _BELOW_AGENT = 1.1, -1.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +205,10 @@ def _first_sounds(agent: Any, play: Play, theme: Theme) -> None:
 def _interruptions(rows: Sequence[Any], play: Play, theme: Theme) -> None:
     for cut in of(play.happened, events.BargedIn):
         at_s = cut.at_s - play.zero_s
-        for axes in rows:
-            axes.axvline(at_s, color=theme.trouble, linewidth=1.3)
+        # It leaves out the words of the person, and the figures below the agent.
+        for axes, low, high in zip(rows, (_LOW, None, _BELOW_AGENT), (_ABOVE_PERSON, None, _HIGH), strict=True):
+            from_y, to_y = axes.get_ylim() if low is None else (low, high)
+            axes.vlines(at_s, from_y, to_y, color=theme.trouble, linewidth=1.3)
         if play.facts.silent_after_ms is not None:
             _marks(rows[2], at_s, ("interrupted:", f"silent after {play.facts.silent_after_ms} ms"), theme)
 

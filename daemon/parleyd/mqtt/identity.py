@@ -10,9 +10,9 @@ import uuid
 from pathlib import Path
 
 import parleyd
+from parleyd.checks.announce_voice import has_voice
 from parleyd.config.schema import Config
 from parleyd.core.errors import UserError
-from parleyd.embedded import synthesisers
 from parleyd.mqtt.names import Device
 
 MACHINE_ID = Path("/etc/machine-id")
@@ -30,19 +30,9 @@ def device_of(config: Config) -> Device:
         id=mqtt.device or _id(),
         name=mqtt.name or f"parleyd {socket.gethostname().partition('.')[0]}",
         version=parleyd.__version__,
-        announces=_announces(config),
+        announces=has_voice(config),
         has_money=config.provider == "openai" or prices.minute_price > 0 or bool(prices.prices),
     )
-
-
-def _announces(config: Config) -> bool:
-    """Whether the daemon has a voice for announcements: as app.agents makes it, which would load too much here."""
-    section, openai = config.announce, config.openai
-    if config.provider == "local" or section.voice_id is not None:
-        return True
-    if config.provider == "openai" and (openai.voice is not None or openai.is_openais):
-        return True
-    return section.local_voice != "off" and synthesisers.is_one_installed()
 
 
 def _id() -> str:

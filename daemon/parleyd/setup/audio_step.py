@@ -21,7 +21,7 @@ from parleyd.config.schema import Audio
 from parleyd.core.errors import UserError
 from parleyd.setup.dialog import Option
 from parleyd.setup.meter import TONE_HZ, Meter, notes
-from parleyd.setup.sounds import Sound, is_configured, only_hdmi, preferred, sounds
+from parleyd.setup.sounds import Sound, is_configured, only_hdmi, preferred, sounds, standard_of
 from parleyd.setup.state import Setup
 from parleyd.setup.try_step import daemon_runs
 from parleyd.tuning import echo
@@ -111,7 +111,11 @@ def _chosen(setup: Setup, direction: Direction) -> Sound:
         setup.page.note("There is only HDMI: it sounds only if the screen has speakers, and is switched on.")
     first = preferred(found, section.device)
     options = [Option(one.key, one.label, one.detail) for one in found]
-    value = setup.dialog.choose(key, f"Which {key}?", options, first.key if first else None)
+    standard = standard_of(found) if given == "default" else None
+    if standard is not None:
+        value = standard.key
+    else:
+        value = setup.dialog.choose(key, f"Which {key}?", options, first.key if first else None)
     chosen = next(one for one in found if one.key == value)
     if is_configured(chosen, section.device):
         # The words of the configuration stay.

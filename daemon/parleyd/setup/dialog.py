@@ -112,6 +112,7 @@ class Dialog:
         try:
             return getpass.getpass(self.page.prompt(question)).strip()
         except EOFError:
+            self.page.say()
             raise EndOfInputError from None
 
     def pause(self, question: str) -> None:
@@ -125,6 +126,8 @@ class Dialog:
         try:
             word = input(self.page.prompt(question)).strip()
         except EOFError:
+            # The error stands on a line of its own.
+            self.page.say()
             raise EndOfInputError from None
         if not sys.stdin.isatty():
             # The answer of a pipe is not echoed by a terminal.

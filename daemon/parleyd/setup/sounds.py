@@ -79,6 +79,12 @@ def is_configured(one: Sound, configured: str) -> bool:
     return one.server_name is None and configured != "default" and configured.casefold() in one.spec.casefold()
 
 
+def standard_of(choices: Sequence[Sound]) -> Sound | None:
+    """The device for the answer `default`: ALSA's own default where it is a choice, otherwise the sound server's."""
+    by_alsa = next((one for one in choices if one.key == "default"), None)
+    return by_alsa or next((one for one in choices if one.is_default), None)
+
+
 def only_hdmi(choices: Sequence[Sound]) -> bool:
     real = [one for one in choices if one.spec != "default" or one.server_name]
     return bool(real) and all(is_hdmi(f"{one.label} {one.server_name or ''}") for one in real)

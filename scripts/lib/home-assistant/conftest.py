@@ -1,12 +1,14 @@
-"""Each test's daemon has a runtime and a state directory of its own."""
+"""One Home Assistant for all tests. Each test's daemon has a runtime and a state directory of its own."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hass import Hass
 
 
 @pytest.fixture(autouse=True)
@@ -17,3 +19,10 @@ def own_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("PARLEYD_SOCKET", raising=False)
     yield
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def hass() -> Hass:
+    home = Hass(os.environ["HASS"])
+    home.begin(int(os.environ["BROKER_PORT"]))
+    return home

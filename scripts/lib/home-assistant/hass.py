@@ -127,6 +127,18 @@ class Hass:
         domain, _, name = service.partition(".")
         self.ask("call_service", domain=domain, service=name, service_data=data, target={"entity_id": entity})
 
+    @property
+    def token(self) -> str:
+        """The one that a person has; it is good for half an hour, and a long-lived one is used in the same way."""
+        return self._token
+
+    def expose(self, entity: str) -> None:
+        """To sentences, as a person does in Settings, Voice assistants."""
+        self.ask("homeassistant/expose_entity", assistants=["conversation"], entity_ids=[entity], should_expose=True)
+
+    def state(self, entity: str) -> str | None:
+        return next((str(one["state"]) for one in self.ask("get_states") if one["entity_id"] == entity), None)
+
     def remove(self, device: str) -> None:
         found = self.device(device)
         assert found is not None

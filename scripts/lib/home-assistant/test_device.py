@@ -23,13 +23,6 @@ NAME = "Kitchen voice"
 PORT = int(os.environ["BROKER_PORT"])
 
 
-@pytest.fixture(scope="module")
-def hass() -> Hass:
-    home = Hass(os.environ["HASS"])
-    home.begin(PORT)
-    return home
-
-
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     may = "[wake, sleep, mute, unmute, volume, profile, say, announce, context, restart]"
