@@ -108,7 +108,7 @@ class Bench:
         url = f"http://127.0.0.1:{self._agent.port}"
         checkout = self._before if which else None
         known = len(self._agent.opened_s)
-        with racers.daemon(self.card, url, "", checkout, speaker="" if which else ", keep_open: off") as racer:
+        with racers.daemon(self.card, url, "", checkout, speaker=", keep_open: off") as racer:
             ready_ms = (racer.ready_s - racer.began_s) * 1000
             self.times.setdefault(which + "exec to READY, ms", []).append(ready_ms)
             self.times.setdefault(which + "CPU to READY, ms", []).append(cpu_s(racer.pid) * 1000)
