@@ -19,7 +19,6 @@ import json
 import os
 import platform
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -53,11 +52,6 @@ LATENCIES_MS = (0, 100, 500)
 AWAY_S = 3.0
 # A burst stands out of the room; the samples of the tone and of speech, too.
 LOUD = 1500
-SENTENCES = (
-    "Could you tell me what the weather is going to be like tomorrow, and whether I should take the bicycle to work or "
-    "rather walk to the station? My neighbour said that it was going to rain all day long, but she also said that last "
-    "week, and then we had nothing but sunshine until the evening. "
-)
 QUESTION = "What is the weather going to be like tomorrow?"
 
 
@@ -93,7 +87,7 @@ class Race:
         self.agent = PlainAgent()
         self.url = f"http://127.0.0.1:{self.agent.port}"
         with Voice() as voice:
-            self.talk = voice.say(SENTENCES * 4, RATE_HZ)
+            self.talk = voice.say(racers.SENTENCES * 4, RATE_HZ)
             self.question = voice.say(QUESTION, RATE_HZ)
         self.agent.voice = self.talk
         self.values: dict[str, dict[str, list[float]]] = {}
@@ -146,6 +140,15 @@ def cost(race: Race) -> None:
     for row, words in (("bare loop", ()), ("bare loop, output open", ("output",))):
         with racers.bare_loop(race.card, *words) as pid:
             count(row, pid)
+            if not words:
+                continue
+            # A sound server hands sound over in smaller blocks then, which costs everybody who listens.
+            person = race.card.play(race.talk, rate_hz=RATE_HZ)
+            count(f"{row}, the person talks", pid)
+            person.terminate()
+            person.wait()
+            with race.card.loopback(latency_ms=ECHO_MS):
+                count(f"{row}, the speaker is heard", pid)
     for name, starting in race.everybody():
         known = len(race.agent.opened_s)
         with starting as racer:
@@ -453,23 +456,18 @@ def commands(race: Race) -> None:
 
 
 def _run_once(race: Race, name: str, arguments: list[str], environment: dict[str, str]) -> None:
-    began_s, used_before_s = time.monotonic(), _children_s()
+    began_s, used_before_s = time.monotonic(), racers.children_s()
     done = subprocess.run(
         [sys.executable, "-c", COMMAND, *arguments],
-        env=os.environ | environment,
+        env=racers.as_installed() | environment,
         capture_output=True,
         text=True,
         check=False,
     )
     race.add("commands", f"{name}: ms", 1000 * (time.monotonic() - began_s))
-    race.add("commands", f"{name}: ms of CPU", 1000 * (_children_s() - used_before_s))
+    race.add("commands", f"{name}: ms of CPU", 1000 * (racers.children_s() - used_before_s))
     (peak_kib,) = (line.split()[1] for line in done.stderr.splitlines() if line.startswith("VmHWM:"))
     race.add("commands", f"{name}: MiB", int(peak_kib) / 1024)
-
-
-def _children_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def day(race: Race) -> None:

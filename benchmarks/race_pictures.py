@@ -61,7 +61,7 @@ def _curves(curves: Values, path: Path) -> None:
                 if name.endswith(f": {unit}")
             ]
             axis.plot(*zip(*points, strict=True), "o-")
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, 1.15 * max(height for _, height in points))
             axis.set_xlabel(part.removeprefix("curve: "), fontsize=8)
             axis.set_ylabel("CPU, ms per s" if unit == "CPU" else "resident MiB", fontsize=8)
             axis.tick_params(labelsize=8)

@@ -15,7 +15,7 @@ from scripted_server import WAIT_S, Line, ScriptedServer
 from test_through_a_sound_card import PIECE, best_likeness
 
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
-from parleyd.app.ears import QUIET_FRAMES
+from parleyd.app.ears import QUIET_BATCH_MS, QUIET_FRAMES
 from parleyd.app.service import Service
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.pcm import FRAME_BYTES
@@ -46,6 +46,25 @@ def test_silence_in_a_session_goes_up_several_frames_at_a_time() -> None:
             line = server.next_line()
             line.wait("four seconds of silence", lambda: len(line.audio) >= 4 * 32_000)
             assert median(line.chunks_bytes[-10:]) >= QUIET_FRAMES * FRAME_BYTES
+
+
+def test_while_the_agent_sounds_and_nobody_speaks_frames_are_handled_several_at_a_time() -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.says("It is a long story.", 8.0)
+        line.over.wait(WAIT_S)
+
+    with ScriptedServer(play) as server:
+        config = Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url))
+        with Daemon(config) as daemon:
+            daemon.service.wake()
+            sound = daemon.service.sound
+            assert sound is not None
+            wait(lambda: sound.echo.speaker_sounds)
+            heard = sound.ears.frames
+            wait(lambda: sound.ears.frames >= heard + 50)
+            assert sound.echo.speaker_sounds, "the answer is still going on"
+            assert sound.capture.batch_ms == QUIET_BATCH_MS
 
 
 def test_the_first_word_after_a_rest_is_whole_and_the_answer_is_heard(

@@ -15,14 +15,9 @@ from parleyd.agents.elevenlabs.address import server_of
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.elevenlabs.platform_tools import client_tool
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
-from parleyd.agents.openai import address as openai_address
-from parleyd.agents.openai import session_settings as openai_settings
-from parleyd.agents.openai.agent import OpenAIAgent
-from parleyd.agents.openai.speech import OpenAISpeech
 from parleyd.agents.provider import Agent, Server, ToolSpec
 from parleyd.agents.speech import Speech, StreamedSpeech
 from parleyd.config.base import Secret
-from parleyd.config.openai_section import Transcription
 from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
@@ -94,48 +89,15 @@ class ElevenLabsProvider:
         return f"agent {config.elevenlabs.agent_id}"
 
 
-class OpenAIProvider:
-    """Implements Provider."""
-
-    about_tools = (
-        "The agent is told of them in each session, so nothing has to be set up elsewhere:\n"
-        "`parleyd tools --json` prints each as it is sent."
-    )
-
-    def is_configured(self, config: Config) -> bool:
-        return True
-
-    def api_key(self, config: Config) -> Secret | str | None:
-        return config.openai.api_key
-
-    def server(self, config: Config) -> Server:
-        return openai_address.server(config.openai)
-
-    def agent(self, config: Config, api_key: str | None, apart: Apart | None = None) -> Agent:
-        return OpenAIAgent(config.openai, api_key, apart=apart)
-
-    def speech(self, config: Config, api_key: str | None) -> Speech | None:
-        voice = config.announce.voice_id or config.openai.voice
-        if voice is None and config.openai.is_openais:
-            voice = OpenAISpeech.VOICE
-        return None if voice is None else OpenAISpeech(config.openai, config.announce, voice, api_key)
-
-    def tool_form(self, tool: ToolSpec) -> Mapping[str, object]:
-        return openai_settings.function(tool)
-
-    def shown(self, config: Config) -> str:
-        server = self.server(config).host
-        return f"{openai_settings.model(config.openai) or 'the model of the server'} at {server}"
-
-
-# By the name in `provider`.
-PROVIDERS: dict[str, Provider] = {"elevenlabs": ElevenLabsProvider(), "openai": OpenAIProvider()}
-
-
 def provider_of(config: Config) -> Provider:
     """The provider of this configuration; the embedded agent, which has no client of its own, is spoken with over
     the protocol of one."""
-    return PROVIDERS[config.local.protocol if config.provider == "local" else config.provider]
+    name = config.local.protocol if config.provider == "local" else config.provider
+    if name == "openai":
+        from parleyd.app.openai_provider import OpenAIProvider
+
+        return OpenAIProvider()
+    return ElevenLabsProvider()
 
 
 class Agents:
@@ -164,11 +126,9 @@ class Agents:
         """An agent of the same provider. Secrets are read again."""
         try:
             if self._child is not None and config.local.protocol == "openai":
-                # The embedded agent needs no key, and transcribes only when it is asked to.
-                own = msgspec.structs.replace(
-                    config.openai, base_url=f"{self._child.base_url}/v1", transcription=Transcription(mode="on")
-                )
-                return OpenAIAgent(own, None, apart=self._apart)
+                from parleyd.app.openai_provider import embedded_agent
+
+                return embedded_agent(config, self._child.base_url, self._apart)
             if self._child is not None:
                 # The embedded agent accepts any id, and needs no key.
                 section = config.elevenlabs

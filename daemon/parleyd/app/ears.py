@@ -110,7 +110,8 @@ class Ears:
         self._recorder = recorder
         self._after_word: deque[Passed] = deque(maxlen=WORD_LAG_MS // FRAME_MS)
         self._called_s = float("-inf")
-        self._quiet_frames = 0  # handled since something was last like speech, or sounded
+        self._quiet_frames = 0  # handled since something was last like speech
+        self._calm_frames = 0  # handled since something was last like speech, or sounded
         self._unsent: list[Passed] = []  # without speech, on their way to the outbox
         self._last_was_speech = False  # of the frames that went to the outbox
         self._dialogue_knows = False  # of the present speech
@@ -191,7 +192,7 @@ class Ears:
         self._capture.batch_ms = 0 if not is_quiet else ASLEEP_BATCH_MS if asleep else QUIET_BATCH_MS
         if not asleep:
             self._capture.rest(False)
-        elif self._quiet_frames >= REST_AFTER_FRAMES:
+        elif self._calm_frames >= REST_AFTER_FRAMES:
             self._capture.rest(True)
 
     def _hear(self, frame: Frame) -> None:
@@ -237,8 +238,8 @@ class Ears:
             self._outbox.forget()
         # After the gate has closed, speech still comes out of it for the length of the pre-roll.
         is_busy = self._gate.open or self._gate.is_attentive or self._last_was_speech
-        is_quiet = not (is_busy or self._echo.speaker_sounds)
-        self._quiet_frames = self._quiet_frames + 1 if is_quiet else 0
+        self._quiet_frames = 0 if is_busy else self._quiet_frames + 1
+        self._calm_frames = 0 if is_busy or self._echo.speaker_sounds else self._calm_frames + 1
         if deaf and not called:
             # The agent gets zeros, except for the speech that wakes it now.
             passed = self._silenced(verdict.passed, muted=not self._wake_on_speech, speech_only=True)

@@ -44,7 +44,7 @@ _KEPT_SAMPLES = 4 * FRAME_SAMPLES
 
 
 def _coherence(both: float, one: float, other: float) -> float:
-    return float(both * both / (one * other)) if one * other > 0.0 else 0.0
+    return both * both / (one * other) if one * other > 0.0 else 0.0
 
 
 class DelayMonitor:
@@ -58,9 +58,9 @@ class DelayMonitor:
         self.delay_jump_samples = 0
         """The number of samples by which the whole echo comes later from now on; 0: no jump."""
         # Smoothed products: residual with echo, residual with itself, echo with itself.
-        self._products = np.zeros(3)
+        self._products = (0.0, 0.0, 0.0)
         # Smoothed products: residual with the echo's slope, and the slopes of echo and residual, each with itself.
-        self._slopes = np.zeros(3)
+        self._slopes = (0.0, 0.0, 0.0)
         self._heard = np.zeros(_KEPT_SAMPLES, np.float32)
         self._echo = np.zeros(_KEPT_SAMPLES, np.float32)
         self._suspect_frames = 0
@@ -69,8 +69,12 @@ class DelayMonitor:
     def watch(self, estimate: Estimate) -> None:
         """Sets echo_coherence and delay_error_samples."""
         residual, echo = estimate.residual, estimate.echo
-        products = (np.dot(residual, echo), np.dot(residual, residual), np.dot(echo, echo))
-        self._products = _COHERENCE_SMOOTHING * self._products + np.asarray(products)
+        both, left, estimated = self._products
+        self._products = (
+            _COHERENCE_SMOOTHING * both + float(np.dot(residual, echo)),
+            _COHERENCE_SMOOTHING * left + float(np.dot(residual, residual)),
+            _COHERENCE_SMOOTHING * estimated + float(np.dot(echo, echo)),
+        )
         self.echo_coherence = _coherence(*self._products)
         self.delay_error_samples = self._delay_error(residual, echo)
 
@@ -99,12 +103,14 @@ class DelayMonitor:
         """Returns the delay error in samples. An echo that comes later by d leaves about -d times its slope."""
         # Slow disturbances, such as a hum or an offset of the microphone, say next to nothing about the slope; the
         # differences of successive samples remove them.
-        residual, echo = np.diff(residual), np.diff(echo)
+        residual, echo = residual[1:] - residual[:-1], echo[1:] - echo[:-1]
         slope, other = (echo[2:] - echo[:-2]) / 2, (residual[2:] - residual[:-2]) / 2
-        products = (np.dot(residual[1:-1], slope), np.dot(slope, slope), np.dot(other, other))
-        self._slopes = _SLOPE_SMOOTHING * self._slopes + np.asarray(products)
         both, echo_slope, residual_slope = self._slopes
-        return float(-both / (echo_slope + _HIDING * residual_slope)) if echo_slope > 0.0 else 0.0
+        both = _SLOPE_SMOOTHING * both + float(np.dot(residual[1:-1], slope))
+        echo_slope = _SLOPE_SMOOTHING * echo_slope + float(np.dot(slope, slope))
+        residual_slope = _SLOPE_SMOOTHING * residual_slope + float(np.dot(other, other))
+        self._slopes = both, echo_slope, residual_slope
+        return -both / (echo_slope + _HIDING * residual_slope) if echo_slope > 0.0 else 0.0
 
     def _best_jump(self) -> tuple[int, float, float]:
         """Returns the number of samples by which the estimate has to be moved to resemble the microphone's sound most,

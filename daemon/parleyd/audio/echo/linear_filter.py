@@ -136,7 +136,8 @@ class LinearFilter:
         step += self._path
         path = np.fft.irfft(step, _FFT, axis=1)
         # The constraint: each part has FRAME_SAMPLES taps, and everything beyond them is an artefact.
-        self._path = np.fft.rfft(path[:, :FRAME_SAMPLES], _FFT, axis=1).astype(np.complex64, copy=False)
+        path[:, FRAME_SAMPLES:] = 0.0
+        self._path = np.fft.rfft(path, axis=1).astype(np.complex64, copy=False)
         gain *= powers
         gain *= np.float32(-0.5)
         gain += 1
