@@ -1,7 +1,7 @@
 """The manual pages, into a folder such as /usr/local/share/man: `python -m parleyd.cli.manual FOLDER`.
 
-They are made of what the help and docs/configuration.md are made of: the commands with their options and examples, and the
-table of keys. packaging/debian/rules and scripts/install make them, so that none has to be kept up by hand.
+They are made of what the help and docs/configuration.md are made of: the commands with their options and examples, and
+the table of keys. packaging/debian/rules and scripts/install make them, so that none has to be kept up by hand.
 """
 
 from __future__ import annotations
@@ -133,12 +133,13 @@ def _configuration_lines() -> Iterator[str]:
         "DESCRIPTION",
         "One YAML file. Commands of a user other than root read that of the user service, where it is there. Every key "
         "has a default: write only what you change. Unknown keys are refused. Units are the end of a key's name: "
-        "`_ms` milliseconds, `_s` seconds, `_db` decibels. `parleyd check -c FILE` lists all problems at once, and with "
-        "`--all` every key with the value in force.",
+        "`_ms` milliseconds, `_s` seconds, `_db` decibels. `parleyd check -c FILE` lists all problems at once, and "
+        "with `--all` every key with the value in force.",
     )
     yield from _chapter(
         "SECRETS",
-        "Secrets stay out of this file. A key such as `elevenlabs.api_key` says where the secret is found, by one of these:",
+        "Secrets stay out of this file. A key such as `elevenlabs.api_key` says where the secret is found, by one of "
+        "these:",
     )
     for key in keys_of(Secret).values():
         yield from _term(f"`{{{key.name}: ...}}`", key.description)
