@@ -1,7 +1,7 @@
 """The parts of scripts/build-docs that are more than a command.
 
-  docs_site.py sources ROOT FOLDER    the pages and what they link to, as they lie in the sources, and an index of them
-  docs_site.py check FOLDER           every link of a built site: does it lead somewhere, and is nothing fetched elsewhere?
+docs_site.py sources ROOT FOLDER    the pages and what they link to, as they lie in the sources, and an index of them
+docs_site.py check FOLDER           every link of a built site: does it lead somewhere, is nothing fetched elsewhere?
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def sources(root: Path, folder: Path) -> None:
     for picture in (root / "docs" / "pictures").iterdir():
         _copy(picture, root, folder / "extra")
     shutil.copyfile(root / "packaging" / "site" / "conf.py", folder / "conf.py")
-    (folder / "index.md").write_text(_index((root / "docs" / "README.md").read_text(encoding="utf-8")), encoding="utf-8")
+    (folder / "index.md").write_text(
+        _index((root / "docs" / "README.md").read_text(encoding="utf-8")), encoding="utf-8"
+    )
 
 
 def _copy(file: Path, root: Path, folder: Path) -> None:
@@ -97,8 +99,8 @@ def faults(folder: Path) -> list[str]:
             elif address.fragment and target in pages and unquote(address.fragment) not in pages[target].anchors:
                 found.append(f"{where}: there is no such heading")
     for style in sorted(folder.rglob("*.css")):
-        for url in re.findall(r"url\(['\"]?(https?:|//)", style.read_text(encoding="utf-8")):
-            found.append(f"{style.relative_to(folder)}: fetches from elsewhere ({url})")
+        urls = re.findall(r"url\(['\"]?((?:https?:|//)[^)'\"]*)", style.read_text(encoding="utf-8"))
+        found += [f"{style.relative_to(folder)}: fetches from elsewhere ({url})" for url in urls]
     return found
 
 
