@@ -107,7 +107,7 @@ def _table(keys: Iterable[Key]) -> str:
 
 
 def values(key: Key) -> str:
-    """What may stand there, as Markdown."""
+    """The values that the key accepts, as Markdown."""
     if key.choices:
         return ("list of " if key.item is not None else "") + ", ".join(f"`{choice}`" for choice in key.choices)
     if key.entry is Secret:
