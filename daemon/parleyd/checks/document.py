@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import msgspec
 
@@ -63,37 +64,50 @@ merge keys (`<<`) and tags (`!!python/...`) are refused.
 """
 
 
+@dataclass(frozen=True)
+class Section:
+    """path: from the top of the file; empty for the top level. keys: those with a value of their own."""
+
+    path: tuple[str, ...]
+    meaning: str
+    keys: tuple[Key, ...]
+
+
 def document() -> str:
     """The whole page, as Markdown."""
     secrets = "\n".join(f"| `{{{key.name}: ...}}` | {key.description} |" for key in keys_of(Secret).values())
-    parts = [_HEAD.replace("{secrets}", secrets), *_sections(Config, ())]
+    parts = [_HEAD.replace("{secrets}", secrets)]
+    for section in sections():
+        title = f"`{'.'.join(section.path)}`" if section.path else "Top level"
+        meaning = [section.meaning + "\n"] if section.path else []
+        parts.append("\n".join([f"## {title}\n", *meaning, *([_table(section.keys)] if section.keys else [])]))
     return "\n".join(parts)
 
 
-def _sections(section: type[msgspec.Struct], path: tuple[str, ...]) -> Iterator[str]:
-    """A table for the section's own keys, then its sections."""
+def sections(section: type[msgspec.Struct] = Config, path: tuple[str, ...] = ()) -> Iterator[Section]:
+    """All sections in their order, each before those inside it; entries of maps and lists with NAME or N in their
+    path."""
     keys = keys_of(section, path)
-    own = [key for key in keys.values() if key.section is None]
-    title = f"`{'.'.join(path)}`" if path else "Top level"
+    own = tuple(key for key in keys.values() if key.section is None)
     if own or path:
-        meaning = [(section.__doc__ or "").strip() + "\n"] if path else []
-        yield "\n".join([f"## {title}\n", *meaning, *([_table(own)] if own else [])])
+        yield Section(path, (section.__doc__ or "").strip(), own)
     for key in keys.values():
         if key.section is not None:
-            yield from _sections(key.section, key.path)
+            yield from sections(key.section, key.path)
         elif key.entry is not None and key.entry is not Secret:
-            yield from _sections(key.entry, (*key.path, "NAME" if key.is_map else "N"))
+            yield from sections(key.entry, (*key.path, "NAME" if key.is_map else "N"))
 
 
 def _table(keys: Iterable[Key]) -> str:
     rows = (
-        f"| `{key.name}` | {_values(key)} | {_default(key)} | {limits(key) or '–'} | {_escaped(key.description)} |\n"
+        f"| `{key.name}` | {values(key)} | {default(key)} | {limits(key) or '–'} | {_escaped(key.description)} |\n"
         for key in keys
     )
     return "| key | value | default | limits, unit | meaning |\n|---|---|---|---|---|\n" + "".join(rows)
 
 
-def _values(key: Key) -> str:
+def values(key: Key) -> str:
+    """The values that the key accepts, as Markdown."""
     if key.choices:
         return ("list of " if key.item is not None else "") + ", ".join(f"`{choice}`" for choice in key.choices)
     if key.entry is Secret:
@@ -103,7 +117,8 @@ def _values(key: Key) -> str:
     return "text" if key.wording is not None else kind(key)
 
 
-def _default(key: Key) -> str:
+def default(key: Key) -> str:
+    """As Markdown."""
     if key.required:
         return "**required**"
     return "none" if key.default is None else f"`{json.dumps(key.default).strip(chr(34))}`"

@@ -18,11 +18,13 @@ from parleyd.doctor import (
     sound,
     sound_access,
     systemd,
+    updates,
 )
 from parleyd.doctor.configuration import or_defaults
 from parleyd.doctor.run import Check
 
 CHECKS = (
+    Check("version", updates.version, deadline_s=10.0),
     Check("Python", installation.python),
     Check("packages", installation.packages, deadline_s=90.0),
     Check("configuration", configuration.configuration, deadline_s=20.0),
