@@ -32,7 +32,7 @@ from parleyd.mqtt.bridge import Bridge
 from parleyd.mqtt.broker import Broker
 from parleyd.mqtt.daemon_link import DaemonLink, Gone, Told
 from parleyd.mqtt.names import Device
-from parleyd.mqtt.translator import Publish
+from parleyd.mqtt.publications import Publish
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from parleyd.host import authorities
 from parleyd.host.unreachable import trouble
 from parleyd.mqtt.orders import MAX_PAYLOAD_BYTES, Message
 from parleyd.mqtt.patience import Failure, Version
-from parleyd.mqtt.translator import Publish
+from parleyd.mqtt.publications import Publish
 
 MOST_FLYING = 16
 MOST_EVENTS = 64
