@@ -18,7 +18,7 @@ ALL_COMMANDS: tuple[Command, ...] = (
 )
 Prefix = Annotated[str, Meta(pattern=r"^[^\s/+#$\x00][^\s+#\x00]{0,99}(?<!/)$(?!\s)")]
 _PREFIX = {"expected": "the beginning of a topic, without +, # and a slash at its ends"}
-# What stands in topics in the place of a device where a whole group is meant.
+# The word in topics in the place of a device, where a whole group is meant.
 GROUP = "group"
 Group = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\s)")]
 

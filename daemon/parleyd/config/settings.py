@@ -23,7 +23,7 @@ _HEAD = """\
 """
 _LABEL_LINE = "# label: {label}{since}\n"
 _REVISION = re.compile(r"^# revision: ([0-9]{1,15})$", re.MULTILINE)
-# What a program may call the settings that it has made; no more than fits in a comment of the file.
+# The name that a program may give to the settings that it has made. It fits in a comment of the file.
 LABEL = r"[A-Za-z0-9._:-]{1,100}"
 _SINCE = ", changed since"
 _LABELLED = re.compile(rf"^# label: ({LABEL})({_SINCE})?$", re.MULTILINE)

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -24,6 +23,7 @@ from parleyd.core.errors import UserError
 from parleyd.core.text import one_line
 from parleyd.host import authorities
 from parleyd.host.unreachable import trouble
+from parleyd.mqtt.light_paho import client as paho
 from parleyd.mqtt.orders import MAX_PAYLOAD_BYTES, Message
 from parleyd.mqtt.patience import Failure, Version
 from parleyd.mqtt.publications import Publish

@@ -31,7 +31,8 @@ _MAX_CHARS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What one topic wants. settings: by the keys' dotted names. problem: it cannot be read; then nothing is made."""
+    """The settings that one topic wants. settings: by the keys' dotted names. problem: it cannot be read; then nothing
+    is made."""
 
     revision: int | str | None
     settings: Mapping[str, Any]
@@ -70,7 +71,7 @@ class Desired:
         self._config: Mapping[str, Any] | None = None
         self._look_s = 0.0
         self._asks = False
-        # The label of what the daemon was told, while it has not answered; its answer; and its refusal.
+        # The label of the settings that the daemon was told and has not answered yet; its answer; and its refusal.
         self._putting: str | None = None
         self._made: tuple[str, Mapping[str, Any]] | None = None
         self._refusal: tuple[str, Mapping[str, Any]] | None = None

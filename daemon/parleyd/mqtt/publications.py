@@ -1,4 +1,4 @@
-"""What the parts of `parleyd mqtt` that decide tell the loop to do. Pure."""
+"""The orders of the deciding parts of `parleyd mqtt` to its loop. Pure."""
 
 from __future__ import annotations
 
