@@ -241,6 +241,13 @@ class Proof:
         empty = [one for one in expressions if prometheus.wait(one, lambda _: True, 20) is None]
         self.check("every expression of the dashboard runs there, and shows something", expressions and not empty,
                    f"{len(expressions)} expressions" if not empty else "; ".join(empty))  # fmt: skip
+        agent = prometheus.agent(targets["real-1"], "real-1")
+        try:
+            way = 'parleyd_build_info{device="real-1", way="remote write"}'
+            sent = prometheus.wait(way, lambda _: True, 30)
+            self.check("an agent of Prometheus' sends the figures from behind NAT", sent is not None)
+        finally:
+            agent.end()
         down = self.devices[-1]
         assert down.daemon is not None
         down.daemon.end(signal.SIGKILL)

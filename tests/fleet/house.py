@@ -246,9 +246,25 @@ class Prometheus:
         where = f"127.0.0.1:{self._port}"
         self.part = Part(
             folder / "prometheus.log", program, f"--config.file={file}", f"--storage.tsdb.path={folder}/tsdb",
-            f"--web.listen-address={where}",
+            f"--web.listen-address={where}", "--web.enable-remote-write-receiver",
         )  # fmt: skip
+        self._program, self._folder = program, folder
         self._url = f"http://{where}/api/v1"
+
+    def agent(self, target: str, device: str) -> Part:
+        """Another one, as a device behind NAT runs it: it asks the daemon beside it, and tells this one."""
+        scraped = [{"targets": [target], "labels": {"device": device, "way": "remote write"}}]
+        config = {
+            "global": {"scrape_interval": "1s"},
+            "scrape_configs": [{"job_name": "parleyd", "static_configs": scraped}],
+            "remote_write": [{"url": f"{self._url}/write", "queue_config": {"batch_send_deadline": "1s"}}],
+        }
+        file = self._folder / "agent.yaml"
+        file.write_text(json.dumps(config))
+        return Part(
+            self._folder / "prometheus-agent.log", self._program, "--enable-feature=agent", f"--config.file={file}",
+            f"--storage.agent.path={self._folder}/wal", f"--web.listen-address=127.0.0.1:{free_port()}",
+        )  # fmt: skip
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Raises OSError, also for an expression that Prometheus does not take."""

@@ -79,7 +79,7 @@ class Bench:
         result = {"now": [*fields["changes"]], "next_session": [], "restart": []}
         return {"ok": True, "result": result}
 
-    def wait(self, seconds: float = SETTLE_S) -> dict[str, Any]:
+    def wait(self, seconds: float = 2 * SETTLE_S) -> dict[str, Any]:
         """Returns the last report, after that time."""
         until_s = self.now_s + seconds
         while self.now_s < until_s:

@@ -111,7 +111,8 @@ class Desired:
         return self._question()
 
     def gone(self) -> None:
-        self._config, self._putting, self._asks = None, None, False
+        """Nothing is asked until began()."""
+        self._config, self._putting, self._asks, self._look_s = None, None, False, 0.0
 
     def config(self, config: Mapping[str, Any] | None, now_s: float) -> None:
         """config: the daemon's answer to `config`; None: it gave none."""
@@ -131,6 +132,7 @@ class Desired:
             self._made = (label, answer["result"])
         elif answer["error"].get("kind") not in _PASSING:
             self._refusal = (label, answer["error"])
+            return []
         # Until the present settings are known nothing is told again.
         self._config = None
         self._look_s = now_s + LOOK_S
