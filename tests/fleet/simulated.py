@@ -86,7 +86,7 @@ class Simulated:
         self._patience = Patience("5")
         self._daemon = StandIn()
         self._try_s = 0.0
-        self._was_ready = False
+        self._was_ready = self._was_subscribed = False
         self.broker: Broker | None = None
         self._do(self._translator.told({"event": "snapshot", "status": {"state": "asleep"}}))
 
@@ -100,7 +100,7 @@ class Simulated:
         except BrokerError as error:
             self._failed(error, now_s)
             return None
-        self.broker, self._was_ready = broker, False
+        self.broker, self._was_ready, self._was_subscribed = broker, False, False
         return broker
 
     def _failed(self, error: BrokerError, now_s: float) -> None:
@@ -115,7 +115,10 @@ class Simulated:
             self._do(self._translator.message(message))
         if broker.is_ready and not self._was_ready:
             self._was_ready = True
-            self._do(self._translator.connected(now_s))
+            self._do(self._translator.connected())
+        if broker.is_subscribed and not self._was_subscribed:
+            self._was_subscribed = True
+            self._translator.subscribed(now_s)
         if broker.failure is not None:
             broker.drop()
             self.broker = None

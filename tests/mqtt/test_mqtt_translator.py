@@ -54,7 +54,7 @@ def topics(commands: list[Command]) -> list[str]:
 def known(settings: Mqtt | None = None, status: dict[str, Any] = STATUS) -> Translator:
     """Connected, and all is said about the daemon."""
     translator = Translator(settings or Mqtt(), DEVICE)
-    translator.connected(0.0)
+    translator.connected()
     assert translator.told({"event": "snapshot", "status": status}) == [Ask("profile")]
     translator.profiles(PROFILES)
     return translator
@@ -74,8 +74,8 @@ def moved(after: str) -> dict[str, Any]:
 def test_nothing_but_its_absence_is_said_before_the_daemon_was_heard_of() -> None:
     translator = Translator(Mqtt(), DEVICE)
     assert translator.told(event("woken", by="speech")) == []
-    assert topics(translator.connected(0.0)) == [f"{BASE}/online"]
-    assert said(translator.connected(0.0), "online") == "offline"
+    assert topics(translator.connected()) == [f"{BASE}/online"]
+    assert said(translator.connected(), "online") == "offline"
     assert translator.status(STATUS) == []  # it came late, from a daemon that has ended
     assert said(translator.daemon_gone(), "online") is None
 
@@ -102,7 +102,7 @@ def test_then_it_describes_the_device_and_says_all_and_last_that_it_is_there() -
     assert translator.profiles(PROFILES) == []
     assert translator.status(STATUS) == []
     # The broker may have forgotten it.
-    assert topics(translator.connected(0.0)) == topics(commands)
+    assert topics(translator.connected()) == topics(commands)
 
 
 def test_a_daemon_that_does_not_tell_its_profiles_is_described_without() -> None:
@@ -200,11 +200,11 @@ def test_when_home_assistant_is_back_it_is_told_all_again() -> None:
 def test_a_device_that_was_removed_there_is_not_described_again_until_the_next_start() -> None:
     translator = known()
     assert translator.message(message(DISCOVERY, b"{...}")) == []  # its own words
-    assert DISCOVERY in topics(translator.connected(0.0))
+    assert DISCOVERY in topics(translator.connected())
     assert translator.message(message(DISCOVERY, b"")) == []
-    assert DISCOVERY not in topics(translator.connected(0.0))
+    assert DISCOVERY not in topics(translator.connected())
     assert DISCOVERY not in topics(translator.message(message("homeassistant/status", b"online")))
-    assert f"{BASE}/state" in topics(translator.connected(0.0))
+    assert f"{BASE}/state" in topics(translator.connected())
 
 
 # ---------------------------------------------------------------- the activity
@@ -447,7 +447,7 @@ def test_connections_that_end_again_and_again_are_seen() -> None:
 
 def test_nothing_is_said_before_it_is_known_what_the_device_is() -> None:
     translator = Translator(Mqtt(), DEVICE)
-    translator.connected(0.0)
+    translator.connected()
     translator.told({"event": "snapshot", "status": STATUS})
     assert translator.told({"event": "muted", "on": True}) == []
     assert translator.status(STATUS) == []

@@ -46,6 +46,7 @@ class Bridge:
         self._patience = Patience(settings.protocol)
         self._broker: Broker | None = None
         self._was_ready = False
+        self._was_subscribed = False
         self._ready_s = 0.0
         self._try_at_s = 0.0
         self._look_at_s = 0.0
@@ -123,7 +124,7 @@ class Bridge:
         except BrokerError as error:
             self._failed(error)
         else:
-            self._broker, self._was_ready = broker, False
+            self._broker, self._was_ready, self._was_subscribed = broker, False, False
         finally:
             self._is_connecting = False
 
@@ -139,7 +140,10 @@ class Bridge:
             where = f"{self._settings.host}:{self._settings.broker_port}"
             log.info("connected to %s with MQTT %s as %s", where, self._patience.version, self._device.id)
             self._about_broker.over(f"{where} is there again")
-            self._do(self._translator.connected(time.monotonic()))
+            self._do(self._translator.connected())
+        if broker.is_subscribed and not self._was_subscribed:
+            self._was_subscribed = True
+            self._translator.subscribed(time.monotonic())
         if broker.failure is not None:
             broker.drop()
             self._broker = None

@@ -74,6 +74,7 @@ class Broker:
         self._opened_s = 0.0
         self.failure: BrokerError | None = None
         self.is_ready = False
+        self.is_subscribed = False
         self.complaints: list[tuple[str, str]] = []
         is_5 = version == "5"
         self._is_5 = is_5
@@ -282,6 +283,7 @@ class Broker:
     def _on_subscribe(
         self, _client: object, _data: object, _mid: int, reasons: list[ReasonCode], _more: object
     ) -> None:
+        self.is_subscribed = True
         for (topic, _), reason in zip(self._subscriptions, reasons, strict=False):
             if reason.is_failure:
                 self.complaints.append((f"{self._where} does not let this device read {topic}", _ACL))

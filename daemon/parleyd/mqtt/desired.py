@@ -20,7 +20,7 @@ from parleyd.mqtt.names import Topics
 from parleyd.mqtt.orders import MAX_PAYLOAD_BYTES, Message
 from parleyd.mqtt.publications import Ask, Publish, as_json
 
-# The broker sends what it keeps one by one, right after the subscription. Half of it must not be made.
+# The broker sends what it keeps one by one, right after it has taken the subscription. Half of it must not be made.
 SETTLE_S = 2.0
 # How often a probation is looked at, and how long it takes until something that failed for a while is tried again.
 LOOK_S = 10.0
@@ -82,9 +82,13 @@ class Desired:
 
     # ------------------------------------------------------------ the broker
 
-    def connected(self, now_s: float) -> None:
-        """The broker now sends all that it keeps; what it does not send is not wanted any more."""
+    def connected(self) -> None:
+        """The broker will send all that it keeps; what it does not send is not wanted any more."""
         self._wanted.clear()
+        self._settled_s = None
+
+    def subscribed(self, now_s: float) -> None:
+        """The broker has taken the subscription, and sends what it keeps."""
         self._settled_s = now_s + SETTLE_S
 
     def message(self, message: Message) -> bool:
@@ -96,7 +100,8 @@ class Desired:
             self._wanted[whose] = read(message)
         else:
             self._wanted.pop(whose, None)
-        self._settled_s = max(self._settled_s or 0.0, message.at_s + SETTLE_S / 2)
+        if self._settled_s is not None:
+            self._settled_s = max(self._settled_s, message.at_s + SETTLE_S / 2)
         return True
 
     # ------------------------------------------------------------ the daemon

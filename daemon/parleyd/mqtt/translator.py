@@ -48,11 +48,15 @@ class Translator:
 
     # ------------------------------------------------------------ the broker
 
-    def connected(self, now_s: float) -> list[Command]:
+    def connected(self) -> list[Command]:
         """A connection was made, perhaps to a broker that has forgotten everything."""
         self._said.clear()
-        self._desired.connected(now_s)
+        self._desired.connected()
         return [*self._everything(), *self._usage_question()]
+
+    def subscribed(self, now_s: float) -> None:
+        """The broker has taken the subscriptions of this connection."""
+        self._desired.subscribed(now_s)
 
     def message(self, message: Message) -> list[Command]:
         topics = self.topics
