@@ -69,6 +69,11 @@ class Fleet:
     def order(self, ring: str, command: str, payload: str) -> None:
         self._client.publish(f"{self._prefix}/group/{ring}/do/{command}", payload, 1).wait_for_publish(30)
 
+    def try_out(self, ring: str, text: str) -> None:
+        """The devices talk with their agents, in a session that has the new settings."""
+        self.order(ring, "sleep", "")
+        self.order(ring, "say", text)
+
     def members(self, ring: str) -> tuple[list[str], list[str]]:
         """The devices of a ring: those that are there, and those that are away."""
         all_ = sorted(name for name, one in self.reported.items() if ring in one.get("groups", ()))
@@ -107,7 +112,7 @@ def ring_keeps(fleet: Fleet, ring: str, said: Mapping[str, Any], args: argparse.
         found = tally(fleet, ring, here, said["revision"])
         if not has_asked and not found.get("waiting"):
             has_asked = True
-            threading.Thread(target=fleet.order, args=(ring, "say", args.say)).start()
+            threading.Thread(target=fleet.try_out, args=(ring, args.say)).start()
         return any(found.get(state) for state in BAD) or sum(len(found.get(state, ())) for state in GOOD) == len(here)
 
     fleet.wait(over, began_s + args.patience_s)
