@@ -203,9 +203,9 @@ def test_what_is_refused_is_reported_key_by_key_and_tried_again_with_another_dae
 def test_a_refusal_that_passes_is_tried_again(kind: str, bench: Bench) -> None:
     bench.refusal = {"kind": kind, "text": "x", "hint": "y"}
     bench.want(OWN, 1, gate__hangover_ms=700)
-    bench.wait(0.5)
-    bench.now_s += SETTLE_S
-    bench.desired.tick(bench.now_s)
+    bench.wait()
+    assert bench.put
+    assert bench.reports == []
     bench.refusal = None
     assert bench.wait(3 * LOOK_S)["state"] == "probation"
 
