@@ -269,7 +269,7 @@ class Proof:
         revisions = {one.name: self.operator.reported(one.name).get("settings_revision") for one in self.devices}
         away_s = 600 if self._args.long else 8
         self.mosquitto.kill(forget=True)
-        time.sleep(away_s)
+        time.sleep(away_s)  # the time without a broker
         self.operator.kept.clear()
         self.mosquitto.start()
         everybody = len(self.devices) + self._args.devices

@@ -287,5 +287,5 @@ class Prometheus:
                 found = None
             if found is not None and fits(found):
                 break
-            time.sleep(0.5)
+            time.sleep(0.5)  # it asks the daemons once a second
         return found

@@ -114,7 +114,7 @@ class SettingsFiles:
             replace_file(self._note, msgspec.json.encode(note) + b"\n")
 
     def went_back(self) -> WentBack | None:
-        """What the last change came to, if it went back by itself."""
+        """Returns the last change, if it went back by itself."""
         try:
             return msgspec.json.decode(read_file(self._went_back, _MOST_NOTE_BYTES), type=WentBack)
         except FileNotFoundError:

@@ -131,7 +131,7 @@ class Desired:
         """answer: the daemon's to `put_config`, {"ok": true, "result": ...} or {"ok": false, "error": ...}."""
         label, self._putting = self._putting, None
         if label is None:
-            # Of a daemon that has ended since.
+            # It comes from a daemon that has ended since.
             return []
         if answer.get("ok"):
             self._made = (label, answer["result"])
