@@ -92,7 +92,7 @@ class Proof:
         self.check("certificates", True, f"an authority, a broker, {len(real) + self._args.devices + 2} clients")
         self.mosquitto = Mosquitto(folder, certificates.folder)
         self.mosquitto.start()
-        self._ends.callback(lambda: self.mosquitto.part and self.mosquitto.part.end(signal.SIGKILL))
+        self._ends.callback(self.mosquitto.kill, forget=False)
         agent = free_port()
         (folder / "scenario.yaml").write_text(SCENARIO)
         words = ("agent", "--port", str(agent), "--scenario", folder / "scenario.yaml")
@@ -320,7 +320,7 @@ def _spread(counts: tuple[int, ...]) -> Iterator[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/test-fleet", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="scripts/test-fleet", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--long", action="store_true", help="the real probation, and ten minutes without a broker")
     parser.add_argument("--devices", type=int, default=1000, help="simulated ones, default: %(default)s")
     parser.add_argument("--prometheus", type=Path, help="the folder of a program prometheus")

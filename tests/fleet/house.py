@@ -129,8 +129,8 @@ class Mosquitto:
         self.part = Part(self._folder / "mosquitto.log", "mosquitto", "-c", self._config)
 
     def kill(self, *, forget: bool) -> None:
-        assert self.part is not None
-        self.part.end(signal.SIGKILL)
+        if self.part is not None:
+            self.part.end(signal.SIGKILL)
         if forget:
             for file in (self._folder / "store").iterdir():
                 file.unlink()
@@ -186,8 +186,8 @@ class Reader:
         client.tls_set_context(certificates.context(name))
         client.on_connect = self._on_connect
         client.on_message = self._on_message
-        client.on_publish = lambda _c, _d, _mid, reason, _p: self._note(reason)
-        client.on_subscribe = lambda _c, _d, _mid, reasons, _p: [self._note(one) for one in reasons]
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
         client.reconnect_delay_set(1, 2)
         client.connect("127.0.0.1", port)
         client.loop_start()
@@ -196,9 +196,15 @@ class Reader:
         if self._topics:
             client.subscribe(self._topics)
 
-    def _note(self, reason: Any) -> None:
+    def _on_publish(self, _client: object, _data: object, _mid: int, reason: Any, _more: object) -> None:
+        self._note([reason])
+
+    def _on_subscribe(self, _client: object, _data: object, _mid: int, reasons: list[Any], _more: object) -> None:
+        self._note(reasons)
+
+    def _note(self, reasons: list[Any]) -> None:
         with self.changed:
-            self.refusals.append(reason.getName() if reason.is_failure else "")
+            self.refusals.extend(one.getName() if one.is_failure else "" for one in reasons)
             self.changed.notify_all()
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:

@@ -161,8 +161,9 @@ def main() -> None:
     while True:
         now_s = time.monotonic()
         ready = {key.data for key, _ in waits.select(0.05)}
-        due = fleet if now_s >= look_s else ready
-        if due is fleet:
+        everybody = now_s >= look_s
+        due: Iterable[Simulated] = fleet if everybody else ready
+        if everybody:
             look_s = now_s + 1.0
         for one in due:
             if (broker := one.connect(now_s)) is not None:
@@ -172,7 +173,7 @@ def main() -> None:
             readable = one in ready or (one.broker is not None and one.broker.has_read)
             if one in places and not one.serve(now_s, readable=readable):
                 waits.unregister(places.pop(one))
-            if due is fleet:
+            if everybody:
                 one.step(now_s)
 
 
