@@ -28,6 +28,8 @@ from parleyd.mqtt.translator import Command, Translator
 # What makes a stand-in's health worse: an override that its agent does not allow.
 BAD_KEY = "elevenlabs.overrides.language"
 PROBATION_S, WORSE_S = 4.0, 2.0
+# A handshake takes some milliseconds, in which nobody else is served.
+MOST_AT_ONCE = 200
 
 
 class StandIn:
@@ -165,8 +167,10 @@ def main() -> None:
         due: Iterable[Simulated] = fleet if everybody else ready
         if everybody:
             look_s = now_s + 1.0
+        opened = 0
         for one in due:
-            if (broker := one.connect(now_s)) is not None:
+            if opened < MOST_AT_ONCE and (broker := one.connect(now_s)) is not None:
+                opened += 1
                 places[one] = broker.fileno()
                 waits.register(places[one], selectors.EVENT_READ, one)
             # TLS may have more than the socket shows.
