@@ -113,7 +113,8 @@ def ring_keeps(fleet: Fleet, ring: str, said: Mapping[str, Any], args: argparse.
         if not has_asked and not found.get("waiting"):
             has_asked = True
             threading.Thread(target=fleet.try_out, args=(ring, args.say)).start()
-        return any(found.get(state) for state in BAD) or sum(len(found.get(state, ())) for state in GOOD) == len(here)
+        # Each of them has decided, so that all that went back are told of.
+        return sum(len(found.get(state, ())) for state in (*GOOD, *BAD)) == len(here)
 
     fleet.wait(over, began_s + args.patience_s)
     found = tally(fleet, ring, here, said["revision"])

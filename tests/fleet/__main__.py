@@ -120,7 +120,13 @@ class Proof:
 
     def _simulate(self) -> None:
         counts = map(str, self._simulated)
-        words = ("-m", "fleet.simulated", str(self.mosquitto.port), self.certificates.folder, *counts)
+        words: tuple[str | Path, ...] = (
+            "-m",
+            "fleet.simulated",
+            str(self.mosquitto.port),
+            self.certificates.folder,
+            *counts,
+        )
         self.simulator = self._part("simulated.log", sys.executable, *words)
 
     def _await(self, done: Callable[[], Any], what: str, more: Callable[[], str] = lambda: "") -> None:
@@ -160,7 +166,17 @@ class Proof:
         folder = self.certificates.folder
         tls = ("--ca", folder / "ca.pem", "--certificate", folder / "operator.pem", "--key", folder / "operator.key")
         where = ("--host", "127.0.0.1", "--port", str(self.mosquitto.port))
-        command = [sys.executable, FLEET / "roll_out.py", file, *RINGS, "--revision", revision, *where, *tls, *more]
+        command: list[str | Path] = [
+            sys.executable,
+            FLEET / "roll_out.py",
+            file,
+            *RINGS,
+            "--revision",
+            revision,
+            *where,
+            *tls,
+            *more,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1500)
         for line in (done.stdout + done.stderr).splitlines()[:12]:
             print(f"               {line[:150]}")
