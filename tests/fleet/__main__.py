@@ -251,7 +251,7 @@ class Proof:
         prometheus = Prometheus(self._args.prometheus / "prometheus", self._folder, targets)
         self._ends.callback(prometheus.part.end)
         seen = prometheus.wait("count(parleyd_build_info)", lambda many: many == len(targets), self._patience_s)
-        self.check("Prometheus has the figures of the real daemons", seen == len(targets), f"{seen or 0:g} versions")
+        self.check("Prometheus has the figures of the real daemons", seen == len(targets), f"{seen or 0:g} of them")
         told = subprocess.run([sys.executable, FLEET / "dashboard.py", "--expressions"], capture_output=True, text=True)
         expressions = told.stdout.splitlines()
         empty = [one for one in expressions if prometheus.wait(one, lambda _: True, 20) is None]
@@ -269,7 +269,7 @@ class Proof:
         down.daemon.end(signal.SIGKILL)
         query = f'ALERTS{{alertname="ParleydGone", device="{down.name}"}}'
         fires = prometheus.wait(query, lambda _: True, 30)
-        self.check("a daemon that was killed is an alert", fires is not None)
+        self.check("a daemon that was killed becomes an alert", fires is not None)
         self._await(lambda: self.operator.kept.get(f"parleyd/{down.name}/online") == "offline", "and offline")
         assert down.bridge is not None
         down.bridge.end()
@@ -283,7 +283,7 @@ class Proof:
         memory_mb = self.mosquitto.part.memory_mb
         bills = {one.name: self._billed(one.name) for one in self.devices}
         revisions = {one.name: self.operator.reported(one.name).get("settings_revision") for one in self.devices}
-        away_s = 600 if self._args.long else 8
+        away_s = 600 if self._args.long else 3
         self.mosquitto.kill(forget=True)
         time.sleep(away_s)  # the time without a broker
         self.operator.kept.clear()
