@@ -269,6 +269,12 @@ def test_a_message_that_cannot_be_read_makes_nothing_of_the_others_either(
     assert bench.put == []
 
 
+def test_a_daemon_that_has_not_answered_is_not_told_again(bench: Bench) -> None:
+    bench.want(OWN, 1, gate__hangover_ms=700)
+    asked = [one for half_s in range(40) for one in bench.desired.tick(bench.now_s + half_s / 2)]
+    assert [one.what for one in asked if isinstance(one, Ask)] == ["put_config"]
+
+
 def test_a_broker_that_is_slow_makes_no_half_of_what_is_wanted(bench: Bench) -> None:
     bench.want(OWN, 1, gate__hangover_ms=700)
     bench.wait()
