@@ -169,3 +169,18 @@ def test_what_stays_loads_the_configuration_and_no_sound(command: str, tmp_path:
     code, heavy = loaded(tmp_path, command, "-c", "none.yaml")
     assert code == os.EX_CONFIG
     assert not heavy & {"numpy", "pyaudio", "websocket", "ssl", "jsonschema", "regex", "parleyd.agents", "parleyd.app"}
+
+
+def test_the_bridge_loads_no_dnspython_which_paho_would_where_it_is_installed(tmp_path: Path) -> None:
+    """A package of that name stands in for it: the tests do not need the real one."""
+    (tmp_path / "dns").mkdir()
+    for name in ("__init__", "resolver"):
+        (tmp_path / "dns" / f"{name}.py").touch()
+    program = "import sys, parleyd.mqtt.bridge; import dns; print(*sys.modules)"
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60, env=env
+    )
+    loaded = done.stdout.split()
+    assert {"paho.mqtt.client", "dns"} <= set(loaded)
+    assert "dns.resolver" not in loaded

@@ -34,7 +34,7 @@ from parleyd.mqtt.broker import Broker
 from parleyd.mqtt.daemon_link import DaemonLink, Gone, Told
 from parleyd.mqtt.names import Device
 from parleyd.mqtt.patience import LASTING_S
-from parleyd.mqtt.translator import Publish
+from parleyd.mqtt.publications import Publish
 
 
 @pytest.fixture

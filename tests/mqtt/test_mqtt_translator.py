@@ -13,7 +13,8 @@ from parleyd.mqtt.activity import Activity
 from parleyd.mqtt.names import EVENTS, Device
 from parleyd.mqtt.orders import COMMAND_S, MAX_PAYLOAD_BYTES, Message, Order, Orders, Refused
 from parleyd.mqtt.patience import FIRST_S, GOOD_S, LASTING_S, LONGEST_S, Failure, Patience
-from parleyd.mqtt.translator import Ask, Command, Publish, Translator, Warn
+from parleyd.mqtt.publications import Ask, Publish, Warn
+from parleyd.mqtt.translator import Command, Translator
 
 DEVICE = Device("d1", "Voice", "0.1.0")
 BASE = "parleyd/d1"

@@ -97,6 +97,8 @@ def test_a_setting_is_laid_over_the_file_and_taken_away_again(config: Path) -> N
         ({"hooks": [{"on": "muted", "run": ["/bin/true"]}]}, ["hooks: this cannot be changed by a setting"]),
         ({"tools": {"command": {"x": {}}}}, ["tools.command: this cannot be changed by a setting"]),
         ({"elevenlabs.base_url": "http://198.51.100.1"}, ["elevenlabs.base_url: this cannot be changed"]),
+        ({"elevenlabs.agent_id": "agent_of_somebody_else"}, ["elevenlabs.agent_id: this cannot be changed"]),
+        ({"elevenlabs": {"agent_id": "agent_of_somebody_else"}}, ["elevenlabs.agent_id: this cannot be changed"]),
         ({"elevenlabs.api_key": {"env": "HOME"}}, ["elevenlabs.api_key: this cannot be changed"]),
         ({"elevenlabs.dynamic_variables": {"a": {"command": ["id"]}}}, ["this cannot be changed by a setting"]),
         ({"transcript.enabled": True}, ["transcript.enabled: this cannot be changed by a setting"]),
@@ -204,6 +206,40 @@ def test_settings_with_which_the_daemon_never_became_ready_go_back(config: Path)
     with daemon(config), Client() as client:
         assert value(client, "audio.stall_s")["origin"] == "default"
         assert client.ask("status")["settings"] == {"revision": 2, "keys": 0, "probation": None}
+
+
+def test_what_went_back_is_known_by_its_label_until_others_with_a_label_come(config: Path) -> None:
+    """For a program that must not try the same again: over a restart, and after what people change in the meantime."""
+
+    def told(client: Client) -> tuple[str, bool, str | None]:
+        listing = client.ask("config")
+        went_back = listing["went_back"] or {}
+        assert ("never became ready" in went_back.get("reason", "")) == bool(went_back)
+        return listing["label"], listing["changed_since"], went_back.get("label")
+
+    with daemon(config), Client() as client:
+        with pytest.raises(RefusedError, match="label"):
+            client.ask("put_config", changes={"gate.hangover_ms": 700}, label="a\nb: c")
+        client.ask("put_config", changes={"gate.hangover_ms": 700}, label="fleet:1")
+        assert told(client) == ("fleet:1", False, None)
+    with daemon(config), Client() as client:
+        client.ask("put_config", changes={"audio.stall_s": 7}, label="fleet:2")
+    with daemon(config) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait(WAIT_S)
+    for _ in range(2):
+        with daemon(config), Client() as client:
+            assert told(client) == ("", False, "fleet:2"), "the first was on probation, too"
+    with daemon(config), Client() as client:
+        assert "went back: the daemon ended" in parleyd("settings").stdout
+        client.ask("put_config", changes={"barge_in.confirm_ms": 300})
+        assert told(client) == ("", False, "fleet:2")
+        client.ask("put_config", changes={"barge_in.confirm_ms": 400}, label="fleet:3")
+        assert told(client) == ("fleet:3", False, None)
+        client.ask("put_config", changes={"barge_in.confirm_ms": 500})
+        assert told(client) == ("fleet:3", True, None)
+        client.ask("undo_config")
+        assert told(client) == ("fleet:3", True, None)
 
 
 def test_an_end_in_order_is_no_failed_start(config: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from parleyd.app.probation import Kept, Probation, TakenBack
-from parleyd.app.settings_files import MOST_BYTES, NAME, Note, SettingsFiles
+from parleyd.app.settings_files import MOST_BYTES, NAME, Note, SettingsFiles, WentBack
 from parleyd.checks.configuration import ConfigError, Loaded, SettingsText, load
 from parleyd.config import settings
 from parleyd.config.changed_keys import Changes
@@ -88,12 +88,16 @@ class Value:
 @dataclass(frozen=True, slots=True)
 class Listing:
     """The whole configuration. values: by the keys' dotted names, with the settings and without the profile in force.
-    versions: the older revisions that `undo_config` can bring back."""
+    versions: the older revisions that `undo_config` can bring back. label: of the settings, as `put_config` gave it;
+    changed_since: they were changed after that. went_back: the last change, if it did not stand its probation."""
 
     revision: int
     values: dict[str, Value]
     probation: ProbationReport | None
     versions: tuple[int, ...]
+    label: str
+    changed_since: bool
+    went_back: WentBack | None
     schema: dict[str, Any] | None = field(default=None)
 
 
@@ -113,6 +117,7 @@ class SettingsKeeper:
         self._broken: str | None = None
         self._taken_back: str | None = None
         self._note: Note | None = None
+        self._went_back: WentBack | None = None
         self._probation: Probation | None = None
         self._is_ready = False
         self._stopping = threading.Event()
@@ -211,13 +216,18 @@ class SettingsKeeper:
                 for dotted, value in plain.items()
             }
             versions = self._files.versions() if self._files is not None else ()
-            revision, probation = self._present.revision, self._probation_report()
-            return Listing(revision, values, probation, versions, json_schema() if schema else None)
+            present = self._present
+            return Listing(
+                present.revision, values, self._probation_report(), versions, present.label, present.changed_since,
+                self._went_back, json_schema() if schema else None,
+            )  # fmt: skip
 
-    def put(self, revision: int | None, changes: Mapping[str, Any], *, confirm: bool) -> Outcome:
+    def put(
+        self, revision: int | None, changes: Mapping[str, Any], *, confirm: bool, label: str | None = None
+    ) -> Outcome:
         """Changes settings. revision: the one that the change is based on; None: whatever it is. changes: values by
         dotted names; None: without this setting. confirm: it goes back unless keep() confirms it within two minutes.
-        Raises SettingsError; then nothing has changed."""
+        label: what the caller calls the settings from now on. Raises SettingsError; then nothing has changed."""
         with self._lock:
             self._need_revision(revision)
             changes = settings.leaves(changes)
@@ -225,7 +235,7 @@ class SettingsKeeper:
             if unset:
                 text = "\n".join(f"{key}: there is no such setting; `parleyd settings` lists them" for key in unset)
                 raise SettingsError("bad_settings", text, "nothing was changed")
-            return self._change(self._present.changed(changes), "set", confirm=confirm)
+            return self._change(self._present.changed(changes, label), "set", confirm=confirm)
 
     def keep(self, revision: int) -> None:
         """Confirms the settings that are on probation. Raises SettingsError."""
@@ -247,7 +257,7 @@ class SettingsKeeper:
             if older is None:
                 there = ", ".join(str(one) for one in kept) or "none"
                 raise SettingsError("unknown_revision", "there is no such older revision", f"these are kept: {there}")
-            return self._change(older.after(self._present), "undone", confirm=False)
+            return self._change(older.undone_after(self._present), "undone", confirm=False)
 
     # ---------------------------------------------------------------- under the lock
 
@@ -293,6 +303,9 @@ class SettingsKeeper:
             self._put_back(files, before)
             raise SettingsError("bad_settings", str(error), error.hint) from error
         self._present, self._loaded, self._broken = after, loaded, None
+        if self._went_back is not None and (not self._went_back.label or (after.label and not after.changed_since)):
+            # Settings with a label that went back stay known for the program that made them until it makes others.
+            self._write_went_back(None)
         restarts = bool(changed.restart) or (running is not None and running.restarts)
         self._write_note(Note(after.revision, back_to, confirmed=confirmed, restarts=restarts, troubled=troubled))
         assert self._note is not None
@@ -365,6 +378,7 @@ class SettingsKeeper:
             log.error("the settings could not go back to revision %d: %s", note.back_to, error)
             return
         self._present, self._loaded = after, loaded
+        self._write_went_back(WentBack(before.revision, before.label, reason))
         log.warning("the settings went back to those of revision %d: %s", note.back_to, reason)
         self._publish(f"went back: {reason}", changed)
         if changed.restart and note.starts:
@@ -392,6 +406,7 @@ class SettingsKeeper:
             except OSError as problem:
                 log.error("they could not be kept: %s", problem.strerror)
             return
+        self._went_back = files.went_back()
         note = files.note()
         if note is None:
             return
@@ -409,8 +424,9 @@ class SettingsKeeper:
             except OSError as error:
                 log.error("the settings cannot go back: %s: %s", files.path, error.strerror)
                 return
-            self._present = after
+            before, self._present = self._present, after
             self._taken_back = "the daemon ended within two minutes of its start with them, or never became ready"
+            self._write_went_back(WentBack(before.revision, before.label, self._taken_back))
             log.error("the settings went back to those of revision %d: %s", note.back_to, self._taken_back)
             return
         self._write_note(msgspec.structs.replace(note, starts=1))
@@ -423,6 +439,16 @@ class SettingsKeeper:
             self._files.write_note(note)
         except OSError as error:
             log.warning("the probation of the settings does not outlive a restart: %s", error.strerror)
+
+    def _write_went_back(self, what: WentBack | None) -> None:
+        if what == self._went_back:
+            return
+        self._went_back = what
+        try:
+            if self._files is not None:
+                self._files.write_went_back(what)
+        except OSError as error:
+            log.warning("that settings went back is forgotten with a restart: %s", error.strerror)
 
     def _probation_report(self) -> ProbationReport | None:
         probation, note = self._probation, self._note

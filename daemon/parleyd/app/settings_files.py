@@ -39,6 +39,14 @@ class Note(msgspec.Struct, frozen=True):
     starts: int = 0
 
 
+class WentBack(msgspec.Struct, frozen=True):
+    """Settings that did not stand their probation. revision, label: theirs. reason: in words."""
+
+    revision: int
+    label: str
+    reason: str
+
+
 class SettingsFiles:
     """directory: the state directory. The writing methods raise OSError."""
 
@@ -46,6 +54,7 @@ class SettingsFiles:
         self._directory = directory
         self.path = directory / NAME
         self._note = directory / "settings.probation.json"
+        self._went_back = directory / "settings.went-back.json"
 
     def read(self) -> Settings:
         """The present settings. Raises OSError and NodeError."""
@@ -103,6 +112,22 @@ class SettingsFiles:
             self._note.unlink(missing_ok=True)
         else:
             replace_file(self._note, msgspec.json.encode(note) + b"\n")
+
+    def went_back(self) -> WentBack | None:
+        """Returns the last change, if it went back by itself."""
+        try:
+            return msgspec.json.decode(read_file(self._went_back, _MOST_NOTE_BYTES), type=WentBack)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            log.warning("it is not known whether settings went back: %s: %s", self._went_back, error)
+            return None
+
+    def write_went_back(self, what: WentBack | None) -> None:
+        if what is None:
+            self._went_back.unlink(missing_ok=True)
+        else:
+            replace_file(self._went_back, msgspec.json.encode(what) + b"\n")
 
     def _version(self, revision: int) -> Path:
         return self._directory / f"settings.{revision}.yaml"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from parleyd.config.mqtt_section import GROUP
 from parleyd.config.problem import KeyProblem
 from parleyd.config.schema import Config
 
@@ -21,6 +22,8 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
         yield KeyProblem(f"{KEY}.password", "a password belongs to a user", "set mqtt.user, too")
     if is_settled(f"{KEY}.tls"):
         yield from _tls(config, is_settled)
+    if is_settled(f"{KEY}.device") and mqtt.device == GROUP:
+        yield KeyProblem(f"{KEY}.device", "the topics of groups begin with that", "choose another name")
     same = mqtt.topic_prefix == mqtt.discovery_prefix
     if is_settled(f"{KEY}.topic_prefix") and is_settled(f"{KEY}.discovery_prefix") and same:
         text = "this is where Home Assistant looks for devices (mqtt.discovery_prefix)"

@@ -120,6 +120,8 @@ def _lines(told: dict[str, Any], *, everything: bool) -> Iterator[str]:
         yield f"{key}: {_text(one['value'])}{origin}"
     if (probation := told["probation"]) is not None:
         yield _probation(probation)
+    if (went_back := told.get("went_back")) is not None:
+        yield f"the settings of revision {went_back['revision']} went back: {went_back['reason']}"
     if told["versions"]:
         older = ", ".join(str(one) for one in told["versions"])
         yield f"revision {told['revision']}; `parleyd settings undo REVISION` brings one of these back: {older}"

@@ -21,6 +21,9 @@ ALL_COMMANDS: tuple[Command, ...] = (
 DEFAULT_COMMANDS: tuple[Command, ...] = tuple(one for one in ALL_COMMANDS if one != "unmute")
 Prefix = Annotated[str, Meta(pattern=r"^[^\s/+#$\x00][^\s+#\x00]{0,99}(?<!/)$(?!\s)")]
 _PREFIX = {"expected": "the beginning of a topic, without +, # and a slash at its ends"}
+# The word in topics in the place of a device, where a whole group is meant.
+GROUP = "group"
+Group = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\s)")]
 
 
 class MqttTls(Section, frozen=True):
@@ -97,6 +100,26 @@ class Mqtt(Section, frozen=True):
     figures_s: Annotated[
         float, Meta(ge=5, le=3600, description="time between two publications of usage and levels")
     ] = 30.0
+    groups: Annotated[
+        list[Group],
+        Meta(
+            max_length=16,
+            description="the groups to which this device belongs: it takes their commands and, with settings, theirs; "
+            "the later group counts",
+            extra={"expected": "at most 64 of the letters a to z, digits, _ and -"},
+        ),
+    ] = field(default_factory=list)
+    settings: Annotated[
+        Literal["on", "off"],
+        Meta(
+            description="on: the settings that the broker keeps for this device and its groups are made here, on "
+            "probation: docs/fleet.md; whoever may write there decides them"
+        ),
+    ] = "off"
+    usage_days: Annotated[
+        int,
+        Meta(ge=0, le=62, description="how many days of usage the broker keeps, a message for each day; 0: none"),
+    ] = 0
 
     @property
     def broker_port(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -21,13 +21,18 @@ _HEAD = """\
 # Settings made with `parleyd set`, laid over the configuration file. parleyd writes this file.
 # revision: {revision}
 """
+_LABEL_LINE = "# label: {label}{since}\n"
 _REVISION = re.compile(r"^# revision: ([0-9]{1,15})$", re.MULTILINE)
+# The name that a program may give to the settings that it has made. It fits in a comment of the file.
+LABEL = r"[A-Za-z0-9._:-]{1,100}"
+_SINCE = ", changed since"
+_LABELLED = re.compile(rf"^# label: ({LABEL})({_SINCE})?$", re.MULTILINE)
 
 # The keys that a setting may change: how the device listens, talks, sounds and what it may spend. Everything that runs
-# a program, names a file, an address or a key, gives a person or an agent more power, or keeps people's words, stays
-# with the user's file: whoever can change settings from afar must not be able to take the device over.
+# a program, names a file, an address or a key, gives a person or an agent more power, keeps people's words, or names
+# the agent that hears them (which may be anybody's), stays with the user's file: whoever can change settings from afar
+# must not be able to take the device over.
 _SETTABLE = (
-    "elevenlabs.agent_id",
     "elevenlabs.overrides",
     "openai.model",
     "openai.voice",
@@ -76,31 +81,45 @@ _EARCON_KEYS = ("earcons.level_db", "earcons.after_speech")
 @dataclass(frozen=True)
 class Settings:
     """values: the value of each key, as JSON has it, by the key's dotted name. revision: counts the changes; 0: there
-    has never been one."""
+    has never been one. label: given by the program that made them; empty: none. changed_since: they were changed after
+    they had got it."""
 
     revision: int = 0
     values: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+    changed_since: bool = False
 
     def text(self) -> str:
         """The content of the file."""
-        return _HEAD.format(revision=self.revision) + (dump(nested(self.values)) if self.values else "")
+        since = _SINCE if self.changed_since else ""
+        label = _LABEL_LINE.format(label=self.label, since=since) if self.label else ""
+        return _HEAD.format(revision=self.revision) + label + (dump(nested(self.values)) if self.values else "")
 
-    def changed(self, changes: Mapping[str, Any]) -> Settings:
-        """The next revision. changes: values by dotted names; None removes the key."""
-        values = {**self.values, **changes}
-        return Settings(self.revision + 1, {key: value for key, value in values.items() if value is not None})
+    def changed(self, changes: Mapping[str, Any], label: str | None = None) -> Settings:
+        """The next revision. changes: values by dotted names; None removes the key. label: None: the change gives
+        none."""
+        values = {key: value for key, value in {**self.values, **changes}.items() if value is not None}
+        if label is not None:
+            return Settings(self.revision + 1, values, label)
+        return Settings(self.revision + 1, values, self.label, changed_since=bool(self.label))
 
     def after(self, other: Settings) -> Settings:
         """These values again, as the revision after another one."""
-        return Settings(other.revision + 1, self.values)
+        return replace(self, revision=other.revision + 1)
+
+    def undone_after(self, other: Settings) -> Settings:
+        """Likewise, by the order of a person: the label stays that of the other one, as with each change of theirs."""
+        return Settings(other.revision + 1, self.values, other.label, changed_since=bool(other.label))
 
 
 def read(text: str) -> Settings:
     """The settings in the text of a file; whether their values fit is not checked. Raises NodeError."""
     root = compose(text)
     plain = {} if root is None else Values().read(root)
-    found = _REVISION.search(text)
-    return Settings(int(found[1]) if found else 0, dict(flat(plain)) if isinstance(plain, dict) else {})
+    found, labelled = _REVISION.search(text), _LABELLED.search(text)
+    values = dict(flat(plain)) if isinstance(plain, dict) else {}
+    label, since = (labelled[1], labelled[2]) if labelled else ("", None)
+    return Settings(int(found[1]) if found else 0, values, label, changed_since=since is not None)
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -159,8 +159,8 @@ class Commands:
     def _change_settings(self, request: messages.PutConfig | messages.KeepConfig | messages.UndoConfig) -> object:
         try:
             match request:
-                case messages.PutConfig(revision=revision, changes=changes, confirm=confirm):
-                    return self._settings.put(revision, changes, confirm=confirm)
+                case messages.PutConfig(revision=revision, changes=changes, confirm=confirm, label=label):
+                    return self._settings.put(revision, changes, confirm=confirm, label=label)
                 case messages.KeepConfig(revision=revision):
                     self._settings.keep(revision)
                     return {}

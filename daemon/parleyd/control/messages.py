@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
+from parleyd.config.settings import LABEL
 from parleyd.control.protocol import MAX_TEXT, PROTOCOL
 from parleyd.core import events
 from parleyd.core.errors import UserError
@@ -154,8 +155,9 @@ class Reload(Request, frozen=True, tag="reload"):
 
 
 class ShowConfig(Request, frozen=True, tag="config"):
-    """Answer: {revision, values, probation, versions, schema}: every key with its value, its origin, and whether a
-    setting may change it. schema: with the JSON Schema of the configuration; without it the field is null."""
+    """Answer: {revision, values, probation, versions, label, changed_since, went_back, schema}: every key with its
+    value, its origin, and whether a setting may change it. schema: with the JSON Schema of the configuration; else the
+    field is null."""
 
     schema: bool = False
 
@@ -163,11 +165,13 @@ class ShowConfig(Request, frozen=True, tag="config"):
 class PutConfig(Request, frozen=True, tag="put_config"):
     """Answer: {revision, now, next_session, restart, probation_s, confirm}. Changes settings, all of them or none.
     revision: the one that the change is based on; another one is refused. changes: values by the keys' dotted names;
-    null takes a setting away. confirm: it goes back after probation_s unless `keep_config` confirms it."""
+    null takes a setting away. confirm: it goes back after probation_s unless `keep_config` confirms it. label: what the
+    settings are called from now on, for the program that makes them."""
 
     changes: Annotated[dict[Annotated[str, Meta(max_length=200)], Any], Meta(min_length=1, max_length=200)]
     revision: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     confirm: bool = False
+    label: Annotated[str, Meta(pattern=rf"^{LABEL}$(?!\s)")] | None = None
 
 
 class KeepConfig(Request, frozen=True, tag="keep_config"):

@@ -20,7 +20,8 @@ from parleyd.mqtt.daemon_link import Answered, DaemonLink, Gone, Known, News, To
 from parleyd.mqtt.names import OFFLINE, Device
 from parleyd.mqtt.orders import Order
 from parleyd.mqtt.patience import Failure, Patience
-from parleyd.mqtt.translator import Ask, Command, Publish, Translator, Warn
+from parleyd.mqtt.publications import Ask, Publish, Warn
+from parleyd.mqtt.translator import Command, Translator
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ _TICK_S = 1.0
 # How long the goodbye may take.
 _GOODBYE_S = 2.0
 _MOST_WARNINGS = 32
+_BUSY = {"kind": "busy", "text": "too many commands wait already", "hint": "try again"}
 
 
 class Stopped(Exception):  # noqa: N818 - an end, no error
@@ -45,6 +47,7 @@ class Bridge:
         self._patience = Patience(settings.protocol)
         self._broker: Broker | None = None
         self._was_ready = False
+        self._was_subscribed = False
         self._ready_s = 0.0
         self._try_at_s = 0.0
         self._look_at_s = 0.0
@@ -93,6 +96,8 @@ class Bridge:
         with contextlib.suppress(queue.Empty):
             while True:
                 self._hear(self._daemon.news.get_nowait())
+        if self._was_ready:
+            self._do(self._translator.tick(time.monotonic()))
 
     def _wait(self) -> tuple[bool, bool]:
         """Returns whether the broker's socket can be read, and written."""
@@ -120,7 +125,7 @@ class Bridge:
         except BrokerError as error:
             self._failed(error)
         else:
-            self._broker, self._was_ready = broker, False
+            self._broker, self._was_ready, self._was_subscribed = broker, False, False
         finally:
             self._is_connecting = False
 
@@ -137,6 +142,9 @@ class Bridge:
             log.info("connected to %s with MQTT %s as %s", where, self._patience.version, self._device.id)
             self._about_broker.over(f"{where} is there again")
             self._do(self._translator.connected())
+        if broker.is_subscribed and not self._was_subscribed:
+            self._was_subscribed = True
+            self._translator.subscribed(time.monotonic())
         if broker.failure is not None:
             broker.drop()
             self._broker = None
@@ -168,9 +176,16 @@ class Bridge:
                 self._daemon_is_there = False
                 self._about_daemon.trouble(str(error), error.hint or "see its log: journalctl -u parleyd")
                 self._do(self._translator.daemon_gone())
-            case Known(what="profile", answer=answer):
+            case Known(ask=Ask(what="profile"), answer=answer):
                 self._do(self._translator.profiles(answer))
-            case Known(answer=dict(answer)):
+            case Known(ask=Ask(what="config"), answer=answer):
+                self._translator.config(answer, time.monotonic())
+            case Known(ask=Ask(what="put_config"), answer=answer, error=error):
+                said = {"ok": False, "error": error} if answer is None else {"ok": True, "result": answer}
+                self._do(self._translator.put(said, time.monotonic()))
+            case Known(ask=Ask(what="usage"), answer=dict(answer)):
+                self._do(self._translator.usage(answer))
+            case Known(ask=Ask(what="status"), answer=dict(answer)):
                 self._do(self._translator.status(answer))
             case Known():
                 pass
@@ -184,11 +199,11 @@ class Bridge:
                     if self._broker is not None:
                         self._broker.publish(command)
                 case Ask():
-                    self._daemon.give(command)
+                    if not self._daemon.give(command) and command.what != "profile":
+                        self._hear(Known(command, None, _BUSY))
                 case Order():
                     if not self._daemon.give(command):
-                        error = {"kind": "busy", "text": "too many commands wait already", "hint": "try again"}
-                        self._do(self._translator.answered(command.reply, {"ok": False, "error": error}))
+                        self._do(self._translator.answered(command.reply, {"ok": False, "error": _BUSY}))
                 case Warn(text=text, hint=hint):
                     self._warn(text, hint)
 

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -24,9 +23,10 @@ from parleyd.core.errors import UserError
 from parleyd.core.text import one_line
 from parleyd.host import authorities
 from parleyd.host.unreachable import trouble
+from parleyd.mqtt.light_paho import client as paho
 from parleyd.mqtt.orders import MAX_PAYLOAD_BYTES, Message
 from parleyd.mqtt.patience import Failure, Version
-from parleyd.mqtt.translator import Publish
+from parleyd.mqtt.publications import Publish
 
 MOST_FLYING = 16
 MOST_EVENTS = 64
@@ -74,6 +74,7 @@ class Broker:
         self._opened_s = 0.0
         self.failure: BrokerError | None = None
         self.is_ready = False
+        self.is_subscribed = False
         self.complaints: list[tuple[str, str]] = []
         is_5 = version == "5"
         self._is_5 = is_5
@@ -283,6 +284,7 @@ class Broker:
     def _on_subscribe(
         self, _client: object, _data: object, _mid: int, reasons: list[ReasonCode], _more: object
     ) -> None:
+        self.is_subscribed = True
         for (topic, _), reason in zip(self._subscriptions, reasons, strict=False):
             if reason.is_failure:
                 self.complaints.append((f"{self._where} does not let this device read {topic}", _ACL))

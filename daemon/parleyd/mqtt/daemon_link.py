@@ -19,7 +19,7 @@ from typing import Any
 from parleyd.control.client import Client, NotRunningError, RefusedError, StuckError
 from parleyd.core.errors import UserError
 from parleyd.mqtt.orders import Order, Reply
-from parleyd.mqtt.translator import Ask
+from parleyd.mqtt.publications import Ask
 
 LOOK_AGAIN_S = 2.0
 MOST_WAITING = 500
@@ -42,10 +42,11 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The answer to a question; None: there was none."""
+    """The answer to a question; None: there was none, and error says why."""
 
-    what: str
+    ask: Ask
     answer: dict[str, Any] | None
+    error: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +124,20 @@ class DaemonLink:
             if self._stopping.is_set():
                 return
             if isinstance(order, Ask):
-                self._tell(Known(order.what, self._question(order.what)))
+                self._tell(self._question(order))
             else:
                 self._tell(Answered(order.reply, self._order(order)))
 
-    def _question(self, what: str) -> dict[str, Any] | None:
+    def _question(self, ask: Ask) -> Known:
         try:
             with Client(self._socket) as client:
-                return client.ask(what)
-        except StuckError:
-            self._again()
-            return None
-        except (NotRunningError, RefusedError):
-            return None
+                return Known(ask, client.ask(ask.what, **ask.fields))
+        except RefusedError as error:
+            return Known(ask, None, _error(error.kind, str(error), error.hint))
+        except NotRunningError as error:
+            if isinstance(error, StuckError):
+                self._again()
+            return Known(ask, None, _error("not_running", str(error), error.hint))
 
     def _order(self, order: Order) -> dict[str, Any]:
         if time.monotonic() > order.until_s:
@@ -153,7 +155,11 @@ class DaemonLink:
 
 
 def _refused(kind: str, text: str, hint: str | None) -> dict[str, Any]:
-    return {"ok": False, "error": {"kind": kind, "text": text, "hint": hint or ""}}
+    return {"ok": False, "error": _error(kind, text, hint)}
+
+
+def _error(kind: str, text: str, hint: str | None) -> dict[str, Any]:
+    return {"kind": kind, "text": text, "hint": hint or ""}
 
 
 def make_pipe() -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parleyd.config.mqtt_section import Mqtt
+from parleyd.config.mqtt_section import GROUP, Mqtt
 
 # Home Assistant's words for its own voice devices, so that automations for those fit; and two more.
 STATES = ("idle", "listening", "processing", "responding", "connecting", "offline")
@@ -23,6 +23,8 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "device_back": ("which", "name", "away_s"),
 }
 ONLINE, OFFLINE = "online", "offline"
+# Whose settings are meant, where they are not those of a group.
+DEVICE = "device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,17 @@ class Topics:
         self.answer = f"{base}/answer"
         self.result = f"{base}/result"
         self.orders = f"{base}/do/"
+        self.reported = f"{base}/config/reported"
+        self.groups = tuple(settings.groups)
+        self._usage = f"{base}/usage"
+        self._group_orders = {f"{settings.topic_prefix}/{GROUP}/{name}/do/": name for name in settings.groups}
+        # Where settings are kept for this device, by whose they are; the later one counts.
+        self.desired: dict[str, str] = {}
+        if settings.settings == "on":
+            self.desired = {
+                f"{settings.topic_prefix}/{GROUP}/{name}/config/desired": f"{GROUP}/{name}" for name in settings.groups
+            }
+            self.desired[f"{base}/config/desired"] = DEVICE
         self.discovery: str | None = None
         self.home_assistant: str | None = None
         if settings.discovery_prefix is not None:
@@ -60,4 +73,19 @@ class Topics:
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        return (f"{self.orders}#", *(one for one in (self.discovery, self.home_assistant) if one is not None))
+        beginnings = (self.orders, *self._group_orders)
+        more = (one for one in (self.discovery, self.home_assistant) if one is not None)
+        return (*(f"{one}#" for one in beginnings), *self.desired, *more)
+
+    def command(self, topic: str) -> tuple[str, str | None] | None:
+        """The command of a topic, and the group to which it goes; None: it is no topic of a command."""
+        if topic.startswith(self.orders):
+            return topic.removeprefix(self.orders), None
+        for beginning, group in self._group_orders.items():
+            if topic.startswith(beginning):
+                return topic.removeprefix(beginning), group
+        return None
+
+    def usage(self, day: str) -> str:
+        """day: as 2026-11-29."""
+        return f"{self._usage}/{day}"

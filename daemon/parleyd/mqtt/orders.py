@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from parleyd.config.mqtt_section import ALL_COMMANDS, Mqtt
@@ -37,12 +37,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The place of the answer to a command. id: the id that the sender gave the command, which the answer repeats."""
+    """The place of the answer to a command. id: the id that the sender gave the command, which the answer repeats.
+    group: the group of devices to which the command went."""
 
     command: str
     topic: str
     correlation: bytes | None = None
     id: Any = None
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +80,17 @@ class Orders:
         self._texts_s: deque[float] = deque()
 
     def order(self, message: Message) -> Order | Refused:
-        """Returns the order for the daemon, or the refusal. message: a message at a topic below topics.orders, not a
-        retained one."""
-        command = message.topic.removeprefix(self._topics.orders)
-        reply = Reply(command[:100], self._topics.result)
+        """Returns the order for the daemon, or the refusal. message: a message at a topic for which topics.command()
+        knows a command, not a retained one."""
+        found = self._topics.command(message.topic)
+        assert found is not None
+        command, group = found
+        reply = Reply(command[:100], self._topics.result, group=group)
         if message.response_topic is not None:
             if not self._may_answer_at(message.response_topic):
                 hint = "use a topic of your own, which is neither a command nor Home Assistant's"
                 return Refused(reply, "bad_request", "the response topic is not one for answers", hint)
-            reply = Reply(command[:100], message.response_topic, message.correlation)
+            reply = Reply(command[:100], message.response_topic, message.correlation, group=group)
         if command not in ALL_COMMANDS:
             return Refused(reply, "unknown_request", "there is no such command", f"one of: {', '.join(ALL_COMMANDS)}")
         if len(message.payload) > MAX_PAYLOAD_BYTES:
@@ -95,7 +99,7 @@ class Orders:
         fields = _fields(command, message.payload)
         if isinstance(fields, str):
             return Refused(reply, "bad_request", fields, "see docs/mqtt.md")
-        reply = Reply(reply.command, reply.topic, reply.correlation, fields.pop("id", None))
+        reply = replace(reply, id=fields.pop("id", None))
         if command == "mute" and "on" in fields:
             command = "unmute" if fields.pop("on") is False else "mute"
         if command not in self._settings.commands:

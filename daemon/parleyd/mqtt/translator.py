@@ -6,19 +6,19 @@ after each connection; a device that somebody has removed in Home Assistant is n
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from parleyd.config.mqtt_section import Mqtt
 from parleyd.config.profile_sections import NONE
 from parleyd.core.text import one_line
 from parleyd.mqtt.activity import Activity
+from parleyd.mqtt.desired import Desired
 from parleyd.mqtt.discovery import discovery
 from parleyd.mqtt.names import EVENTS, OFFLINE, ONLINE, Device, Topics
 from parleyd.mqtt.orders import Message, Order, Orders, Refused, Reply
+from parleyd.mqtt.publications import Ask, Publish, Warn, as_json
 
 # Longer texts are cut: a broker has limits of its own, and so has whoever reads.
 MAX_TEXT_CHARS = 8000
@@ -26,31 +26,6 @@ MAX_TEXT_CHARS = 8000
 _TROUBLES = ("state_changed", "device_lost", "device_back", "trouble", "trouble_over")
 # The use of minutes and money is certain at the end of a session.
 _LOOKS = (*_TROUBLES, "session_ended", "budget_near", "budget_spent")
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """is_retained: it replaces what was said at this topic before, and may be replaced before it is sent."""
-
-    topic: str
-    payload: str
-    is_retained: bool = True
-    correlation: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A question to the daemon, the answer to which goes to Translator.status() or profiles()."""
-
-    what: Literal["status", "profile"]
-
-
-@dataclass(frozen=True, slots=True)
-class Warn:
-    """A warning for the log, which is written once while it does not change."""
-
-    text: str
-    hint: str
 
 
 Command = Publish | Ask | Order | Warn
@@ -69,13 +44,19 @@ class Translator:
         self._is_known = False  # what the daemon is, so that it can be described
         self._is_removed = False
         self._said: dict[str, str] = {}
+        self._desired = Desired(self.topics)
 
     # ------------------------------------------------------------ the broker
 
     def connected(self) -> list[Command]:
         """A connection was made, perhaps to a broker that has forgotten everything."""
         self._said.clear()
-        return self._everything()
+        self._desired.connected()
+        return [*self._everything(), *self._usage_question()]
+
+    def subscribed(self, now_s: float) -> None:
+        """The broker has taken the subscriptions of this connection."""
+        self._desired.subscribed(now_s)
 
     def message(self, message: Message) -> list[Command]:
         topics = self.topics
@@ -90,7 +71,7 @@ class Translator:
                 return []
             self._said.clear()
             return self._everything()
-        if not message.topic.startswith(topics.orders):
+        if self._desired.message(message) or topics.command(message.topic) is None:
             return []
         if message.is_retained:
             text = f"a command is kept by the broker at {one_line(message.topic)[:100]}, and ignored"
@@ -104,8 +85,12 @@ class Translator:
         return [self._reply(reply, answer)]
 
     def _reply(self, reply: Reply, answer: Mapping[str, Any]) -> Publish:
-        said = {"command": reply.command} | ({"id": reply.id} if reply.id is not None else {}) | dict(answer)
-        return Publish(reply.topic, _json(said), is_retained=False, correlation=reply.correlation)
+        said: dict[str, Any] = {"command": reply.command} | ({"id": reply.id} if reply.id is not None else {})
+        if reply.group is not None:
+            # Several devices answer at one topic.
+            said |= {"group": reply.group, "device": self._device.id}
+        said |= answer
+        return Publish(reply.topic, as_json(said), is_retained=False, correlation=reply.correlation)
 
     # ------------------------------------------------------------ the daemon
 
@@ -114,7 +99,7 @@ class Translator:
         if event.get("event") == "snapshot":
             self._status = event["status"]
             self._activity.begin(self._status)
-            return [Ask("profile")]
+            return [Ask("profile"), *self._usage_question(), *self._desired.began()]
         if self._status is None:
             return []
         self._activity.take(event)
@@ -126,6 +111,10 @@ class Translator:
                 self._set("speaker", "volume", volume)
             case {"event": "profile_changed"}:
                 commands.append(Ask("profile"))
+            case {"event": "settings_changed"}:
+                commands.extend(self._desired.changed())
+            case {"event": "session_ended"}:
+                commands.extend(self._usage_question())
             case {"event": "heard", "final": True, "text": str(text)} if self._settings.texts in ("heard", "all"):
                 commands.append(self._text(self.topics.heard, text))
             case {"event": "answer_text", "text": str(text)} if self._settings.texts in ("answers", "all"):
@@ -156,7 +145,41 @@ class Translator:
         self._is_known = self._status is not None
         return self._everything()
 
+    def config(self, answer: Mapping[str, Any] | None, now_s: float) -> None:
+        """answer: to Ask("config"); None: there was none."""
+        self._desired.config(answer, now_s)
+
+    def put(self, answer: Mapping[str, Any], now_s: float) -> list[Command]:
+        """answer: to Ask("put_config"), as in answered()."""
+        return [*self._desired.put(answer, now_s)]
+
+    def usage(self, answer: Mapping[str, Any]) -> list[Command]:
+        """The use of each day, at a topic of its own: a message that a broker has lost, or never had, comes again with
+        the next connection, and whoever adds them up counts none twice."""
+        commands: list[Command] = []
+        for day in answer["days"]:
+            spent = {key: day[key] for key in ("minutes", "money", "tokens")}
+            if any(spent.values()):
+                said = as_json(spent | {"currency": answer["currency"]})
+                commands.extend(self._new(self.topics.usage(str(day["day"])), said))
+        return commands
+
+    def _usage_question(self) -> list[Command]:
+        days = self._settings.usage_days
+        return [Ask("usage", {"days": days})] if days and self._status is not None else []
+
+    def tick(self, now_s: float) -> list[Command]:
+        """Call it about once a second, and after what the daemon or the broker has said."""
+        commands: list[Command] = []
+        for command in self._desired.tick(now_s):
+            if isinstance(command, Publish):
+                commands.extend(self._new(command.topic, command.payload))
+            else:
+                commands.append(command)
+        return commands
+
     def daemon_gone(self) -> list[Command]:
+        self._desired.gone()
         self._status = None
         self._is_known = False
         return self._everything()
@@ -183,7 +206,7 @@ class Translator:
         described = discovery(
             self._settings, self._device, self.topics, has_sound=self._has_sound, profiles=self._profiles
         )
-        return self._new(self.topics.discovery, _json(described))
+        return self._new(self.topics.discovery, as_json(described))
 
     @property
     def _has_sound(self) -> bool:
@@ -201,7 +224,7 @@ class Translator:
         said["profile"] = self._profile
         said["agent_speaks"] = self._activity.agent_speaks
         said["somebody_speaks"] = self._activity.somebody_speaks
-        return self._new(self.topics.state, _json(said))
+        return self._new(self.topics.state, as_json(said))
 
     def _figures(self) -> list[Command]:
         if not self._is_known or self._status is None:
@@ -218,7 +241,7 @@ class Translator:
             "wake_to_live_ms": (metrics.get("wake_to_live") or {}).get("last_ms"),
             "room_dbfs": microphone.get("floor_dbfs"),
         }
-        return self._new(self.topics.figures, _json(said))
+        return self._new(self.topics.figures, as_json(said))
 
     def _troubles(self) -> list[Command]:
         if not self._is_known or self._status is None:
@@ -227,25 +250,21 @@ class Translator:
             {"part": one.get("part"), "text": one.get("text"), "hint": one.get("hint")}
             for one in self._status.get("troubles") or ()
         ]
-        return self._new(self.topics.troubles, _json({"health": self._status.get("health"), "troubles": troubles}))
+        return self._new(self.topics.troubles, as_json({"health": self._status.get("health"), "troubles": troubles}))
 
     def _text(self, topic: str, text: str, **more: object) -> Publish:
         # Not retained: words shall not stay at the broker.
-        return Publish(topic, _json({"text": text[:MAX_TEXT_CHARS], **more}), is_retained=False)
+        return Publish(topic, as_json({"text": text[:MAX_TEXT_CHARS], **more}), is_retained=False)
 
     def _event(self, name: str, event: Mapping[str, Any]) -> Publish:
         said = {"event_type": name} | {key: event.get(key) for key in EVENTS[name]}
         if name == "timer_went_off" and self._settings.texts == "all":
             said["label"] = event.get("label")
         # Not retained: Home Assistant ignores events that are.
-        return Publish(self.topics.event, _json(said), is_retained=False)
+        return Publish(self.topics.event, as_json(said), is_retained=False)
 
     def _new(self, topic: str, payload: str) -> list[Command]:
         if self._said.get(topic) == payload:
             return []
         self._said[topic] = payload
         return [Publish(topic, payload)]
-
-
-def _json(said: Mapping[str, Any]) -> str:
-    return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
