@@ -30,7 +30,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Warn:
-    """For the log, once as long as it does not change."""
+    """A warning for the log, which is written once while it does not change."""
 
     text: str
     hint: str
