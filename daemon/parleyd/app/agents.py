@@ -21,6 +21,7 @@ from parleyd.agents.openai.agent import OpenAIAgent
 from parleyd.agents.openai.speech import OpenAISpeech
 from parleyd.agents.provider import Agent, Server, ToolSpec
 from parleyd.agents.speech import Speech, StreamedSpeech
+from parleyd.app.fallback import LocalFallback
 from parleyd.config.base import Secret
 from parleyd.config.openai_section import Transcription
 from parleyd.config.schema import Config
@@ -140,12 +141,13 @@ def provider_of(config: Config) -> Provider:
 
 class Agents:
     """A context manager: the embedded agent, where it is the provider, lives as long. apart: how commands of dynamic
-    variables are kept apart from this process. Raises UserError."""
+    variables are kept apart from this process. fallback: None if none is configured. Raises UserError."""
 
     def __init__(self, config: Config, apart: Apart | None = None) -> None:
         self._apart = apart
         self._child = AgentChild(config.local.scenario) if config.provider == "local" else None
         self._stack = contextlib.ExitStack()
+        self.fallback = LocalFallback(config, self._embedded) if config.has_fallback else None
 
     def __enter__(self) -> Agents:
         if self._child is not None:
@@ -153,6 +155,8 @@ class Agents:
                 self._stack.enter_context(self._child)
             except AgentChildError as error:
                 raise UserError(str(error), None, os.EX_UNAVAILABLE) from error
+        if self.fallback is not None:
+            self._stack.callback(self.fallback.close)
         return self
 
     def __exit__(
@@ -163,22 +167,25 @@ class Agents:
     def agent(self, config: Config) -> Agent:
         """An agent of the same provider. Secrets are read again."""
         try:
-            if self._child is not None and config.local.protocol == "openai":
-                # The embedded agent needs no key, and transcribes only when it is asked to.
-                own = msgspec.structs.replace(
-                    config.openai, base_url=f"{self._child.base_url}/v1", transcription=Transcription(mode="on")
-                )
-                return OpenAIAgent(own, None, apart=self._apart)
             if self._child is not None:
-                # The embedded agent accepts any id, and needs no key.
-                section = config.elevenlabs
-                agent_id = section.agent_id or "local"
-                section = msgspec.structs.replace(section, agent_id=agent_id, base_url=self._child.base_url)
-                return ElevenLabsAgent(section, None, is_configured=False, apart=self._apart)
+                return self._embedded(config, self._child.base_url, None)
             provider = provider_of(config)
             return provider.agent(config, _key(config), self._apart)
         except ValueError as error:
             raise UserError(str(error), None, os.EX_CONFIG) from error
+
+    def _embedded(self, config: Config, base_url: str, key: str | None) -> Agent:
+        """The client of the embedded agent at base_url."""
+        if config.local.protocol == "openai":
+            # It transcribes only when it is asked to.
+            own = msgspec.structs.replace(
+                config.openai, base_url=f"{base_url}/v1", transcription=Transcription(mode="on")
+            )
+            return OpenAIAgent(own, key, apart=self._apart)
+        # It accepts any id.
+        section = config.elevenlabs
+        section = msgspec.structs.replace(section, agent_id=section.agent_id or "local", base_url=base_url)
+        return ElevenLabsAgent(section, key, is_configured=False, apart=self._apart)
 
     def speech(self, config: Config) -> Speech | None:
         """The voice of announcements; None if there is none."""

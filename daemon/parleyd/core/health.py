@@ -149,6 +149,12 @@ class Troubles:
                 self._now["agent"] = Trouble("agent", Grade.TROUBLE, reason, hint)
             case events.StateChanged(after="live" | "asleep"):
                 self._now.pop("agent", None)
+            case events.FallbackBegan(reason=reason, hint=hint):
+                self._now["fallback"] = Trouble(
+                    "fallback", Grade.TROUBLE, f"it answers instead of the agent: {reason}", hint
+                )
+            case events.FallbackOver():
+                self._now.pop("fallback", None)
             case _:
                 pass
 
