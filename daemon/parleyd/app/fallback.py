@@ -130,11 +130,12 @@ class LocalFallback:
         return self._made.capabilities
 
     def dial(self, timeout_s: float) -> Address:
+        until_s = time.monotonic() + timeout_s
         self._want(True)
         with self._changed:
             self._changed.wait_for(lambda: self._child is not None or self._refusal is not None, timeout_s)
             child, made, refusal = self._child, self._made, self._refusal
-        if child is None:
+        if child is None or not child.wait_up(until_s - time.monotonic()):
             raise DialError(refusal or Ending(EndingKind.RETRY, f"the fallback did not start within {timeout_s:g} s"))
         return made.dial(timeout_s)
 

@@ -70,8 +70,8 @@ class StateChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOpened(Event):
-    """handshake_ms: from the decision to connect. resent_ms: kept speech that is sent first. is_fallback: it is with the
-    fallback, not with the agent."""
+    """handshake_ms: from the decision to connect. resent_ms: kept speech that is sent first. is_fallback: it is with
+    the fallback, not with the agent."""
 
     conversation_id: str
     handshake_ms: int

@@ -54,7 +54,19 @@ class AgentChild:
         self._closing = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="agent-child", daemon=True)
         self._port = "0"
+        self._is_up = threading.Event()
         self.base_url = ""
+
+    def wait_up(self, timeout_s: float) -> bool:
+        """Whether it listens, perhaps only after it was started again."""
+        until_s = time.monotonic() + timeout_s
+        while self._is_up.wait(max(0.0, until_s - time.monotonic())):
+            if self._process.poll() is None:
+                return True
+            # Its end has not been noticed yet.
+            if self._closing.wait(0.05):
+                break
+        return False
 
     def __enter__(self) -> AgentChild:
         self._start()
@@ -100,6 +112,7 @@ class AgentChild:
             _end(process)
             raise
         self.base_url = f"http://{host}:{self._port}"
+        self._is_up.set()
         # Nobody reads its output from now on; it must not block on a full pipe.
         for stream in (process.stdout, process.stderr):
             assert stream is not None
@@ -114,6 +127,7 @@ class AgentChild:
         while True:
             began_s = time.monotonic()
             why = self._ended()
+            self._is_up.clear()
             if self._closing.is_set():
                 return
             has_held = time.monotonic() - began_s >= HELD_S

@@ -152,8 +152,8 @@ class Uploads:
     def _take(self, event: events.Event) -> None:
         now: str | None = None
         match event:
-            case events.SessionOpened(conversation_id=conversation_id):
-                now = conversation_id
+            case events.SessionOpened(conversation_id=conversation_id, is_fallback=is_fallback):
+                now, self._is_fallback = conversation_id, is_fallback
             case events.StateChanged(after=after) if after != "live":
                 pass
             case _:

@@ -1,4 +1,4 @@
-"""Failover: whether the next session is with the agent or with the fallback, which answers while the agent is away. Pure.
+"""Failover: whether the next session is with the agent, or with the fallback while the agent is away. Pure.
 
 The news of sessions come in (connects, opened, ended, sleeps), the outcome of probes (probed) and the passing of time
 (look); out come the choice for the next session (choose), and commands: start and stop the fallback's process, probe

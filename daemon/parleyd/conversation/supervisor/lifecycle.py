@@ -544,10 +544,10 @@ class Lifecycle:
         if step is None:
             return
         before, self.state = self.state, step.to
-        self._rolling_over = trigger in (Trigger.OLD, Trigger.AGENT_IS_BACK) or (
-            self._rolling_over and trigger is Trigger.GREETING_REFUSED
-        )
+        is_exchange = trigger in (Trigger.OLD, Trigger.AGENT_IS_BACK)
+        self._rolling_over = is_exchange or (self._rolling_over and trigger is Trigger.GREETING_REFUSED)
         keep_history |= trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.SPENT, Trigger.GIVEN_UP)
+        at_once = self._failover.is_next_at_once(now_s)
         for action in step.actions:
             match action:
                 case Action.CONNECT | Action.CONNECT_WITHOUT_OVERRIDE:
@@ -558,13 +558,9 @@ class Lifecycle:
                     yield HangUp()
                     yield from self._hung_up(reason, now_s)
                 case Action.RETRY_SOON:
-                    self._retry_at_s = now_s + (
-                        0.0 if self._failover.is_next_at_once(now_s) else self._backoff.next_s()
-                    )
+                    self._retry_at_s = now_s + (0.0 if at_once else self._backoff.next_s())
                 case Action.RETRY_LATE:
-                    self._retry_at_s = now_s + (
-                        0.0 if self._failover.is_next_at_once(now_s) else self._backoff.longest_s()
-                    )
+                    self._retry_at_s = now_s + (0.0 if at_once else self._backoff.longest_s())
                 case Action.DOUBT:
                     yield from self._doubt()
                 case Action.FORGET:  # pragma: no branch: these are all actions
