@@ -116,7 +116,7 @@ class Load:
 
 
 # The parts whose troubles the bus reports.
-TOLD_PARTS = ("microphone", "speaker", "agent", "echo", "mute switch", "timer file")
+TOLD_PARTS = ("microphone", "speaker", "agent", "fallback", "echo", "mute switch", "timer file")
 
 
 class Troubles:

@@ -197,6 +197,9 @@ class Conversation:
         self._can: Capabilities | None = None
         self._output_format = AudioFormat("pcm", 16_000)
         self._transcripts_seen = False
+        # What the agent has understood and not answered yet; and whether the last session was with the fallback.
+        self._unanswered: str | None = None
+        self._was_fallback = False
         self._calls = 0
         # The calls that run: the agent's id of each, and the key by which it holds the session.
         self._running: dict[str, str] = {}
@@ -296,14 +299,20 @@ class Conversation:
         greets: bool,
         skip_greeting: bool,
         has_kept_speech: bool,
+        is_fallback: bool = False,
     ) -> None:
         """A session is ready. greets: its wish allows the agent to speak first. skip_greeting: nobody is to hear that.
-        has_kept_speech: speech that an earlier session heard is sent again, or speech that none has heard yet."""
+        has_kept_speech: speech that an earlier session heard is sent again, or speech that none has heard yet.
+        is_fallback: it is with the fallback."""
         self._session = session
         self._can = capabilities
         self._activity_s = now_s
         self._look_at_commands()
-        again = has_kept_speech or self.to_agent.typed_s is not None
+        is_other, self._was_fallback = is_fallback != self._was_fallback, is_fallback
+        # An agent may be lost after it has understood a question, which is then not sent again as sound.
+        asked = self._unanswered if is_other else None
+        self._unanswered = asked
+        again = has_kept_speech or asked is not None or self.to_agent.typed_s is not None
         self._idle.begin(now_s, again=again)
         self._output_format = ready.output_format
         self._answers.clear()
@@ -316,6 +325,8 @@ class Conversation:
         if greets and skip_greeting and capabilities.speaks_first:
             self._do(Send(session, SkipGreeting()))
         self.to_agent.open(session, now_s)
+        if asked is not None:
+            self._do(Send(session, to_agent.Say(asked)))
         if greets and not skip_greeting and not capabilities.speaks_first:
             self._do(Send(session, SpeakNow(is_greeting=True)))
 
@@ -340,6 +351,7 @@ class Conversation:
         if not keep_history or self._continuity.mode != "always":
             self._history.clear()
             self._resume = None
+        self._unanswered = None
         self.to_agent.close()
         self._drop_pictures("the session ended before the picture could go", now_s)
         self.to_agent.forget_typed(decided_s, "the conversation was over", now_s)
@@ -523,6 +535,7 @@ class Conversation:
         if event.final:
             self._history.user_said(event.text, now_s, number)
         if event.final and event.is_understood:
+            self._unanswered = event.text if self._unanswered is None else f"{self._unanswered} {event.text}"
             # Not by words that come late: the agent took its leave in answer to them.
             if said_s >= self._farewell_from_s:
                 self.farewell_s = None
@@ -540,6 +553,7 @@ class Conversation:
         if not is_new or answer.is_greeting:
             return
         self._given, self._given_s = answer.number, now_s
+        self._unanswered = None
         for text in self.to_agent.answered():
             self._idle.typed_answered()
             self._history.user_said(text, now_s)
@@ -706,6 +720,7 @@ class Conversation:
         """Pictures of the camera that wait are not sent any more, and no further ones until `on` is False."""
         self._is_muted = on
         if on:
+            self._unanswered = None
             self._drop_pictures(_MUTED, now_s, of_camera=True)
 
     def _drop_pictures(self, why: str, now_s: float, *, of_camera: bool = False) -> None:

@@ -306,6 +306,13 @@ class Lifecycle:
             yield from self._tell_outage(what + ending.reason, ending, logging.WARNING, now_s)
             yield from self._move(Trigger.LOST, ending.reason, now_s, facts, more=about(ending))
 
+    def out_of_credit(self, reason: str, hint: str | None, now_s: float, facts: Facts) -> Commands:
+        """The agent cannot answer any more, although the session is open: with a fallback nobody waits for its end."""
+        if self.state is State.LIVE and self._failover.is_configured and not self._failover.in_fallback:
+            yield Abandon()
+            ending = Ending(EndingKind.FINAL, reason, hint or "see the account at the provider", without_credit=True)
+            yield from self.ended(ending, False, now_s, facts)
+
     def _agent_hung_up(self, ending: Ending, *, is_announced: bool, now_s: float, facts: Facts) -> Commands:
         """is_announced: the agent has said that it would."""
         if ending.time_is_up:

@@ -101,13 +101,22 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class OutOfCredit:
+    """The session goes on, and nothing will be answered in it."""
+
+    session: Session
+    reason: str
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Probed:
     """answers: the agent's server does."""
 
     answers: bool
 
 
-Message = Wake | Sleep | Reconfigure | Stop | LookAgain | Opened | WillEnd | Ended | Probed
+Message = Wake | Sleep | Reconfigure | Stop | LookAgain | Opened | WillEnd | Ended | OutOfCredit | Probed
 
 
 class SessionSink:
@@ -124,11 +133,14 @@ class SessionSink:
         capabilities: Capabilities,
         tell: Callable[[Message], None],
         greeting_is_unwanted: Callable[[], bool],
+        *,
+        is_fallback: bool,
     ) -> None:
         self._dialogue = dialogue
         self._capabilities = capabilities
         self._tell = tell
         self._greeting_is_unwanted = greeting_is_unwanted
+        self._is_fallback = is_fallback
         self._is_open = True
         self._may_go_on = threading.Event()
 
@@ -143,6 +155,7 @@ class SessionSink:
             lambda: self._is_open,
             greets=greets,
             skip_greeting=greets and self._greeting_is_unwanted(),
+            is_fallback=self._is_fallback,
         )
         if not is_wanted:
             session.hang_up("a session that is no longer wanted")
@@ -158,6 +171,8 @@ class SessionSink:
         match event:
             case EndsSoon(in_s=in_s):
                 self._tell(WillEnd(session, in_s))
+            case AnswerFailed(reason=reason, hint=hint, without_credit=True):
+                self._tell(OutOfCredit(session, reason, hint))
             case AnswerFailed():
                 # The dialogue may want to be looked at when another try is due.
                 self._tell(LookAgain())
@@ -404,6 +419,8 @@ class Supervisor:
                 yield from self._lifecycle.opened(ready, now_s, self._facts)
                 if self._sink is not None:
                     self._dialogue.then(self._sink.let_in)
+            case OutOfCredit(session=session, reason=reason, hint=hint) if session is self._session:
+                yield from self._lifecycle.out_of_credit(reason, hint, now_s, self._facts)
             case Probed(answers=is_back):
                 self._lifecycle.probed(now_s, answers=is_back)
             case WillEnd(session=session, in_s=in_s) if session is self._session:
@@ -475,6 +492,7 @@ class Supervisor:
             agent.capabilities,
             self._inbox.put,
             lambda: self._lifecycle.greeting_is_unwanted(self._facts),
+            is_fallback=command.to_fallback,
         )
         self._session = Session(
             agent,
