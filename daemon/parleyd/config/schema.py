@@ -58,7 +58,7 @@ class Local(Section, frozen=True):
     memory_mb: Annotated[
         int,
         Meta(ge=64, le=65536, description="fallback: with more memory than this its process is started anew"),
-    ] = 250
+    ] = 160
     text: Annotated[
         Text | None,
         Meta(
