@@ -257,6 +257,8 @@ def test_a_fallback_that_fails_is_tried_once_more_then_the_agent_has_its_turn() 
     play.ends(LOST)
     assert len(play.told(events.Trouble)) == 1, "told once"
     play.after(100)
+    assert not play.connects(), "the agent is due"
+    play.ends(LOST)
     assert play.connects()
     play.opens().ends(LOST)
     assert len(play.told(events.Trouble)) == 2, "it had worked"
