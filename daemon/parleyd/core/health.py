@@ -33,9 +33,9 @@ class Norm:
 
 
 # The limits of all threads except these: `logs`, because a stopped terminal (Ctrl-S) blocks it; the threads of tools,
-# hooks, uploads, look-ups of names, slow requests of the control socket, the reopening of devices and the change of the
-# microphone's periods, because other threads enforce their deadlines; the thread that stores a learnt gain; and the
-# metrics port.
+# hooks, uploads, probes, the fallback's process, look-ups of names, slow requests of the control socket, the reopening
+# of devices and the change of the microphone's periods, because other threads enforce their deadlines; the thread that
+# stores a learnt gain; and the metrics port.
 NORMS = {
     # A lost microphone yields silence, so that ears always run in real time.
     "ears": Norm(5.0),
