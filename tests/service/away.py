@@ -19,8 +19,12 @@ from parleyd.audio.resample import Resampler
 from parleyd.embedded.child import _drain, _read_address
 
 # The answers tell who has given them. "What time is it" and "tell me a story" are in the grammar of its ears.
-CLOUD = 'agent:\n  end_of_speech_ms: 500\n  replies:\n  - {heard: "time", say: "The cloud says that it is noon."}\n'
-LOCAL = 'agent:\n  end_of_speech_ms: 500\n  replies:\n  - {heard: "time", say: "By myself I say that it is late."}\n'
+CLOUD = (
+    'agent:\n  end_of_speech_ms: 500\n  replies:\n  - {heard: "what time", say: "The cloud says that it is noon."}\n'
+)
+LOCAL = (
+    'agent:\n  end_of_speech_ms: 500\n  replies:\n  - {heard: "what time", say: "By myself I say that it is late."}\n'
+)
 
 
 class Cloud:
