@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from parleyd.agents.provider import Agent, UploadError
 from parleyd.agents.speech import Speech, StreamedSpeech
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
@@ -90,6 +92,9 @@ class Service:
         apart: Apart | None = None,
         fallback: Fallback | None = None,
     ) -> None:
+        if fallback is None:
+            # Also for a chat of its own and the demo, which have none.
+            config = msgspec.structs.replace(config, fallback="off")
         self._config = config
         self._apart = apart or apart_for(config, None, state_directory)
         self._bus = bus
