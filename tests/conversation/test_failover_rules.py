@@ -219,6 +219,15 @@ def test_asleep_nothing_is_probed_and_the_next_wake_tries_the_agent_if_it_is_due
     assert not play.connects()
 
 
+def test_a_trial_that_is_broken_off_by_sleep_is_still_due() -> None:
+    play = Play().away(LOST)
+    play.failover.sleeps(play.now_s)
+    play.after(MOST_S)
+    assert not play.connects()
+    play.failover.sleeps(play.now_s)
+    assert not play.connects()
+
+
 def test_a_reload_may_have_mended_it() -> None:
     play = Play().away(NO_CREDIT)
     play.failover.reconfigure(AFTER_S)
@@ -345,6 +354,8 @@ def test_whatever_happens(steps: list[tuple[str, object]]) -> None:
         ]
         assert all(a is not b for a, b in itertools.pairwise(shown)), "they alternate"
         assert shown[:1] in ([], [events.FallbackBegan])
+        if phase == "asleep":
+            assert not play.failover.choose(play.now_s + LASTING_S, is_spent=False), "the agent is tried again"
         runs = play.count(StartFallback) - play.count(StopFallback)
         assert runs in (0, 1)
         if phase in ("connecting", "live") and play.failover.in_fallback:

@@ -165,6 +165,9 @@ class Failover:
             if is_lasting or self._failures >= FAILURES or self._reason is not None:
                 self._goes_away(ending, now_s, is_lasting=is_lasting)
             yield from self._uses(now_s)
+        elif self._reason is not None:
+            # It was no trial yet.
+            self._is_back = True
 
     def _fallback_ended(self, ending: Ending, now_s: float) -> Commands:
         if ending.kind not in (EndingKind.RETRY, EndingKind.FINAL) or ending.greeting_refused:
@@ -187,12 +190,15 @@ class Failover:
         if self._is_live and not self.in_fallback:
             # It has come to a proper end.
             self._holds()
+        if self._is_connecting and not self.in_fallback:
+            # Somebody has broken the trial off.
+            self._is_back = self._reason is not None
         self._is_connecting = self._is_live = self.in_fallback = False
         self._wanted_since_s = None
 
     def is_next_at_once(self, now_s: float) -> bool:
         """Whether the session that has just failed is followed by another one without delay, with the fallback."""
-        return self.is_configured and self._reason is not None and now_s >= self._rests_until_s
+        return self._reason is not None and self.choose(now_s, is_spent=False)
 
     # ------------------------------------------------------------ time, and probes
 
@@ -221,7 +227,7 @@ class Failover:
     def overdue(self) -> Ending:
         """The ending of that session, which is not tried again."""
         self._failures = FAILURES
-        return Ending(EndingKind.RETRY, f"there was no line to the agent within {self._after_s:g} s")
+        return Ending(EndingKind.RETRY, f"nothing answered within {self._after_s:g} s")
 
     def goes_back(self, *, is_pause: bool, is_spent: bool) -> bool:
         """Whether the session with the fallback is to be exchanged for one with the agent now."""
