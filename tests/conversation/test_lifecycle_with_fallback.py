@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from test_lifecycle import BUDGET, FINAL, LOST, SPEECH, Life, last_move
+
 from parleyd.config.schema import Config, ElevenLabs, Reconnect
 from parleyd.conversation.supervisor.commands import (
     Abandon,
@@ -16,7 +18,6 @@ from parleyd.conversation.supervisor.failover import FIRST_S, KEEP_S
 from parleyd.conversation.supervisor.lifecycle import STABLE_S
 from parleyd.core import events
 from parleyd.core.states import State
-from test_lifecycle import BUDGET, FINAL, LOST, SPEECH, Life, last_move
 
 
 def life() -> Life:
