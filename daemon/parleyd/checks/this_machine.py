@@ -84,7 +84,13 @@ def _fallback(config: Config) -> Iterator[KeyProblem]:
     try:
         settings = scenario.load(Path(config.local.scenario)).agent
     except ConfigError as error:
-        yield _warning("local.scenario", f"the fallback does not start with it: {error.problems[0]}", "see there")
+        text = f"the fallback does not start with it: {error.problems[0]}"
+        yield _warning("local.scenario", text, "docs/scenarios.md has its keys")
+        return
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no usable path"
+        text = f"the fallback does not start: {config.local.scenario} cannot be read: {reason}"
+        yield _warning("local.scenario", text, "name a scenario file that its user may read")
         return
     modules = ("openai", "sentence_stream") if settings.mind is not None else ()
     if any(importlib.util.find_spec(module) is None for module in modules):
