@@ -215,3 +215,15 @@ def test_a_question_that_a_person_has_to_answer_sounds_at_once() -> None:
     cue = story.cues.step(question)
     assert cue is not None
     assert (cue.earcon, cue.after_voice) == ("confirm", False)
+
+
+def test_with_a_fallback_the_agents_failure_is_no_error_but_that_of_both_is() -> None:
+    story = Story(has_fallback=True).talks(1).woken(1, "speech").pauses(2)
+    story.fails(2.1, Trigger.REFUSED)
+    assert story.sounded == []
+    story.tell(events.FallbackBegan(at_s=2.5, reason="no credit", hint=None, is_first=True))
+    for at_s in (3.0, 4.0, 5.0):
+        story.fails(at_s)
+    assert story.sounded == []
+    story.fails(6.0)
+    assert story.sounded == ["error"]

@@ -14,7 +14,8 @@ import yaml
 from parleyd.checks import systemd_features, this_machine
 from parleyd.checks.configuration import parse
 from parleyd.cli import check
-from parleyd.config.schema import Config
+from parleyd.config.problem import ConfigError
+from parleyd.config.schema import Config, Local
 from parleyd.host.directories import SYSTEM_CONFIG
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "parleyd.yaml"
@@ -227,3 +228,23 @@ def test_the_json_schema_takes_the_example(schema: dict[str, Any]) -> None:
 )
 def test_the_json_schema_is_as_strict_as_the_loader(schema: dict[str, Any], value: object, is_good: bool) -> None:
     assert jsonschema.Draft202012Validator(schema).is_valid(value) is is_good
+
+
+def test_a_fallback_that_could_not_answer_is_told_before_it_is_needed(tmp_path: Path) -> None:
+    scenario = tmp_path / "home.yaml"
+
+    def warnings() -> list[str]:
+        config = Config(provider="openai", fallback="local", local=Local(scenario=str(scenario)))
+        return [problem.text for problem in this_machine.missing(config) if problem.key == "local.scenario"]
+
+    assert warnings() == [f"the fallback does not start: {scenario} cannot be read: No such file or directory"]
+    scenario.write_text("agent: {replys: []}\n")
+    (told,) = warnings()
+    assert "home.yaml:1: agent.replys" in told
+    scenario.write_text("agent: {}\n")
+    assert warnings() == []
+
+
+def test_the_embedded_agent_is_no_fallback_of_itself() -> None:
+    with pytest.raises(ConfigError, match="cannot answer in its place"):
+        parse("provider: local\nfallback: local\n", "p")

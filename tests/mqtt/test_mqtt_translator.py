@@ -90,7 +90,7 @@ def test_then_it_describes_the_device_and_says_all_and_last_that_it_is_there() -
     assert all(one.is_retained for one in commands if isinstance(one, Publish))
     assert said(commands, "state") == {
         "state": "idle", "muted": False, "volume": 40, "profile": "auto", "agent_speaks": False,
-        "somebody_speaks": False,
+        "somebody_speaks": False, "answers_by": "agent",
     }  # fmt: skip
     assert said(commands, "figures") == {
         "version": "0.1.0", "minutes_today": 1.5, "minutes_month": 20.0, "money_today": 0.0, "money_month": 0.1,
@@ -121,7 +121,9 @@ def test_a_daemon_without_sound_and_with_little_to_tell() -> None:
     translator.told({"event": "snapshot", "status": {"state": "asleep", "microphone": None, "speaker": None}})
     commands = translator.profiles(PROFILES)
     assert said(commands, DISCOVERY) is None
-    assert said(commands, "state").keys() == {"state", "profile", "agent_speaks", "somebody_speaks"}
+    assert said(commands, "state").keys() == {
+        "state", "profile", "agent_speaks", "somebody_speaks", "answers_by",
+    }  # fmt: skip
     assert said(commands, "figures")["wake_to_live_ms"] is None
     assert said(commands, "troubles") == {"health": None, "troubles": []}
     # Such an event should not come; nothing breaks.

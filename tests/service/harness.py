@@ -24,6 +24,7 @@ from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.pcm import FRAME_BYTES
 from parleyd.audio.resample import Resampler
 from parleyd.config.schema import Config
+from parleyd.conversation.supervisor.fallback import Fallback
 from parleyd.core import events
 from parleyd.core.states import State
 from parleyd.demo.actor import ActorMicrophone
@@ -59,6 +60,7 @@ class Daemon:
         speech: Speech | None = None,
         agent: Agent | None = None,
         local_speech: StreamedSpeech | None = None,
+        fallback: Fallback | None = None,
     ) -> None:
         """agent: None for the agent of ElevenLabs that the configuration names."""
         self.microphone = microphone or ActorMicrophone()
@@ -73,6 +75,7 @@ class Daemon:
             state_directory=state_directory,
             speech_for=lambda _config: speech,
             local_speech_for=lambda _config: local_speech,
+            fallback=fallback,
         )
         # After the parts of the daemon: whoever has waited for an event finds that they have it, too.
         bus.subscribe(self.stage)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from harness import spoken
+from away import times_heard
 from realtime_plays import QUESTION, STORY, config, daemon, embedded, scripted
 
-from parleyd.audio.resample import Resampler
 from parleyd.core import events
 from parleyd.core.states import State
 
@@ -92,27 +90,6 @@ def test_the_books_of_what_was_said_are_balanced(fault: str) -> None:
         for sentence in (QUESTION, weather, STORY):
             times = [times_heard(record.received_audio, record.input_rate_hz, sentence) for record in records]
             assert max(times) == 1, f"{sentence!r} was heard {times} times"
-
-
-def times_heard(sound: bytes, rate_hz: int, sentence: str) -> int:
-    """How often the sound holds the first half second of a sentence: by the correlation, sample by sample."""
-    resampler = Resampler(16_000, rate_hz)
-    said = np.frombuffer(resampler.process(spoken(sentence)) + resampler.flush(), "<i2").astype(float)
-    onset = int(np.argmax(np.abs(said) > 500))
-    wanted, heard = said[onset : onset + rate_hz // 2], np.frombuffer(sound, "<i2").astype(float)
-    if len(heard) < len(wanted):
-        return 0
-    length = len(heard) + len(wanted)
-    product = np.fft.irfft(np.fft.rfft(heard, length) * np.conj(np.fft.rfft(wanted, length)), length)
-    sums = np.concatenate([[0.0], np.cumsum(heard**2)])
-    places = len(heard) - len(wanted) + 1
-    energy = sums[len(wanted) :] - sums[:places]
-    likeness = product[:places] / np.sqrt(np.maximum(energy, 1.0) * np.sum(wanted**2))
-    found, at = 0, 0
-    while at < places and (peaks := np.flatnonzero(likeness[at:] > 0.9)).size:
-        found += 1
-        at += int(peaks[0]) + rate_hz // 2
-    return found
 
 
 def test_stale_sound_of_a_cancelled_answer_is_not_played() -> None:

@@ -17,6 +17,7 @@ from parleyd.agents.elevenlabs.platform_tools import client_tool
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.agents.provider import Agent, Server, ToolSpec
 from parleyd.agents.speech import Speech, StreamedSpeech
+from parleyd.app.fallback import LocalFallback
 from parleyd.config.base import Secret
 from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
@@ -102,12 +103,13 @@ def provider_of(config: Config) -> Provider:
 
 class Agents:
     """A context manager: the embedded agent, where it is the provider, lives as long. apart: how commands of dynamic
-    variables are kept apart from this process. Raises UserError."""
+    variables are kept apart from this process. fallback: None if none is configured. Raises UserError."""
 
     def __init__(self, config: Config, apart: Apart | None = None) -> None:
         self._apart = apart
         self._child = AgentChild(config.local.scenario) if config.provider == "local" else None
         self._stack = contextlib.ExitStack()
+        self.fallback = LocalFallback(config, self._embedded) if config.has_fallback else None
 
     def __enter__(self) -> Agents:
         if self._child is not None:
@@ -115,6 +117,8 @@ class Agents:
                 self._stack.enter_context(self._child)
             except AgentChildError as error:
                 raise UserError(str(error), None, os.EX_UNAVAILABLE) from error
+        if self.fallback is not None:
+            self._stack.callback(self.fallback.close)
         return self
 
     def __exit__(
@@ -125,20 +129,23 @@ class Agents:
     def agent(self, config: Config) -> Agent:
         """An agent of the same provider. Secrets are read again."""
         try:
-            if self._child is not None and config.local.protocol == "openai":
-                from parleyd.app.openai_provider import embedded_agent
-
-                return embedded_agent(config, self._child.base_url, self._apart)
             if self._child is not None:
-                # The embedded agent accepts any id, and needs no key.
-                section = config.elevenlabs
-                agent_id = section.agent_id or "local"
-                section = msgspec.structs.replace(section, agent_id=agent_id, base_url=self._child.base_url)
-                return ElevenLabsAgent(section, None, is_configured=False, apart=self._apart)
+                return self._embedded(config, self._child.base_url, None)
             provider = provider_of(config)
             return provider.agent(config, _key(config), self._apart)
         except ValueError as error:
             raise UserError(str(error), None, os.EX_CONFIG) from error
+
+    def _embedded(self, config: Config, base_url: str, key: str | None) -> Agent:
+        """The client of the embedded agent at base_url."""
+        if config.local.protocol == "openai":
+            from parleyd.app.openai_provider import embedded_agent
+
+            return embedded_agent(config, base_url, key, self._apart)
+        # It accepts any id.
+        section = config.elevenlabs
+        section = msgspec.structs.replace(section, agent_id=section.agent_id or "local", base_url=base_url)
+        return ElevenLabsAgent(section, key, is_configured=False, apart=self._apart)
 
     def speech(self, config: Config) -> Speech | None:
         """The voice of announcements; None if there is none."""

@@ -31,9 +31,9 @@ class Distribution:
 
 @dataclass(slots=True)
 class Metrics:
-    """session_s: the duration of all sessions. lost_speech_ms: speech that reached no agent. heard_s: sound from the
-    microphone; speech_s: the part of it that passed the gate as speech. sent_bytes, received_bytes: of messages to and
-    from agents."""
+    """session_s: the duration of all sessions. fallbacks: how often the fallback began to answer. lost_speech_ms:
+    speech that reached no agent. heard_s: sound from the microphone; speech_s: the part of it that passed the gate as
+    speech. sent_bytes, received_bytes: of messages to and from agents."""
 
     wakes: int = 0
     sessions: int = 0
@@ -46,6 +46,7 @@ class Metrics:
     tool_calls: int = 0
     lost_speech_ms: int = 0
     device_losses: int = 0
+    fallbacks: int = 0
     heard_s: float = 0.0
     speech_s: float = 0.0
     sent_bytes: int = 0
@@ -102,6 +103,8 @@ class MetricsCollector:
                 it.tool_calls += 1
             case events.DeviceLost():
                 it.device_losses += 1
+            case events.FallbackBegan():
+                it.fallbacks += 1
             case _:
                 pass
 

@@ -53,7 +53,7 @@ class OpenAIProvider:
         return f"{openai_settings.model(config.openai) or 'the model of the server'} at {server}"
 
 
-def embedded_agent(config: Config, base_url: str, apart: Apart | None) -> Agent:
-    """A client of the embedded agent, which needs no key, and transcribes only when it is asked to."""
+def embedded_agent(config: Config, base_url: str, key: str | None, apart: Apart | None) -> Agent:
+    """A client of the embedded agent, which transcribes only when it is asked to. key: None if that agent needs none."""
     own = msgspec.structs.replace(config.openai, base_url=f"{base_url}/v1", transcription=Transcription(mode="on"))
-    return OpenAIAgent(own, None, apart=apart)
+    return OpenAIAgent(own, key, apart=apart)

@@ -160,6 +160,7 @@ def figures(status: StatusReport) -> Iterable[Metric]:
         ("tool_calls", it.tool_calls, "tools called by the agent"),
         ("lost_speech_seconds", it.lost_speech_ms / 1000, "speech that reached no agent"),
         ("device_losses", it.device_losses, "times a sound device went away"),
+        ("fallbacks", it.fallbacks, "times the fallback began to answer"),
         ("heard_seconds", it.heard_s, "sound from the microphone"),
         ("speech_seconds", it.speech_s, "of it, sound within utterances"),
         ("sent_bytes", it.sent_bytes, "sent to agents"),
@@ -171,6 +172,7 @@ def figures(status: StatusReport) -> Iterable[Metric]:
     for name, value, what in (
         ("up_seconds", status.uptime_s, "time since the start"),
         ("healthy", float(status.health == health.Grade.WELL.value), "1: nothing is wrong"),
+        ("fallback_answers", float(status.fallback is not None), "1: the fallback answers instead of the agent"),
         *_sound_figures(microphone, speaker),
         ("resident_memory_bytes", load.memory_bytes, "resident memory"),
         ("threads", load.threads, "threads"),

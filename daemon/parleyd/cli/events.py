@@ -125,6 +125,10 @@ def sentence(event: dict[str, Any]) -> str:
             return f"{left_s / 60:.0f} min are left of this {period}'s budget"
         case {"event": "budget_spent", "reason": reason, "hint": hint}:
             return f"{reason}; {hint}"
+        case {"event": "fallback_began", "reason": reason}:
+            return f"the fallback answers: {reason}"
+        case {"event": "fallback_over"}:
+            return "the agent answers again"
         case {"event": "timer_went_off", "number": number, "label": label}:
             return f"timer {number} goes off" + (f": {label}" if label else "")
         case {"event": "device_lost", "which": which, "name": name, "cause": cause}:

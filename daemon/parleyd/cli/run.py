@@ -138,6 +138,7 @@ def _serve(loaded: Loaded, args: argparse.Namespace, bus: events.Bus, *, is_read
                 speech_for=agents.speech,
                 local_speech_for=agents.local_speech,
                 apart=apart,
+                fallback=agents.fallback,
             )
             service.report_settings(lambda: settings.report)
             threading.excepthook = partial(thread_died, service)

@@ -162,7 +162,7 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Row]:
         ("profile", status["profile"]),
         *_words(status.get("words") or {}),
         ("up", f"{_length(status['uptime_s'])}, since {time.strftime('%F %T', time.localtime(status['started_s']))}"),
-        ("agent", f"{status['provider']}" + (f", {c}" if (c := status["conversation_id"]) else "")),
+        ("agent", _agent(status)),
         ("wake", status["wake_mode"]),
         *_devices(status, everything=everything),
         ("sessions", f"{metrics['sessions']}, {_length(metrics['session_s'])} in all; {_many(metrics, 'wakes')}, "
@@ -188,6 +188,12 @@ def shown(lines: Iterable[Row], *, width: int | None, colour: bool) -> Iterator[
         for row in made:
             row = row.rstrip()
             yield f"\033[{line.colour}m{row}\033[0m" if colour and line.colour else row
+
+
+def _agent(status: dict[str, Any]) -> str:
+    # A daemon of another version may not know the fallback.
+    who = f"the fallback, instead of {status['provider']}" if status.get("fallback") else str(status["provider"])
+    return f"{who}, {conversation}" if (conversation := status["conversation_id"]) else who
 
 
 def _words(words: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,8 @@ When = Literal["now", "next_session", "restart"]
 _WHEN: dict[str, When] = {
     "elevenlabs": "next_session",
     "openai": "next_session",
+    "local.after_s": "now",
+    "local.text": "now",
     "wake": "now",
     "audio.input.gain_db": "now",
     "audio.output.volume": "now",

@@ -40,6 +40,8 @@ HookName = Literal[
     "wake_refused",
     "budget_near",
     "budget_spent",
+    "fallback_began",
+    "fallback_over",
     "device_lost",
     "device_back",
     "trouble",

@@ -42,12 +42,29 @@ SHORTHANDS = {"audio": "mode"}
 
 
 class Local(Section, frozen=True):
-    """The embedded agent, for `provider: local`."""
+    """The embedded agent, for `provider: local` and `fallback: local`."""
 
-    scenario: Annotated[Text | None, Meta(description="path of a scenario file; null: no faults")] = None
+    scenario: Annotated[
+        Text | None,
+        Meta(description="path of a scenario file: its answers, its mind, its ears, its faults; null: none"),
+    ] = None
     protocol: Annotated[
         Literal["elevenlabs", "openai"], Meta(description="the provider whose protocol is spoken with it")
     ] = "elevenlabs"
+    after_s: Annotated[
+        float,
+        Meta(ge=1, le=60, description="fallback: time without a line to the agent after which it answers"),
+    ] = 5.0
+    memory_mb: Annotated[
+        int,
+        Meta(ge=64, le=65536, description="fallback: with more memory than this its process is started anew"),
+    ] = 160
+    text: Annotated[
+        Text | None,
+        Meta(
+            description="fallback: what is said once when it begins to answer, by announce.local_voice; null: nothing"
+        ),
+    ] = "I cannot reach my agent. I answer by myself."
 
 
 class Wake(Section, frozen=True):
@@ -417,6 +434,10 @@ class Config(Section, frozen=True):
     provider: Annotated[Literal["elevenlabs", "openai", "local"], Meta(description="the provider of the agent")] = (
         "elevenlabs"
     )
+    fallback: Annotated[
+        Literal["local", "off"],
+        Meta(description="local: the embedded agent answers while the agent cannot: docs/offline.md"),
+    ] = "off"
     elevenlabs: ElevenLabs = ElevenLabs()
     openai: OpenAI = OpenAI()
     local: Local = Local()
@@ -448,6 +469,11 @@ class Config(Section, frozen=True):
     mqtt: Mqtt = Mqtt()
     log: Log = Log()
     debug: Debug = Debug()
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether the embedded agent answers while the agent cannot."""
+        return self.fallback == "local" and self.provider != "local"
 
     @property
     def agent_keys(self) -> dict[str, Secret | str | None]:

@@ -70,12 +70,29 @@ class StateChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOpened(Event):
-    """handshake_ms: from the decision to connect. resent_ms: kept speech that is sent first."""
+    """handshake_ms: from the decision to connect. resent_ms: kept speech that is sent first. is_fallback: it is with
+    the fallback, not with the agent."""
 
     conversation_id: str
     handshake_ms: int
     resent_ms: int
     tries: int
+    is_fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackBegan(Event):
+    """The fallback answers instead of the agent. reason: why the agent cannot; hint: what to do about it. is_first: the
+    agent has held no session since the fallback last began."""
+
+    reason: str
+    hint: str | None
+    is_first: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackOver(Event):
+    """The agent answers again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,9 +33,9 @@ class Norm:
 
 
 # The limits of all threads except these: `logs`, because a stopped terminal (Ctrl-S) blocks it; the threads of tools,
-# hooks, uploads, look-ups of names, slow requests of the control socket, the reopening of devices and the change of the
-# microphone's periods, because other threads enforce their deadlines; the thread that stores a learnt gain; and the
-# metrics port.
+# hooks, uploads, probes, the fallback's process, look-ups of names, slow requests of the control socket, the reopening
+# of devices and the change of the microphone's periods, because other threads enforce their deadlines; the thread that
+# stores a learnt gain; and the metrics port.
 NORMS = {
     # A lost microphone yields silence, so that ears always run in real time.
     "ears": Norm(5.0),
@@ -116,7 +116,7 @@ class Load:
 
 
 # The parts whose troubles the bus reports.
-TOLD_PARTS = ("microphone", "speaker", "agent", "echo", "mute switch", "timer file")
+TOLD_PARTS = ("microphone", "speaker", "agent", "fallback", "echo", "mute switch", "timer file")
 
 
 class Troubles:
@@ -149,6 +149,12 @@ class Troubles:
                 self._now["agent"] = Trouble("agent", Grade.TROUBLE, reason, hint)
             case events.StateChanged(after="live" | "asleep"):
                 self._now.pop("agent", None)
+            case events.FallbackBegan(reason=reason, hint=hint):
+                self._now["fallback"] = Trouble(
+                    "fallback", Grade.TROUBLE, f"it answers instead of the agent: {reason}", hint
+                )
+            case events.FallbackOver():
+                self._now.pop("fallback", None)
             case _:
                 pass
 

@@ -23,6 +23,7 @@ class Trigger(Enum):
     IDLE = "idle"  # nobody has spoken for session.idle_timeout_s
     FALSE_WAKE = "false wake"  # what woke us was nothing that the agent understood
     OLD = "old"  # it nears the provider's longest duration; the conversation goes on in another
+    AGENT_IS_BACK = "agent is back"  # the session with the fallback is exchanged for one with the agent
     SPENT = "spent"  # a budget has come to its end
     RETRY_DUE = "retry due"
     GIVEN_UP = "given up"  # what was said is too old to be answered

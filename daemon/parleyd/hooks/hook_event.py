@@ -44,6 +44,8 @@ _NAMES: dict[type[events.Event], HookName] = {
     events.WakeRefused: "wake_refused",
     events.BudgetNear: "budget_near",
     events.BudgetSpent: "budget_spent",
+    events.FallbackBegan: "fallback_began",
+    events.FallbackOver: "fallback_over",
     events.DeviceLost: "device_lost",
     events.DeviceBack: "device_back",
     events.Trouble: "trouble",
@@ -61,6 +63,8 @@ _STANDS: dict[HookName, str] = {
     "unmuted": "muted",
     "volume_changed": "volume",
     "profile_changed": "profile",
+    "fallback_began": "fallback",
+    "fallback_over": "fallback",
 }
 
 

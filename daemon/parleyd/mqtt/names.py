@@ -15,6 +15,8 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "barged_in": ("by", "heard_ms"),
     "budget_near": ("period", "left_s", "left_money", "currency"),
     "budget_spent": ("reason",),
+    "fallback_began": ("reason",),
+    "fallback_over": (),
     "timer_went_off": ("number", "late_s"),
     "tool_called": ("name",),
     "approval_wanted": ("service", "name"),

@@ -23,7 +23,15 @@ from parleyd.mqtt.publications import Ask, Publish, Warn, as_json
 # Longer texts are cut: a broker has limits of its own, and so has whoever reads.
 MAX_TEXT_CHARS = 8000
 # The troubles of the daemon change with these events.
-_TROUBLES = ("state_changed", "device_lost", "device_back", "trouble", "trouble_over")
+_TROUBLES = (
+    "state_changed",
+    "device_lost",
+    "device_back",
+    "trouble",
+    "trouble_over",
+    "fallback_began",
+    "fallback_over",
+)
 # The use of minutes and money is certain at the end of a session.
 _LOOKS = (*_TROUBLES, "session_ended", "budget_near", "budget_spent")
 
@@ -224,6 +232,7 @@ class Translator:
         said["profile"] = self._profile
         said["agent_speaks"] = self._activity.agent_speaks
         said["somebody_speaks"] = self._activity.somebody_speaks
+        said["answers_by"] = "agent" if self._status.get("fallback") is None else "fallback"
         return self._new(self.topics.state, as_json(said))
 
     def _figures(self) -> list[Command]:

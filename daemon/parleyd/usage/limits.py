@@ -55,6 +55,7 @@ class UsageLimits:
     def __init__(self, config: Config, meter: UsageMeter, bus: events.Bus) -> None:
         self._budget = config.budget
         self._quiet_hours = config.quiet_hours
+        self._has_fallback = config.has_fallback
         self._meter = meter
         self._bus = bus
         self._lock = threading.Lock()
@@ -79,8 +80,8 @@ class UsageLimits:
 
     def refusal(self, *, of_its_own: bool) -> Refusal | None:
         """Why no session is allowed now; None if one is allowed. of_its_own: the cause is speech or the mode `always`,
-        not a command."""
-        if self._has_budget and (refusal := spent(self._budget_uses())):
+        not a command. With a fallback, which costs nothing, a spent budget is no reason."""
+        if self._has_budget and not self._has_fallback and (refusal := spent(self._budget_uses())):
             return refusal
         wall_s = self._meter.wall_s()
         # Without a clock that is set there are no quiet hours.

@@ -42,7 +42,7 @@ class UsageMeter:
         self._ledger = Ledger(store.load())
         self._before = Amount()
         self._counted_s = time.monotonic()
-        self._live = False
+        self._live = self._is_free = False
         self._ended = False
         self._budget = Budget()
         # The amount that providers have billed and that is not counted yet, and the models of which no price is known.
@@ -68,10 +68,14 @@ class UsageMeter:
             with self._changed:
                 self._count(event.at_s)
                 self._ended |= self._live and isinstance(event, events.SessionEnded)
-                self._live = isinstance(event, events.SessionOpened)
+                # Sessions with the fallback cost nothing, and are in no budget.
+                self._is_free = isinstance(event, events.SessionOpened) and event.is_fallback
+                self._live = isinstance(event, events.SessionOpened) and not self._is_free
                 self._changed.notify()
         elif isinstance(event, events.Spent):
             with self._changed:
+                if self._is_free:
+                    return
                 self._bill(event.model, event.tokens, event.seconds)
 
     def reprice(self, budget: Budget) -> None:

@@ -20,6 +20,8 @@ HELD_S = 10.0
 # A failed try that took longer than this is reported at once, because somebody has waited; after a shorter one the
 # daemon tries again first.
 LONG_TRY_S = 2.0
+# With a fallback so many failures are no outage for the person: two of the agent, and one of the fallback.
+BEFORE_FALLBACK = 3
 # After a session of this duration the next failure is a new outage.
 STABLE_S = 10.0
 # How long after a timer's ring a wake by this timer needs no sound of its own.
@@ -38,11 +40,12 @@ class Cue:
 
 class EarconCues:
     """always: the session is always open (wake.mode). after_speech: conversations that begin by speech get sounds,
-    too."""
+    too. has_fallback: where the agent fails, somebody else answers and says so."""
 
-    def __init__(self, *, always: bool, after_speech: bool) -> None:
+    def __init__(self, *, always: bool, after_speech: bool, has_fallback: bool = False) -> None:
         self.always = always
         self._after_speech = after_speech
+        self._has_fallback = has_fallback
         self._talking = False
         self._present_s = -math.inf  # last sign of a person
         self._held: Earcon | None = None  # waits waits until the person pauses
@@ -86,7 +89,9 @@ class EarconCues:
             case events.WakeRefused(by="budget"):
                 # A person who speaks should know why nothing happens; in quiet hours there is no sound.
                 return self._sound("budget", event.at_s)
-            case events.Trouble(part="agent"):
+            case events.FallbackBegan():
+                self._failures = 0
+            case events.Trouble(part="agent") if not self._has_fallback:
                 # Connecting takes long; a failure that follows is part of the same report.
                 return self._fail(event.at_s)
             case events.UtteranceStarted():
@@ -154,6 +159,8 @@ class EarconCues:
             self._forget_outage()
         self._failures += 1
         took_s = event.at_s - self._connecting_s if event.before == State.CONNECTING.value else 0.0
+        if self._has_fallback and self._failures <= BEFORE_FALLBACK:
+            return None
         hopeless = event.trigger == Trigger.REFUSED.value or self._failures > 1 or took_s > LONG_TRY_S
         return self._fail(event.at_s) if hopeless else None
 

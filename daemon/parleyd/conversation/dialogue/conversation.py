@@ -178,6 +178,9 @@ class Conversation:
         self._can: Capabilities | None = None
         self._output_format = AudioFormat("pcm", 16_000)
         self._transcripts_seen = False
+        # What the agent has understood and not answered yet; and whether the last session was with the fallback.
+        self._unanswered: str | None = None
+        self._was_fallback = False
         self._calls = 0
         # The calls that run: the agent's id of each, and the key by which it holds the session.
         self._running: dict[str, str] = {}
@@ -274,14 +277,20 @@ class Conversation:
         greets: bool,
         skip_greeting: bool,
         has_kept_speech: bool,
+        is_fallback: bool = False,
     ) -> None:
         """A session is ready. greets: its wish allows the agent to speak first. skip_greeting: nobody is to hear that.
-        has_kept_speech: speech that an earlier session heard is sent again, or speech that none has heard yet."""
+        has_kept_speech: speech that an earlier session heard is sent again, or speech that none has heard yet.
+        is_fallback: it is with the fallback."""
         self._session = session
         self._can = capabilities
         self._activity_s = now_s
         self._look_at_commands()
-        again = has_kept_speech or self.to_agent.typed_s is not None
+        is_other, self._was_fallback = is_fallback != self._was_fallback, is_fallback
+        # An agent may be lost after it has understood a question, which is then not sent again as sound.
+        asked = self._unanswered if is_other else None
+        self._unanswered = asked
+        again = has_kept_speech or asked is not None or self.to_agent.typed_s is not None
         self._idle.begin(now_s, again=again)
         self._output_format = ready.output_format
         self._answers.clear()
@@ -294,6 +303,8 @@ class Conversation:
         if greets and skip_greeting and capabilities.speaks_first:
             self._do(Send(session, SkipGreeting()))
         self.to_agent.open(session, now_s)
+        if asked is not None:
+            self._do(Send(session, to_agent.Say(asked)))
         if greets and not skip_greeting and not capabilities.speaks_first:
             self._do(Send(session, SpeakNow(is_greeting=True)))
 
@@ -318,6 +329,7 @@ class Conversation:
         if not keep_history or self._continuity.mode != "always":
             self._history.clear()
             self._resume = None
+        self._unanswered = None
         self.to_agent.close()
         self._pictures.session_over(now_s)
         self.to_agent.forget_typed(decided_s, "the conversation was over", now_s)
@@ -501,6 +513,7 @@ class Conversation:
         if event.final:
             self._history.user_said(event.text, now_s, number)
         if event.final and event.is_understood:
+            self._unanswered = event.text if self._unanswered is None else f"{self._unanswered} {event.text}"
             # Not by words that come late: the agent took its leave in answer to them.
             if said_s >= self._farewell_from_s:
                 self.farewell_s = None
@@ -518,6 +531,7 @@ class Conversation:
         if not is_new or answer.is_greeting:
             return
         self._given, self._given_s = answer.number, now_s
+        self._unanswered = None
         for text in self.to_agent.answered():
             self._idle.typed_answered()
             self._history.user_said(text, now_s)
@@ -640,8 +654,10 @@ class Conversation:
         return True
 
     def mute(self, on: bool, now_s: float) -> None:
-        """Mute covers the pictures of the camera; see Pictures.mute."""
+        """Mute covers the pictures of the camera, and what was said and not yet answered; see Pictures.mute."""
         self._pictures.mute(on, now_s)
+        if on:
+            self._unanswered = None
 
     def _pause(self, now_s: float) -> Pause:
         is_owed = self._floor is Floor.WAITING and now_s - self._talk_end_s < OWED_S

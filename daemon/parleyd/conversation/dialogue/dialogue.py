@@ -248,6 +248,7 @@ class Dialogue:
         *,
         greets: bool,
         skip_greeting: bool,
+        is_fallback: bool = False,
     ) -> bool:
         """Returns whether the session is still wanted. is_wanted: asked in the conversation's turn; must return at
         once."""
@@ -263,6 +264,7 @@ class Dialogue:
                 greets=greets,
                 skip_greeting=skip_greeting,
                 has_kept_speech=has_kept_speech,
+                is_fallback=is_fallback,
             )
             return True
 

@@ -45,9 +45,13 @@ class Uploads:
         bus: events.Bus,
         camera: Callable[[Stop], Picture] | None = None,
         may_show: Callable[[], None] = lambda: None,
+        fallback: Agent | None = None,
     ) -> None:
-        """camera: takes a picture. may_show: raises CameraError if no picture of it may go now."""
-        self.agent = agent
+        """camera: takes a picture. may_show: raises CameraError if no picture of it may go now. fallback: the agent of
+        sessions that are with the fallback."""
+        self.configured = agent
+        self._fallback = fallback
+        self._is_fallback = False
         self._camera = camera
         self._may_show = may_show
         self._stops: set[Stop] = set()
@@ -67,6 +71,11 @@ class Uploads:
             self._changed.notify_all()
         for stop in tuple(self._stops):
             stop.set()
+
+    @property
+    def agent(self) -> Agent:
+        """The agent of the session that is open, or was open last."""
+        return self._fallback if self._is_fallback and self._fallback is not None else self.configured
 
     def send(self, descriptor: int, name: str, text: str | None) -> int:
         """Takes the descriptor over, also where it refuses. Returns the upload's number. Raises UploadError.
@@ -143,8 +152,8 @@ class Uploads:
     def _take(self, event: events.Event) -> None:
         now: str | None = None
         match event:
-            case events.SessionOpened(conversation_id=conversation_id):
-                now = conversation_id
+            case events.SessionOpened(conversation_id=conversation_id, is_fallback=is_fallback):
+                now, self._is_fallback = conversation_id, is_fallback
             case events.StateChanged(after=after) if after != "live":
                 pass
             case _:

@@ -37,9 +37,26 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Open a session. suppress_greeting: ask the agent not to speak first."""
+    """Open a session. suppress_greeting: ask the agent not to speak first. to_fallback: with the fallback, instead of
+    the agent."""
 
     suppress_greeting: bool
+    to_fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartFallback:
+    """Start the process of the fallback, for it may be needed soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopFallback:
+    """End the process of the fallback: nobody needs it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Find out, without a session, whether the agent's server answers again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +137,9 @@ class Refuse:
 
 Command = (
     Connect
+    | StartFallback
+    | StopFallback
+    | Probe
     | HangUp
     | Abandon
     | LineEnded

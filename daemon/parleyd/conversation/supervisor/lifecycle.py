@@ -14,7 +14,8 @@ else that has to be known of the daemon is asked from Facts at the moment of the
 * the agent ended the conversation (`end_conversation`), and its goodbye is through (_idle);
 * nobody needs it: idle, a false wake, no person for too long (_idle, with the rules of idle.py);
 * a budget is spent: in the next pause, after GRACE_S in any case (_too_dear_or_old);
-* it is old, or the server will end it: it is exchanged for a new one, in a pause only (_too_dear_or_old).
+* it is old, or the server will end it: it is exchanged for a new one, in a pause only (_too_dear_or_old);
+* it is with the fallback, and the agent is back: it is exchanged, too, in a pause (_agent_is_back).
 
 **When a session is refused**: where one would begin, by budgets and quiet hours, and when the device has opened too
 many of its own accord (_refuses). A conversation that has begun may go on: a lost line is taken up again in quiet hours
@@ -22,6 +23,8 @@ too.
 
 **When it is tried again**: at once, then with growing delays (Backoff), until what was said is too old to be answered
 (_too_old_to_say).
+
+**With whom**: with the agent, or with the fallback while the agent is away; failover.py decides.
 """
 
 from __future__ import annotations
@@ -54,6 +57,7 @@ from parleyd.conversation.supervisor.commands import (
     WakeAgain,
     WokenForNothing,
 )
+from parleyd.conversation.supervisor.failover import Failover
 from parleyd.conversation.supervisor.table import Action, move
 from parleyd.core import events
 from parleyd.core.endings import NORMAL_CLOSURE, Ending, EndingKind
@@ -128,6 +132,7 @@ class Lifecycle:
         self.deaf = False
         self._by_device = ByDevice()
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
+        self._failover = Failover(is_configured=config.has_fallback, after_s=config.local.after_s)
         # From a wake until the next time that it falls asleep, and beyond it only where a retry is due.
         self._woken_by_speech = False
         self._despite_budget = False
@@ -208,6 +213,7 @@ class Lifecycle:
         """Settings that are looked at anew each time take effect now. Where a retry is due it comes now."""
         self._set(config)
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
+        self._failover.reconfigure(config.local.after_s)
         self._may_suppress_greeting = True
         self._waits_until_allowed = self._waits_until_allowed and self._always
         if self.state is State.BACKING_OFF:
@@ -239,7 +245,9 @@ class Lifecycle:
         handshake_ms = round((now_s - self._connect_since_s) * 1000)
         more: Fields = {"conversation_id": ready.conversation_id, "handshake_ms": handshake_ms}
         tries = max(1, self._backoff.tries)
-        yield from self._move(Trigger.READY, f"conversation {ready.conversation_id}", now_s, facts, more=more)
+        is_fallback = self._failover.in_fallback
+        reason = f"conversation {ready.conversation_id}{' with the fallback' if is_fallback else ''}"
+        yield from self._move(Trigger.READY, reason, now_s, facts, more=more)
         self._conversation_id = ready.conversation_id
         yield Publish(
             events.SessionOpened(
@@ -248,14 +256,16 @@ class Lifecycle:
                 handshake_ms=handshake_ms,
                 resent_ms=facts.kept_ms,
                 tries=tries,
+                is_fallback=is_fallback,
             )
         )
+        yield from self._failover.opened(now_s)
         # After it, for the return belongs to the new conversation.
         self._live_since_s = now_s
         self._is_announced = False
         self._ends_s = _NEVER_S if ready.ends_in_s is None else now_s + ready.ends_in_s
         # A line that is lost again at once is not back; then it is told when it has held.
-        if self._short_sessions <= 1:
+        if self._short_sessions <= 1 and not is_fallback:
             yield from self._outage_over()
 
     def ends_soon(self, in_s: float, now_s: float) -> None:
@@ -269,12 +279,13 @@ class Lifecycle:
         agent_hangs_up = facts.agent_hangs_up
         yield LineEnded()
         yield self._session_ended(ending, now_s)
-        is_live = self.state is State.LIVE
-        if is_live:
+        is_live, is_fallback = self.state is State.LIVE, self._failover.in_fallback
+        if is_live and not is_fallback:
             is_good = now_s - self._live_since_s >= STABLE_S
             self._short_sessions = 0 if is_good else self._short_sessions + 1
             if is_good:
                 self._backoff.reset()
+        yield from self._failover.ended(ending, now_s)
         if suppressed_greeting and ending.greeting_refused:
             self._may_suppress_greeting = False
             text = "the agent does not allow this device to switch off its greeting; its first answer is not played"
@@ -284,6 +295,9 @@ class Lifecycle:
             yield from self._move(Trigger.GREETING_REFUSED, "again, with its greeting", now_s, facts)
         elif ending.kind is EndingKind.AGENT or agent_hangs_up:
             yield from self._agent_hung_up(ending, is_announced=agent_hangs_up, now_s=now_s, facts=facts)
+        elif is_fallback:
+            # It is told by itself; the outage is the agent's.
+            yield from self._move(Trigger.LOST, ending.reason, now_s, facts, more=about(ending))
         elif ending.kind is EndingKind.FINAL:
             yield from self._tell_outage(ending.reason, ending, logging.ERROR, now_s)
             yield from self._move(Trigger.REFUSED, ending.reason, now_s, facts, more=about(ending))
@@ -291,6 +305,13 @@ class Lifecycle:
             what = "" if is_live else "no line to the agent: "
             yield from self._tell_outage(what + ending.reason, ending, logging.WARNING, now_s)
             yield from self._move(Trigger.LOST, ending.reason, now_s, facts, more=about(ending))
+
+    def out_of_credit(self, reason: str, hint: str | None, now_s: float, facts: Facts) -> Commands:
+        """The agent cannot answer any more, although the session is open: with a fallback nobody waits for its end."""
+        if self.state is State.LIVE and self._failover.is_configured and not self._failover.in_fallback:
+            yield Abandon()
+            ending = Ending(EndingKind.FINAL, reason, hint or "see the account at the provider", without_credit=True)
+            yield from self.ended(ending, False, now_s, facts)
 
     def _agent_hung_up(self, ending: Ending, *, is_announced: bool, now_s: float, facts: Facts) -> Commands:
         """is_announced: the agent has said that it would."""
@@ -329,7 +350,7 @@ class Lifecycle:
 
     def next_look_s(self, now_s: float, facts: Facts) -> float:
         """When look() may have something to say; infinite: not before the next message."""
-        due_s = [self._next_allowed_look_s(now_s, facts)]
+        due_s = [self._next_allowed_look_s(now_s, facts), self._failover.next_look_s(now_s)]
         if self._retry_at_s is not None:
             due_s.append(self._retry_at_s)
         if self.state is State.CONNECTING:
@@ -337,7 +358,7 @@ class Lifecycle:
             if self._slow_at_s is not None:
                 due_s.append(self._slow_at_s)
         if self.state is State.LIVE:
-            if self._outage_since_s is not None:
+            if self._outage_since_s is not None and not self._failover.in_fallback:
                 due_s.append(self._live_since_s + STABLE_S)
             if facts.farewell_s is not None:
                 due_s.append(now_s + FAREWELL_LOOK_S)
@@ -373,12 +394,17 @@ class Lifecycle:
         if self.state is State.CONNECTING and self._slow_at_s is not None and now_s >= self._slow_at_s:
             self._slow_at_s = None
             yield from self._tell_slow(now_s)
+        yield from self._failover.look(now_s)
+        if self.state is State.CONNECTING and self._failover.is_overdue(now_s):
+            yield Abandon()
+            yield from self.ended(self._failover.overdue(), False, now_s, facts)
         if self.state is State.CONNECTING and now_s >= self._hangs_at_s:
             # Where memory ran out, its thread may have died or hang before its first line was run, and tells nobody.
             yield Abandon()
             hangs = Ending(EndingKind.RETRY, f"connecting has hung for {now_s - self._connect_since_s:.0f} s")
             yield from self.ended(hangs, False, now_s, facts)
-        if self.state is State.LIVE and now_s - self._live_since_s >= STABLE_S:
+        is_with_agent = self.state is State.LIVE and not self._failover.in_fallback
+        if is_with_agent and now_s - self._live_since_s >= STABLE_S:
             yield from self._outage_over()
         # Before its age: nobody needs another one instead.
         if self.state is State.LIVE and (idle := self._idle(now_s, facts)):
@@ -386,6 +412,9 @@ class Lifecycle:
         due = yield from self._too_dear_or_old(now_s, facts)
         if due is not None:
             yield from self._move(*due, now_s, facts)
+        if self.state is State.LIVE and self._agent_is_back(now_s, facts):
+            reason = "the session with the fallback is exchanged for one with the agent"
+            yield from self._move(Trigger.AGENT_IS_BACK, reason, now_s, facts)
         yield from self._too_old_to_say(now_s, facts)
 
     # ------------------------------------------------------------ why a live session ends
@@ -413,12 +442,25 @@ class Lifecycle:
             no_person_s = min(no_person_s, DEAF_S)
         return Patience(section.idle_timeout_s, section.false_wake_s, no_person_s, self._woken_by_speech)
 
+    def probed(self, now_s: float, *, answers: bool) -> None:
+        """The outcome of the command Probe. answers: the agent's server does."""
+        self._failover.probed(now_s, answers=answers)
+
+    def _agent_is_back(self, now_s: float, facts: Facts) -> bool:
+        is_spent = self._failover.in_fallback and self._is_spent(facts)
+        return self._failover.goes_back(is_pause=facts.between_turns(now_s), is_spent=is_spent)
+
+    def _is_spent(self, facts: Facts) -> bool:
+        """No budget is left, and nobody wants a session in spite of that."""
+        return not self._despite_budget and facts.budget_spent() is not None
+
     def _too_dear_or_old(self, now_s: float, facts: Facts) -> Generator[Command, None, tuple[Trigger, str] | None]:
         """A budget may cut a turn, after GRACE_S; age alone never does."""
         if self.state is State.ASLEEP:
             return None
         is_pause = self.state is not State.LIVE or facts.between_turns(now_s)
-        spent = None if self._despite_budget else facts.budget_spent()
+        is_free = self._despite_budget or self._failover.in_fallback
+        spent = None if is_free else facts.budget_spent()
         if spent is None:
             self._spent_since_s = None
         else:
@@ -509,8 +551,10 @@ class Lifecycle:
         if step is None:
             return
         before, self.state = self.state, step.to
-        self._rolling_over = trigger is Trigger.OLD or (self._rolling_over and trigger is Trigger.GREETING_REFUSED)
+        is_exchange = trigger in (Trigger.OLD, Trigger.AGENT_IS_BACK)
+        self._rolling_over = is_exchange or (self._rolling_over and trigger is Trigger.GREETING_REFUSED)
         keep_history |= trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.SPENT, Trigger.GIVEN_UP)
+        at_once = self._failover.is_next_at_once(now_s)
         for action in step.actions:
             match action:
                 case Action.CONNECT | Action.CONNECT_WITHOUT_OVERRIDE:
@@ -521,14 +565,15 @@ class Lifecycle:
                     yield HangUp()
                     yield from self._hung_up(reason, now_s)
                 case Action.RETRY_SOON:
-                    self._retry_at_s = now_s + self._backoff.next_s()
+                    self._retry_at_s = now_s + (0.0 if at_once else self._backoff.next_s())
                 case Action.RETRY_LATE:
-                    self._retry_at_s = now_s + self._backoff.longest_s()
+                    self._retry_at_s = now_s + (0.0 if at_once else self._backoff.longest_s())
                 case Action.DOUBT:
                     yield from self._doubt()
                 case Action.FORGET:  # pragma: no branch: these are all actions
                     yield from self._forget(trigger, reason, now_s, facts, keep_history=keep_history)
         if step.to is State.ASLEEP:
+            self._failover.sleeps(now_s)
             self._despite_budget = False
             self._spent_since_s = None
             # A session that was just opened for a timer had been sent to sleep before, and stays so.
@@ -554,7 +599,10 @@ class Lifecycle:
         self._slow_at_s = now_s + SLOW_S
         # Its thread keeps three deadlines of that length, unless it has died or hangs.
         self._hangs_at_s = now_s + 3 * self._config.session.connect_timeout_s + HANGS_AFTER_S
-        yield Connect(self._may_suppress_greeting and self.greeting_is_unwanted(facts))
+        is_spent = self._failover.is_configured and self._is_spent(facts)
+        to_fallback = self._failover.choose(now_s, is_spent=is_spent)
+        yield from self._failover.connects(now_s, to_fallback=to_fallback, is_spent=is_spent)
+        yield Connect(self._may_suppress_greeting and self.greeting_is_unwanted(facts), to_fallback)
 
     def _forget(self, trigger: Trigger, reason: str, now_s: float, facts: Facts, *, keep_history: bool) -> Commands:
         self._retry_at_s = None

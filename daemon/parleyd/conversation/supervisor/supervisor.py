@@ -22,6 +22,7 @@ from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.conversation.dialogue.idle import IdleEnd, Patience
 from parleyd.conversation.session.in_flight import Lines
 from parleyd.conversation.session.outbox import Outbox
+from parleyd.conversation.session.probing import answers
 from parleyd.conversation.session.session import Session, Traffic
 from parleyd.conversation.session.uplink import GivenUp, Loss
 from parleyd.conversation.supervisor.commands import (
@@ -36,12 +37,16 @@ from parleyd.conversation.supervisor.commands import (
     HangUp,
     LineEnded,
     PersonWakes,
+    Probe,
     Refuse,
     Sleep,
+    StartFallback,
+    StopFallback,
     Wake,
     WakeAgain,
     WokenForNothing,
 )
+from parleyd.conversation.supervisor.fallback import Fallback
 from parleyd.conversation.supervisor.lifecycle import Lifecycle
 from parleyd.core import events
 from parleyd.core.endings import Ending
@@ -95,7 +100,23 @@ class Ended:
     ending: Ending
 
 
-Message = Wake | Sleep | Reconfigure | Stop | LookAgain | Opened | WillEnd | Ended
+@dataclass(frozen=True, slots=True)
+class OutOfCredit:
+    """The session goes on, and nothing will be answered in it."""
+
+    session: Session
+    reason: str
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """answers: the agent's server does."""
+
+    answers: bool
+
+
+Message = Wake | Sleep | Reconfigure | Stop | LookAgain | Opened | WillEnd | Ended | OutOfCredit | Probed
 
 
 class SessionSink:
@@ -112,11 +133,14 @@ class SessionSink:
         capabilities: Capabilities,
         tell: Callable[[Message], None],
         greeting_is_unwanted: Callable[[], bool],
+        *,
+        is_fallback: bool,
     ) -> None:
         self._dialogue = dialogue
         self._capabilities = capabilities
         self._tell = tell
         self._greeting_is_unwanted = greeting_is_unwanted
+        self._is_fallback = is_fallback
         self._is_open = True
         self._may_go_on = threading.Event()
 
@@ -131,6 +155,7 @@ class SessionSink:
             lambda: self._is_open,
             greets=greets,
             skip_greeting=greets and self._greeting_is_unwanted(),
+            is_fallback=self._is_fallback,
         )
         if not is_wanted:
             session.hang_up("a session that is no longer wanted")
@@ -146,6 +171,8 @@ class SessionSink:
         match event:
             case EndsSoon(in_s=in_s):
                 self._tell(WillEnd(session, in_s))
+            case AnswerFailed(reason=reason, hint=hint, without_credit=True):
+                self._tell(OutOfCredit(session, reason, hint))
             case AnswerFailed():
                 # The dialogue may want to be looked at when another try is due.
                 self._tell(LookAgain())
@@ -246,6 +273,7 @@ class Supervisor:
 
     usage_limits: knows budgets and quiet hours. traffic: where sessions count their bytes. lines: where they put
     themselves while they are connected.
+    fallback: answers while the agent cannot; None: there is none.
     woken_for_nothing: told when what the gate took for speech was none. on_death: told of the thread's end by an error.
     """
 
@@ -260,9 +288,11 @@ class Supervisor:
         lines: Lines,
         woken_for_nothing: Callable[[], None],
         on_death: Callable[[str, BaseException], None],
+        fallback: Fallback | None = None,
     ) -> None:
         self._config = config
         self._agent = agent
+        self._fallback = fallback
         self._outbox = outbox
         self._dialogue = dialogue
         self._usage_limits = usage_limits
@@ -389,6 +419,10 @@ class Supervisor:
                 yield from self._lifecycle.opened(ready, now_s, self._facts)
                 if self._sink is not None:
                     self._dialogue.then(self._sink.let_in)
+            case OutOfCredit(session=session, reason=reason, hint=hint) if session is self._session:
+                yield from self._lifecycle.out_of_credit(reason, hint, now_s, self._facts)
+            case Probed(answers=is_back):
+                self._lifecycle.probed(now_s, answers=is_back)
             case WillEnd(session=session, in_s=in_s) if session is self._session:
                 self._lifecycle.ends_soon(in_s, now_s)
             case Ended(session=session, ending=ending) if session is self._session:
@@ -412,8 +446,14 @@ class Supervisor:
             case Log(level=level, text=text, fields=told):
                 # A record names the state and the conversation that were told before it.
                 self._dialogue.then(partial(log.log, level, "%s", text, extra=fields(**told)))
-            case Connect(suppress_greeting=suppress_greeting):
-                self._connect(suppress_greeting=suppress_greeting)
+            case Connect():
+                self._connect(command)
+            case StartFallback() if self._fallback is not None:
+                self._fallback.start()
+            case StopFallback() if self._fallback is not None:
+                self._fallback.stop()
+            case Probe():
+                self._probe()
             case HangUp():
                 session = self._let_go()
                 if session is not None:
@@ -443,24 +483,38 @@ class Supervisor:
             case Refuse(refusal=refusal, of_its_own=of_its_own):
                 self._usage_limits.refuse(refusal, of_its_own=of_its_own)
 
-    def _connect(self, *, suppress_greeting: bool) -> None:
+    def _connect(self, command: Connect) -> None:
+        agent = self._agent
+        if command.to_fallback and self._fallback is not None:
+            agent = self._fallback.agent
         self._sink = SessionSink(
             self._dialogue,
-            self._agent.capabilities,
+            agent.capabilities,
             self._inbox.put,
             lambda: self._lifecycle.greeting_is_unwanted(self._facts),
+            is_fallback=command.to_fallback,
         )
         self._session = Session(
-            self._agent,
+            agent,
             self._outbox,
             self._sink,
-            wish=partial(self._dialogue.wish, greet=not suppress_greeting),
+            wish=partial(self._dialogue.wish, greet=not command.suppress_greeting),
             timeout_s=self._config.session.connect_timeout_s,
             traffic=self._traffic,
             lines=self._lines,
             on_death=self._on_death,
         )
         self._session.start()
+
+    def _probe(self) -> None:
+        agent, timeout_s = self._agent, self._config.session.connect_timeout_s
+        thread = threading.Thread(
+            target=lambda: self._inbox.put(Probed(answers(agent, timeout_s))), name="agent-probe", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            self._inbox.put(Probed(answers=False))
 
     def _let_go(self) -> Session | None:
         """Nothing more is heard of it."""

@@ -68,6 +68,7 @@ MOVES: dict[tuple[State, Trigger], Move] = {
     (State.LIVE, Trigger.IDLE): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET)),
     (State.LIVE, Trigger.FALSE_WAKE): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET, Action.DOUBT)),
     (State.LIVE, Trigger.OLD): Move(State.CONNECTING, (Action.HANG_UP, Action.CONNECT)),
+    (State.LIVE, Trigger.AGENT_IS_BACK): Move(State.CONNECTING, (Action.HANG_UP, Action.CONNECT)),
     (State.LIVE, Trigger.SPENT): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET)),
     (State.LIVE, Trigger.SLEEP): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET)),
     (State.BACKING_OFF, Trigger.RETRY_DUE): Move(State.CONNECTING, (Action.CONNECT,)),
