@@ -95,6 +95,7 @@ class Store:
     def __init__(self, folder: Path, plan: dict[str, object]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "lives.jsonl"
+        self._time_path = folder / "seconds"
         plan_path = folder / "plan.json"
         if plan_path.exists() and json.loads(plan_path.read_text()) != plan:
             raise ValueError(f"{folder}: holds another run ({plan_path.read_text().strip()}); choose another folder")
@@ -102,6 +103,12 @@ class Store:
         self.done: list[LifeOutcome] = []
         if self._path.exists():
             self.done = [LifeOutcome.restored(json.loads(line)) for line in self._path.read_text().splitlines()]
+
+    def spend(self, seconds: float) -> float:
+        """→ the time of all runs that have worked on this plan, with this one's."""
+        before = float(self._time_path.read_text()) if self._time_path.exists() else 0.0
+        self._time_path.write_text(f"{before + seconds}\n")
+        return before + seconds
 
     def add(self, outcome: LifeOutcome) -> None:
         with self._path.open("a") as file:
@@ -213,7 +220,7 @@ def main() -> int:
     except KeyboardInterrupt:
         broken_off = True
         print("\nbroken off; what was done so far:", file=sys.stderr)
-    seconds = time.monotonic() - began_s
+    seconds = store.spend(time.monotonic() - began_s)
     print("\n" + report.terminal(done, seconds))
     if args.write:
         path = ROOT / "docs" / "measurements" / MEASUREMENTS[args.provider]

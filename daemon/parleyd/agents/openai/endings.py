@@ -93,7 +93,8 @@ def judge_close(code: int | None, reason: str, error: AgentError | None) -> Endi
         )
     named = reason.rpartition(".")[2].strip()
     if named in _BY_NAME:
-        return _named(named, code, "")
+        # The error before the close has the words, such as the model's name.
+        return _named(named, code, words if kind == named else "")
     if code == NORMAL_CLOSURE:
         return Ending(EndingKind.AGENT, _quoting("the server ended the session", reason), None, code)
     if kind in _BY_NAME:

@@ -119,9 +119,11 @@ RETRY_LOOK_S = 0.25
 MOST_TOLD = 20
 HINT_NOT_TAKEN = "`parleyd doctor` compares the whole session"
 # A picture that goes over the same line as the sound waits for a pause, for this time at most; then it goes all the
-# same. The number of pictures that may wait, and the time after which it is looked again for a pause.
+# same. The number of a person's pictures that may wait, the size of all that may, those of tools among them, and the
+# time after which it is looked again for a pause.
 _MUTED = "this device was muted before the picture could go"
 PICTURE_WAITS_S, MOST_PICTURES, PICTURE_LOOK_S = 60.0, 4, 0.25
+MOST_PICTURES_BYTES = 16 * 2**20
 # The wish for interruptions, by barge_in.mode.
 INTERRUPTS = {"server": Interrupts.SERVER, "local": Interrupts.CLIENT, "off": Interrupts.NEVER}
 
@@ -672,7 +674,12 @@ class Conversation:
 
     def _add_picture(self, picture: _Picture, now_s: float) -> None:
         if picture.done is None and len(self._pictures) >= MOST_PICTURES:
-            self._picture_failed(picture, f"{MOST_PICTURES} pictures wait for a pause already", now_s)
+            self._no_picture(picture, f"{MOST_PICTURES} pictures wait for a pause already", now_s)
+            return
+        waiting_bytes = sum(one.sent.size_bytes for one in self._pictures)
+        if waiting_bytes + picture.sent.size_bytes > MOST_PICTURES_BYTES:
+            size, most = waiting_bytes / 2**20, MOST_PICTURES_BYTES // 2**20
+            self._no_picture(picture, f"{size:.1f} MiB of pictures wait for a pause, and {most} MiB may", now_s)
             return
         self._activity_s = now_s
         self._pictures.append(picture)
@@ -712,17 +719,18 @@ class Conversation:
         """of_camera: only those, and not the files of a person."""
         for picture in [one for one in self._pictures if one.of_camera or not of_camera]:
             self._pictures.remove(picture)
-            if picture.done is None:
-                self._picture_failed(picture, why, now_s)
-            else:
-                failed = ToolDone(picture.done.call_id, f"There is no picture: {why}.", Fault.FAILED)
-                self.to_agent.reply(picture.session, failed, now_s)
+            self._no_picture(picture, why, now_s)
         if not self._pictures:
             self._picture_look_s = None
 
-    def _picture_failed(self, picture: _Picture, text: str, now_s: float) -> None:
+    def _no_picture(self, picture: _Picture, why: str, now_s: float) -> None:
+        """Tells whoever waits for it: the person, or the agent that called the tool."""
+        if picture.done is not None:
+            failed = ToolDone(picture.done.call_id, f"There is no picture: {why}.", Fault.FAILED)
+            self.to_agent.reply(picture.session, failed, now_s)
+            return
         sent, hint = picture.sent, "send it again"
-        self._publish(events.FileFailed(at_s=now_s, upload=sent.upload, name=sent.name, text=text, hint=hint))
+        self._publish(events.FileFailed(at_s=now_s, upload=sent.upload, name=sent.name, text=why, hint=hint))
 
     def _interrupt_by_text(self, now_s: float) -> None:
         self._retry_s = None
