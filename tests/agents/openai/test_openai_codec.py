@@ -100,14 +100,48 @@ def test_responses_without_ids() -> None:
     assert len(found.of(events.AnswerEnds)) == 2
 
 
-@pytest.mark.parametrize(
-    ("status", "why"), [("completed", Why.COMPLETE), ("incomplete", Why.INCOMPLETE), ("cancelled", Why.CANCELLED)]
-)
-def test_how_an_answer_ended(status: str, why: Why) -> None:
+def test_how_an_answer_ended() -> None:
     found = Session(wish=CLIENT)
     found.created()
-    found.done(status=status, status_details={"type": status, "reason": "max_output_tokens"})
-    assert found.of(events.AnswerEnds) == [events.AnswerEnds("resp_1", why)]
+    found.done(status="completed")
+    assert found.of(events.AnswerEnds) == [events.AnswerEnds("resp_1", Why.COMPLETE)]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "words", "hint"),
+    [
+        ("incomplete", "max_output_tokens", "longest length", "openai.max_output_tokens"),
+        ("incomplete", "content_filter", "filter", None),
+        ("incomplete", "a\nmystery", "(a mystery)", None),
+        ("incomplete", None, "no reason", None),
+        ("cancelled", "client_cancelled", "the server cancelled it", None),
+    ],
+)
+def test_an_answer_that_the_server_cuts_short_says_why(
+    status: str, reason: str | None, words: str, hint: str | None
+) -> None:
+    found = Session(wish=CLIENT)
+    found.created()
+    found.done(status=status, status_details={"type": status, "reason": reason})
+    [end] = found.of(events.AnswerEnds)
+    assert end.why is Why.INCOMPLETE
+    assert words in end.reason
+    assert (hint or "") in (end.hint or "")
+    assert bool(end.hint) is bool(hint)
+
+
+def test_an_answer_that_was_cancelled_by_this_side_or_by_speech_is_not_cut_short() -> None:
+    found = Session(wish=CLIENT)
+    found.created()
+    found.audio()
+    found.cut(("resp_1", 10), by="local")
+    found.done(status="cancelled")
+    other = Session()
+    other.created()
+    other.receive("input_audio_buffer.speech_started", audio_start_ms=0)
+    other.done(status="cancelled")
+    for one in (found, other):
+        assert [end.why for end in one.of(events.AnswerEnds)] == [Why.CANCELLED]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ _MOST_TRANSCRIBED = 64
 _Words = Literal["told", "missing"]
 _NOTHING = Received()
 
-_WHY = {"completed": events.Why.COMPLETE, "incomplete": events.Why.INCOMPLETE, "cancelled": events.Why.CANCELLED}
+_WHY = {"completed": events.Why.COMPLETE, "cancelled": events.Why.CANCELLED}
 
 # The purposes of our messages: the beginnings of their event ids.
 _For = Literal[
@@ -555,10 +555,17 @@ class OpenAICodec:
                 # A server that does not tell when it hears the person.
                 answer.is_void = True
                 self._events.append(events.Interrupted(answer.id))
-            self._events.append(events.AnswerEnds(answer.id, _WHY.get(status, events.Why.COMPLETE)))
+            self._events.append(self._end(answer, status, details))
         if (spent := usage.of_response(response.usage, self._model)) is not None:
             self._events.append(spent)
         self._ask_for_results(answer)
+
+    def _end(self, answer: Answer, status: str, details: server.StatusPart) -> events.AnswerEnds:
+        is_ours = answer.is_cancelled or answer.is_void or self._server_interrupts
+        if status == "incomplete" or (status == "cancelled" and not is_ours):
+            reason, hint = errors.incomplete("cancelled" if status == "cancelled" else details.reason)
+            return events.AnswerEnds(answer.id, events.Why.INCOMPLETE, reason, hint)
+        return events.AnswerEnds(answer.id, _WHY.get(status, events.Why.COMPLETE))
 
     # ------------------------------------------------------------ items and tools
 
