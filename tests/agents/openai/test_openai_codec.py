@@ -73,6 +73,20 @@ def test_a_text_whose_end_is_not_told_ends_with_its_answer() -> None:
     assert texts(found.events) == ["It is noon."]
 
 
+def test_texts_without_end_fill_no_memory() -> None:
+    found = Session(OpenAI(base_url=OWN, transcription=Transcription(mode="on")))
+    found.created()
+    many = "x" * (events.MAX_TEXT_CHARS // 4)
+    of = {"response_id": "resp_1", "item_id": "item_1", "content_index": 0}
+    for _ in range(10):
+        found.receive("response.output_audio_transcript.delta", delta=many, **of)
+        found.receive("conversation.item.input_audio_transcription.delta", item_id="user_1", delta=many)
+    assert sum(len(event.text) for event in found.of(events.AnswerText)) == events.MAX_TEXT_CHARS
+    assert max(len(event.text) for event in found.of(events.UserTranscript)) == events.MAX_TEXT_CHARS
+    held = found.codec._pieces["user_1"]
+    assert len(held) == events.MAX_TEXT_CHARS
+
+
 def test_a_text_that_is_told_only_with_the_end() -> None:
     found = Session()
     found.created()

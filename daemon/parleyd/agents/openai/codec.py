@@ -425,7 +425,8 @@ class OpenAICodec:
             case server.TranscriptionDelta(item_id=item_id, delta=delta):
                 utterance = _id(item_id)
                 if utterance not in self._transcribed:
-                    self._pieces[utterance] = self._pieces.get(utterance, "") + (delta or "")
+                    whole = self._pieces.get(utterance, "") + (delta or "")
+                    self._pieces[utterance] = whole[: events.MAX_TEXT_CHARS]
                     self._say_heard(utterance, self._pieces[utterance], final=False)
             case server.TranscriptionUpdated(item_id=item_id, transcript=transcript, text=text):
                 if _id(item_id) not in self._transcribed:
@@ -515,9 +516,7 @@ class OpenAICodec:
     ) -> None:
         answer = self._answer(message.response_id)
         self._gives(answer)
-        piece = (message.delta or "")[: events.MAX_TEXT_CHARS]
-        answer.pieces.setdefault(_key(message), []).append(piece)
-        answer.has_pieces = True
+        piece = answer.add(_key(message), message.delta or "")
         self._events.append(events.AnswerText(answer.id, piece, final=False))
 
     def _text_done(self, answer: Answer, key: str, text: str | None) -> None:
