@@ -79,8 +79,20 @@ def _fragments(_dice: Random) -> bytes:
     return first + middle + empty + frame(CONTINUATION, pieces[-1])
 
 
+# An item that holds what is no sound; how much of it counts as sound is the daemon's business.
+_ODD_ITEM = "item_odd"
+
+
 def _delta(audio: object) -> dict[str, object]:
-    return {"type": "response.output_audio.delta", "response_id": "resp_x", "item_id": "item_x", "delta": audio}
+    return {"type": "response.output_audio.delta", "response_id": "resp_odd", "item_id": _ODD_ITEM, "delta": audio}
+
+
+def garbage(data: bytes | Callable[[Random], bytes]) -> Act:
+    def act(line: Line, dice: Random) -> None:
+        talk_of(line).item_ms[_ODD_ITEM] = 10**6
+        writes(data)(line, dice)
+
+    return act
 
 
 _WRONG: list[object] = [
@@ -296,6 +308,22 @@ def goes_wrong(how: tuple[str, dict[str, Any]], times: int = 1) -> Callable[[Lan
     return strike
 
 
+def fails_and_is_lost(lane: Lane, dice: Random) -> None:
+    """The answer fails, and before it is asked for again the line is lost: the question is sent again."""
+    line = lane.server.live
+    if line is None:
+        return
+    talk = talk_of(line)
+    talk.fails = [_failed("rate_limit_exceeded", "Rate limit reached. Please try again in 20s.")]
+    said = lane.speak(dice)
+    wait_came(said.number, said.loud[-1], line)
+    until_s = time.monotonic() + 3.0
+    while not talk.owed and time.monotonic() < until_s and not line.over.is_set():
+        time.sleep(0.03)  # The server's books are asked.
+    lane.pause(dice.uniform(0.1, 1.0))
+    lane.cut()
+
+
 def unanswered(lane: Lane, dice: Random) -> None:
     """The account is empty: nothing asks again, and it is told. There is credit again for the next question."""
     line = lane.server.live
@@ -405,7 +433,7 @@ def answer_before_taken(lane: Lane, dice: Random) -> None:
 def kinds() -> Iterator[Kind]:
     row = "garbage: text, JSON, UTF-8, depth, binary, fragments, audio"
     for name, data in GARBAGE:
-        yield Kind(f"garbage-{name}", row, on_line(writes(data)))
+        yield Kind(f"garbage-{name}", row, on_line(garbage(data)))
     row = "first message late, never, twice, again, bad"
     yield Kind("update-refused", row, series(refuses_update, most=1), live=False)
     row = "sessions that the server refuses"
@@ -447,6 +475,7 @@ def kinds() -> Iterator[Kind]:
     yield Kind("response-limit", row, goes_wrong(limit), speaks_itself=True, seconds=9.0)
     yield Kind("response-limit-twice", row, goes_wrong(limit, 2), speaks_itself=True, seconds=12.0)
     yield Kind("response-broken", row, goes_wrong(_failed("server_error", "oops")), speaks_itself=True, seconds=14.0)
+    yield Kind("response-lost", row, fails_and_is_lost, speaks_itself=True, seconds=12.0)
     yield Kind("response-quota", row, unanswered, speaks_itself=True, seconds=9.0)
     yield Kind("response-disorder", row, on_line(disorder))
     yield Kind("response-two", row, on_line(two_at_a_time))

@@ -182,6 +182,30 @@ def test_an_answer_that_failed_is_told(error: object, retry_after_s: float | Non
     assert not found.of(events.AnswerEnds)
 
 
+def test_speech_whose_answer_failed_is_taken_by_the_answer_that_comes_instead() -> None:
+    """A line that is lost in between would lose the question."""
+    found = Session()
+    found.hear(2.0)
+    found.speech()
+    found.spoke(end_ms=900)
+    found.created()
+    found.done(status="failed", status_details={"error": {"code": "rate_limit_exceeded", "message": "Wait."}})
+    assert not found.of(events.SpeechTaken)
+    found.send(SpeakNow())
+    found.answer("resp_2")
+    assert found.of(events.SpeechTaken) == [events.SpeechTaken(900)]
+
+
+def test_speech_whose_answer_failed_for_good_is_taken() -> None:
+    found = Session()
+    found.hear(2.0)
+    found.speech()
+    found.spoke(end_ms=900)
+    found.created()
+    found.done(status="failed", status_details={"error": {"code": "insufficient_quota", "message": "No."}})
+    assert found.of(events.SpeechTaken) == [events.SpeechTaken(900)]
+
+
 # ---------------------------------------------------------------- the person
 
 

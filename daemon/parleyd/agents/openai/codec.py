@@ -535,8 +535,11 @@ class OpenAICodec:
         if answer.is_over:
             return
         answer.is_over = True
-        self._gives(answer)
         status, details = response.status or "completed", response.status_details or server.StatusPart()
+        if status == "failed" and answer.takes_ms is not None and self._is_asked_again(details):
+            # The next answer takes the speech. A line that is lost before it would lose the question with the session.
+            answer.takes_ms, self._waits_for_answer = None, True
+        self._gives(answer)
         for item in response.output or []:
             self._output_item(answer, item, is_last=status == "completed")
         if status == "completed":
@@ -676,6 +679,9 @@ class OpenAICodec:
         reason, hint, retry_s = errors.failure(error, self._reset_s)
         spent = errors.is_without_credit(error)
         self._events.append(events.AnswerFailed(answer, reason, hint, retry_s, spent))
+
+    def _is_asked_again(self, details: server.StatusPart) -> bool:
+        return errors.failure(details.error, self._reset_s)[2] is not None
 
     def _limits(self, limits: Sequence[server.RateLimitPart]) -> None:
         resets = [server.decimal(limit.reset_seconds) for limit in limits if limit.name == "tokens"]
