@@ -196,6 +196,20 @@ def test_speech_whose_answer_failed_is_taken_by_the_answer_that_comes_instead() 
     assert found.of(events.SpeechTaken) == [events.SpeechTaken(900)]
 
 
+def test_a_person_who_speaks_on_before_the_answer_is_answered_as_a_whole() -> None:
+    found = Session()
+    found.hear(4.0)
+    found.speech()
+    found.spoke(end_ms=900)
+    found.created()
+    found.speech("user_2", 1500)
+    found.done(status="cancelled")
+    assert not found.of(events.SpeechTaken)
+    found.spoke("user_2", 2600)
+    found.answer("resp_2")
+    assert found.of(events.SpeechTaken) == [events.SpeechTaken(2600)]
+
+
 def test_speech_whose_answer_failed_for_good_is_taken() -> None:
     found = Session()
     found.hear(2.0)

@@ -536,7 +536,8 @@ class OpenAICodec:
             return
         answer.is_over = True
         status, details = response.status or "completed", response.status_details or server.StatusPart()
-        if status == "failed" and answer.takes_ms is not None and self._is_asked_again(details):
+        is_replaced = status == "cancelled" or (status == "failed" and self._is_asked_again(details))
+        if is_replaced and answer.takes_ms is not None:
             # The next answer takes the speech. A line that is lost before it would lose the question with the session.
             answer.takes_ms, self._waits_for_answer = None, True
         self._gives(answer)
