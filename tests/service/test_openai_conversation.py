@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from realtime_plays import QUESTION, STORY, config, daemon, embedded, scripted
 
-from parleyd.config.openai_section import Transcription
+from parleyd.config.openai_section import McpServer, Transcription
 from parleyd.config.schema import BargeIn, Session, Wake
 from parleyd.config.tool_sections import Mcp, McpRule, Tools
 from parleyd.core import events
@@ -215,20 +215,23 @@ def test_an_answer_that_the_server_cuts_short_is_heard_and_told() -> None:
 
 def test_calls_of_an_mcp_server_wait_for_a_person() -> None:
     """By the rules of the configuration, or by a person, as with every provider; a refusal is talked about."""
-    call = "on: ready, do: mcp_tool_call, name"
+    call = "on: spoken, do: mcp_tool_call, name"
     steps = [f"{call}: read_mail, service: bank", f"{call}: pay, service: bank, parameters: {{amount: 700}}"]
     allowed = McpRule(tool="read_*", decision="allow")
     rules = Tools(mcp=Mcp(rules=[allowed], otherwise="ask"))
-    with embedded(scripted(*steps)) as agent, daemon(config(agent, tools=rules)) as one:
-        one.service.wake()
+    bank = {"bank": McpServer(url="http://127.0.0.1:1", allowed_tools=["read_mail", "pay"])}
+    with embedded(scripted(*steps)) as agent, daemon(config(agent, openai={"mcp": bank}, tools=rules)) as one:
+        one.service.say(QUESTION)
         asked = one.expect(events.ApprovalWanted)
         assert (asked.name, asked.parameters) == ("pay", {"amount": 700})
         assert one.service.tools.approve(asked.approval, allow=False, who=Answerer(1001, 77, "approve"))
         record = agent.wait_connection()
-        record.wait_event("conversation.item.create", 2)
-        answers = [item["item"] for item in record.events_of("conversation.item.create")]
-        assert [item["type"] for item in answers] == ["mcp_approval_response"] * 2
-        assert sorted(item["approve"] for item in answers) == [False, True]
+        record.wait_event("conversation.item.create", 3)
+        answers = [item["item"] for item in record.events_of("conversation.item.create")[1:]]
+        assert [(item["type"], item["approve"]) for item in answers] == [
+            ("mcp_approval_response", True),
+            ("mcp_approval_response", False),
+        ]
         assert record.deviations == []
 
 
