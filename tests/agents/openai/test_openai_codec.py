@@ -126,7 +126,7 @@ def test_how_an_answer_ended() -> None:
     [
         ("incomplete", "max_output_tokens", "longest length", "openai.max_output_tokens"),
         ("incomplete", "content_filter", "filter", None),
-        ("incomplete", "a\nmystery", "(a mystery)", None),
+        ("incomplete", "mystery", "(mystery)", None),
         ("incomplete", None, "no reason", None),
         ("cancelled", "client_cancelled", "the server cancelled it", None),
     ],
