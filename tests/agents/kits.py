@@ -143,6 +143,7 @@ OPENAI = Kit(
         _realtime("response.mcp_call.completed", item_id="mcp_1"),
         _realtime("rate_limits.updated", rate_limits=[{"name": "tokens", "reset_seconds": 1.5}]),
         _realtime("error", error={"type": "invalid_request_error", "code": "x", "message": "no", "event_id": None}),
+        _realtime("response.output_text.delta", response_id="resp_2", item_id="item_2", content_index=0, delta="I"),
         _realtime("response.done", response={"id": "resp_2", "status": "failed", "usage": {"input_tokens": 3}}),
         _realtime("novelty"),
     ],

@@ -90,6 +90,11 @@ def test_an_answer_whose_end_was_lost_does_not_pass_for_a_whole_one() -> None:
     assert Story().tell(cut).sounded == ["error"]
 
 
+def test_an_answer_that_the_server_cut_short_does_not_pass_for_a_whole_one() -> None:
+    cut = events.AnswerIncomplete(at_s=5, text="the agent's answer ends in the middle: filter", hint=None, answer=1)
+    assert Story().tell(cut).sounded == ["error"]
+
+
 def test_a_command_to_sleep_is_always_answered() -> None:
     assert Story().talks(1).woken(1, "speech").pauses(2).live(2).asleep(3, Trigger.SLEEP).sounded == ["sleeping"]
 

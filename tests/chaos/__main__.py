@@ -2,6 +2,7 @@
 
     scripts/chaos                                     3000 faults of all kinds, 8 daemons at a time
     scripts/chaos --minutes 5 --kinds handshake,close --seed 7 --lanes 4 --keep DIR
+    scripts/chaos --provider openai                   with the OpenAI Realtime protocol
     scripts/chaos --list                              the kinds, and which of them this machine can have
     scripts/chaos --repeat close-1000:123456          as a fault that failed prints it
 
@@ -30,16 +31,19 @@ from chaos.choosing import Life, choose, parse
 from chaos.lane import Kind
 from chaos.machine import Machine, Unable, faketime
 from chaos.outcome import LifeOutcome
-from chaos.run import Lanes
+from chaos.run import PROVIDERS, Lanes
 
 ROOT = Path(__file__).resolve().parents[2]
-MEASUREMENT = ROOT / "docs" / "measurements" / "chaos.md"
+MEASUREMENTS = {"elevenlabs": "chaos.md", "openai": "chaos-openai.md"}
 PER_LIFE_S = 120.0
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--provider", choices=PROVIDERS, default="elevenlabs", help="whose protocol is spoken; default: %(default)s"
     )
     parser.add_argument("--faults", type=int, default=3000, metavar="N", help="default: %(default)s")
     parser.add_argument("--kinds", metavar="NAMES", help="beginnings of names, with commas between them")
@@ -49,7 +53,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="outcomes, and logs of daemons that failed")
     parser.add_argument("--repeat", metavar="KIND:NUMBER", help="these faults alone, in one daemon, in this order")
     parser.add_argument("--daemon", type=int, metavar="N", help="of this run only the daemon of that number")
-    parser.add_argument("--write", action="store_true", help=f"write {MEASUREMENT.relative_to(ROOT)}")
+    parser.add_argument("--write", action="store_true", help="write docs/measurements/chaos.md, or chaos-openai.md")
     parser.add_argument("--list", action="store_true", help="show the kinds, and end")
     args = parser.parse_args()
     if args.faults < 1 or args.lanes < 1 or (args.minutes is not None and args.minutes <= 0):
@@ -91,6 +95,7 @@ class Store:
     def __init__(self, folder: Path, plan: dict[str, object]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "lives.jsonl"
+        self._time_path = folder / "seconds"
         plan_path = folder / "plan.json"
         if plan_path.exists() and json.loads(plan_path.read_text()) != plan:
             raise ValueError(f"{folder}: holds another run ({plan_path.read_text().strip()}); choose another folder")
@@ -98,6 +103,12 @@ class Store:
         self.done: list[LifeOutcome] = []
         if self._path.exists():
             self.done = [LifeOutcome.restored(json.loads(line)) for line in self._path.read_text().splitlines()]
+
+    def spend(self, seconds: float) -> float:
+        """→ the time of all runs that have worked on this plan, with this one's."""
+        before = float(self._time_path.read_text()) if self._time_path.exists() else 0.0
+        self._time_path.write_text(f"{before + seconds}\n")
+        return before + seconds
 
     def add(self, outcome: LifeOutcome) -> None:
         with self._path.open("a") as file:
@@ -107,9 +118,10 @@ class Store:
 def again(args: argparse.Namespace, number: int) -> str:
     """The command that has one daemon of this run live its life again."""
     if args.repeat:
-        return f"scripts/chaos --repeat {args.repeat}"
+        return f"scripts/chaos --provider {args.provider} --repeat {args.repeat}"
     kinds = f" --kinds {args.kinds}" if args.kinds else ""
-    return f"scripts/chaos --seed {args.seed} --faults {args.faults} --lanes {args.lanes}{kinds} --daemon {number}"
+    plan = f"--seed {args.seed} --faults {args.faults} --lanes {args.lanes}{kinds}"
+    return f"scripts/chaos --provider {args.provider} {plan} --daemon {number}"
 
 
 def commit() -> str:
@@ -134,7 +146,7 @@ def machine_class() -> str:
 
 def main() -> int:
     args = arguments()
-    kinds = all_kinds.every()
+    kinds = all_kinds.every(args.provider)
     seed_given = args.seed is not None
     if not seed_given:
         args.seed = int.from_bytes(os.urandom(3), "big")
@@ -151,6 +163,7 @@ def main() -> int:
             if not lives:
                 raise ValueError(f"--daemon {args.daemon}: there is no such daemon in this run")
         plan = {
+            "provider": args.provider,
             "seed": args.seed,
             "faults": args.faults,
             "kinds": args.kinds,
@@ -202,20 +215,22 @@ def main() -> int:
 
     broken_off = False
     try:
-        with Lanes(min(args.lanes, max(1, len(left))), keep, until_s) as lanes:
+        with Lanes(min(args.lanes, max(1, len(left))), keep, until_s, args.provider) as lanes:
             lanes.play(left, tell, tick)
     except KeyboardInterrupt:
         broken_off = True
         print("\nbroken off; what was done so far:", file=sys.stderr)
-    seconds = time.monotonic() - began_s
+    seconds = store.spend(time.monotonic() - began_s)
     print("\n" + report.terminal(done, seconds))
     if args.write:
-        MEASUREMENT.parent.mkdir(exist_ok=True)
+        path = ROOT / "docs" / "measurements" / MEASUREMENTS[args.provider]
         when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-        command = f"scripts/chaos --faults {args.faults} --lanes {args.lanes} --seed {args.seed}"
+        command = (
+            f"scripts/chaos --provider {args.provider} --faults {args.faults} --lanes {args.lanes} --seed {args.seed}"
+        )
         command += f" --kinds {args.kinds}" if args.kinds else ""
-        MEASUREMENT.write_text(report.markdown(done, seconds, when, machine_class(), commit(), command))
-        print(f"written: {MEASUREMENT.relative_to(ROOT)}")
+        path.write_text(report.markdown(done, seconds, when, machine_class(), commit(), command, args.provider))
+        print(f"written: {path.relative_to(ROOT)}")
     if broken_off:
         return 128 + signal.SIGINT
     return int(any(life.failures or any(one.failures for one in life.outcomes) for life in done))

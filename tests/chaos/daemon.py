@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import wave
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -96,11 +97,13 @@ class Starvation:
 class Control:
     """Follows the daemon's events; connects again for as long as it lives.
 
-    heard_s: when it learned that an utterance had been heard, whose number stands in the transcript.
+    heard_s: when it learned that an utterance had been heard.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, acknowledges: Callable[[dict[str, Any]], Sequence[int]]) -> None:
+        """acknowledges: the utterances that the daemon knows to be heard since an event."""
         self._path = path
+        self._acknowledges = acknowledges
         self._stopped = threading.Event()
         self._changed = threading.Condition()
         self.events: list[dict[str, Any]] = []
@@ -144,10 +147,9 @@ class Control:
                 self.state = told["status"]["state"]
             elif told["event"] == "state_changed":
                 self.state = told["after"]
-            elif told["event"] == "heard" and told["final"]:
-                for word in told["text"].split():
-                    if word.isdigit():
-                        self.heard_s.setdefault(int(word), told["at_s"])
+            else:
+                for number in self._acknowledges(told):
+                    self.heard_s.setdefault(number, told["at_s"])
             self.events.append(told)
             self._changed.notify_all()
 
@@ -173,7 +175,13 @@ class Daemon:
     """`parleyd run` in a folder of its own. Start it from the thread that lives longest: it dies with that."""
 
     def __init__(
-        self, folder: Path, config: dict[str, Any], seed: int, environment: dict[str, str], state: Path
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        seed: int,
+        environment: dict[str, str],
+        state: Path,
+        acknowledges: Callable[[dict[str, Any]], Sequence[int]],
     ) -> None:
         self.folder = folder
         self.config_path = folder / "parleyd.yaml"
@@ -196,7 +204,7 @@ class Daemon:
         self.write_config(self.config)
         with self.log_path.open("wb") as log:
             self.process = self.run_beside(log)
-        self.control = Control(self._socket)
+        self.control = Control(self._socket, acknowledges)
         self._starvation = Starvation(self.process.pid)
 
     def run_beside(self, log: BinaryIO) -> subprocess.Popen[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos import kinds_handshake, kinds_live, kinds_machine
+from chaos import kinds_convai, kinds_handshake, kinds_live, kinds_machine, kinds_realtime
 from chaos.lane import Kind
 
 # Of about 3000 faults so many are of a row; a row that is not named has OTHERWISE.
@@ -13,7 +13,7 @@ WEIGHTS = {
     "close 3000-3003, 4000 and above": 200,
     "redirects 301-308": 200,
     "garbage: text, JSON, UTF-8, depth, binary, fragments, audio": 200,
-    "metadata late, never, twice, again, bad": 135,
+    "first message late, never, twice, again, bad": 135,
     "HTTP 401, 403, 404": 115,
     "HTTP 500, 502, 503": 115,
     "close frames that are wrong": 90,
@@ -28,11 +28,20 @@ WEIGHTS = {
     "server hangs: freeze, stall in a frame, never a pong": 40,
     "SIGKILL, SIGTERM at random moments": 60,
     "agents that hang up, transcripts that are late": 60,
+    "tool floods, unknown tools, big and bad arguments, approvals": 90,
+    "audio after close, 200 s of audio at once, errors, the end of the hour": 75,
+    "sessions that the server refuses": 80,
+    "answers that a person cuts; sound that comes after the cut": 75,
+    "speech storm, absurd positions": 60,
+    "responses failed, cancelled, incomplete, disordered, never over": 105,
+    "transcripts late, failed, twice, never; lost between question and answer": 80,
     "no fault at all": 60,
     "SIGSTOP 30 s": 12,
     "server hangs while somebody goes on talking": 12,
 }
 OTHERWISE = 21
+# The faults in the messages of one protocol.
+OF_PROTOCOL = {"elevenlabs": kinds_convai, "openai": kinds_realtime}
 
 
 # What was once broken is in the short form whatever the seed.
@@ -43,14 +52,15 @@ ALWAYS = (
     "hang-talk",
     "long-talk",
     "process-no-handles",
+    "cut-queued",
 )
 # What takes longer is for the long form alone.
 SHORT_S = 33.0
 
 
-def every() -> dict[str, Kind]:
+def every(provider: str) -> dict[str, Kind]:
     found: dict[str, Kind] = {}
-    for module in (kinds_handshake, kinds_live, kinds_machine):
+    for module in (kinds_handshake, kinds_live, kinds_machine, OF_PROTOCOL[provider]):
         for kind in module.kinds():
             assert kind.name not in found, kind.name
             found[kind.name] = kind

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 
 from chaos.lane import Kind, Lane
-from chaos.wire import BINARY, TEXT, Line, audio, frame, metadata
+from chaos.wire import BINARY, TEXT, Line, Talk, frame
 
 STALL_S = 12.0
 
@@ -137,7 +137,7 @@ def dripped_handshake(_lane: Lane, line: Line, dice: Random) -> bool:
     return False
 
 
-def first_messages(messages: Callable[[Random], Iterator[object]]) -> Callable[[Lane, Line, Random], bool]:
+def first_messages(messages: Callable[[Talk, Random], Iterator[object]]) -> Callable[[Lane, Line, Random], bool]:
     """After the opening: numbers are pauses in seconds, bytes are whole frames, dicts are messages; then a session,
     for a daemon that takes what there was."""
 
@@ -145,7 +145,7 @@ def first_messages(messages: Callable[[Random], Iterator[object]]) -> Callable[[
         line.write(line.upgrade_answer(line.read_request()))
         line.begin(announce=False)
         assert line.session is not None
-        for message in messages(dice):
+        for message in messages(line.talk, dice):
             if isinstance(message, float):
                 line.wait_or_serve(message)
             elif isinstance(message, bytes):
@@ -158,43 +158,43 @@ def first_messages(messages: Callable[[Random], Iterator[object]]) -> Callable[[
     return behave
 
 
-def _late(dice: Random) -> Iterator[object]:
+def _late(talk: Talk, dice: Random) -> Iterator[object]:
     yield dice.uniform(1.0, 2.4)
-    yield metadata("conv_late")
+    yield talk.ready("conv_late")
 
 
-def _too_late(_dice: Random) -> Iterator[object]:
+def _too_late(talk: Talk, _dice: Random) -> Iterator[object]:
     yield 5.0
-    yield metadata("conv_too_late")
+    yield talk.ready("conv_too_late")
 
 
-def _never(_dice: Random) -> Iterator[object]:
+def _never(_talk: Talk, _dice: Random) -> Iterator[object]:
     yield STALL_S
 
 
-def _twice(_dice: Random) -> Iterator[object]:
-    yield metadata("conv_once")
-    yield metadata("conv_twice", agent_output_audio_format="ulaw_8000")
+def _twice(talk: Talk, _dice: Random) -> Iterator[object]:
+    yield talk.ready("conv_once")
+    yield talk.ready("conv_twice", gives="ulaw")
 
 
-def _bad(_dice: Random) -> Iterator[object]:
-    yield frame(TEXT, b'{"type":"conversation_initiation_metadata","conversation_initiation_metadata_event":[]}')
-    yield frame(TEXT, b'{"type":"conversation_initiation_metadata"')
+def _bad(talk: Talk, _dice: Random) -> Iterator[object]:
+    for text in talk.half_ready():
+        yield frame(TEXT, text)
     yield STALL_S
 
 
-def _unknown_format(_dice: Random) -> Iterator[object]:
-    yield metadata("conv_format", agent_output_audio_format="opus_48000")
+def _unknown_format(talk: Talk, _dice: Random) -> Iterator[object]:
+    yield talk.ready("conv_format", gives="opus_48000")
     yield STALL_S
 
 
-def _audio_first(_dice: Random) -> Iterator[object]:
-    yield audio(bytes(6400), 1)
-    yield metadata("conv_second")
+def _audio_first(talk: Talk, _dice: Random) -> Iterator[object]:
+    yield talk.sound(bytes(6400))
+    yield talk.ready("conv_second")
 
 
-def _binary(_dice: Random) -> Iterator[object]:
-    yield frame(BINARY, json.dumps(metadata("conv_binary")).encode())
+def _binary(talk: Talk, _dice: Random) -> Iterator[object]:
+    yield frame(BINARY, json.dumps(talk.ready("conv_binary")).encode())
 
 
 HTML = "<html><head><title>Welcome</title></head><body>Accept the terms of this hotel.</body></html>"
@@ -228,7 +228,7 @@ def kinds() -> Iterator[Kind]:
     row = "redirects 301-308"
     for code in (301, 302, 303, 307, 308):
         yield Kind(f"redirect-{code}", row, series(http(f"{code} Moved", TRAP), most=2), live=False)
-    row = "metadata late, never, twice, again, bad"
+    row = "first message late, never, twice, again, bad"
     for name, messages in (
         ("metadata-late", _late),
         ("metadata-too-late", _too_late),

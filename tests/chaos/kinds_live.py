@@ -9,22 +9,7 @@ from random import Random
 
 from chaos.lane import Kind, Lane
 from chaos.voices import tone
-from chaos.wire import (
-    ANSWER_S,
-    BINARY,
-    CLOSE,
-    CONTINUATION,
-    PING,
-    TEXT,
-    Line,
-    audio,
-    close_payload,
-    frame,
-    interruption,
-    metadata,
-    response,
-    transcript,
-)
+from chaos.wire import ANSWER_S, BINARY, CLOSE, CONTINUATION, PING, TEXT, Line, close_payload, frame
 
 Act = Callable[[Line, Random], None]
 
@@ -58,7 +43,7 @@ def closes_badly(payload: bytes, *, ignore: bool = False) -> Act:
         if ignore:
             # The server goes on talking, and never ends the connection.
             for _ in range(20):
-                line.send(transcript("are you still there"))
+                line.send(line.talk.words("are you still there"))
                 line.wait_gone(0.1)
         line.wait_gone(1.0)
         line.close()
@@ -76,33 +61,8 @@ def ends(line: Line, _dice: Random) -> None:
 
 def talks_after_close(line: Line, _dice: Random) -> None:
     line.write(frame(CLOSE, close_payload(1000)))
-    for number in range(10):
-        line.send(audio(bytes(6400), 1000 + number))
-    line.wait_gone(1.0)
-    line.close()
-
-
-def ends_the_call(line: Line, _dice: Random) -> None:
-    """As ElevenLabs' own end_call: the tool is told, then the line is closed."""
-    line.send(
-        {
-            "type": "agent_tool_response",
-            "agent_tool_response": {
-                "tool_name": "end_call",
-                "tool_call_id": "e",
-                "tool_type": "system",
-                "is_error": False,
-            },
-        }
-    )
-    line.write(frame(CLOSE, close_payload(1000)))
-    line.wait_gone(1.0)
-    line.close()
-
-
-def tells_an_error(line: Line, _dice: Random) -> None:
-    line.send({"type": "error", "error_event": {"error_type": "internal", "code": 1011, "message": "it is broken"}})
-    line.write(frame(CLOSE, close_payload(1011, "it is broken")))
+    for _ in range(10):
+        line.send(line.talk.sound(bytes(6400)))
     line.wait_gone(1.0)
     line.close()
 
@@ -117,49 +77,6 @@ def writes(data: bytes | Callable[[Random], bytes]) -> Act:
     return act
 
 
-def _deep(_dice: Random) -> bytes:
-    return frame(TEXT, b'{"type":"audio","audio_event":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
-
-
-def _fragments(_dice: Random) -> bytes:
-    body = json.dumps({"type": "ping", "ping_event": {"event_id": 7, "ping_ms": 1}}).encode()
-    pieces = [body[at : at + 3] for at in range(0, len(body), 3)]
-    first = frame(TEXT, pieces[0], final=False)
-    middle = b"".join(frame(CONTINUATION, piece, final=False) for piece in pieces[1:-1])
-    empty = frame(CONTINUATION, b"", final=False) * 2000
-    return first + middle + empty + frame(CONTINUATION, pieces[-1])
-
-
-def _odd_audio(_dice: Random) -> bytes:
-    return b"".join(frame(TEXT, json.dumps(audio(bytes(size), 1)).encode()) for size in (1, 3, 0, 319, 1, 2))
-
-
-def _bad_base64(_dice: Random) -> bytes:
-    return b"".join(
-        frame(TEXT, json.dumps({"type": "audio", "audio_event": {"audio_base_64": text, "event_id": 1}}).encode())
-        for text in ("!!!", "AAA", "====", "Ä" * 100, "A" * 9999)
-    )
-
-
-def _wrong_types(_dice: Random) -> bytes:
-    said: list[object] = [
-        {"type": "audio", "audio_event": 5},
-        {"type": "audio", "audio_event": {"audio_base_64": 5, "event_id": "x"}},
-        {"type": "ping", "ping_event": None},
-        {"type": "ping"},
-        {"type": "user_transcript", "user_transcription_event": {"user_transcript": ["a"]}},
-        {"type": "agent_response", "agent_response_event": {"agent_response": {}, "event_id": []}},
-        {"type": ["interruption"]},
-        {"type": "client_tool_call", "client_tool_call": {"tool_name": 1, "tool_call_id": {}, "parameters": "x"}},
-    ]
-    return b"".join(frame(TEXT, json.dumps(one).encode()) for one in said)
-
-
-def _nulls(_dice: Random) -> bytes:
-    names = ("audio", "ping", "interruption", "user_transcript", "agent_response", "client_tool_call", "mcp_tool_call")
-    return b"".join(frame(TEXT, json.dumps({"type": name, f"{name}_event": None}).encode()) for name in names)
-
-
 def _noise(dice: Random) -> bytes:
     return b"".join(frame(dice.choice((TEXT, BINARY)), dice.randbytes(dice.randint(1, 2000))) for _ in range(50))
 
@@ -167,100 +84,12 @@ def _noise(dice: Random) -> bytes:
 GARBAGE: tuple[tuple[str, bytes | Callable[[Random], bytes]], ...] = (
     ("text", frame(TEXT, b"hello") + frame(TEXT, b"")),
     ("scalars", b"".join(frame(TEXT, text) for text in (b"5", b"null", b'"x"', b"[]", b"{}", b"[[1]]", b"true"))),
-    ("half-json", frame(TEXT, b'{"type":"audio","audio_event":{"audio_base_64":"AAAA')),
-    ("bad-utf8", frame(TEXT, b'{"type":"user_transcript","x":"\xff\xfe\xc0\x80"}')),
-    ("surrogates", frame(TEXT, b'{"type":"agent_response","agent_response_event":{"agent_response":"\\ud83d x"}}')),
-    ("deep", _deep),
     ("binary", frame(BINARY, bytes(range(256)))),
-    ("fragments", _fragments),
-    ("odd-audio", _odd_audio),
-    ("bad-base64", _bad_base64),
-    ("wrong-types", _wrong_types),
-    ("nulls", _nulls),
     ("noise", _noise),
     ("unknown-types", b"".join(frame(TEXT, b'{"type":"x%d","x":{}}' % number) for number in range(200))),
-    ("numbers", frame(TEXT, b'{"type":"ping","ping_event":{"event_id":1e999,"ping_ms":-1}}')),
 )
 
-# ---------------------------------------------------------------- tools
-
-
-def _call(name: str, call_id: str, parameters: object) -> dict[str, object]:
-    call = {"tool_name": name, "tool_call_id": call_id, "parameters": parameters, "event_id": 1}
-    return {"type": "client_tool_call", "client_tool_call": call}
-
-
-def tool_flood(line: Line, _dice: Random) -> None:
-    for number in range(500):
-        line.send(_call("get_volume", f"f{number}", {}))
-
-
-def unknown_tools(line: Line, _dice: Random) -> None:
-    for number in range(100):
-        line.send(_call(f"tool_{number}", f"u{number}", {"a": number}))
-
-
-def big_parameters(line: Line, _dice: Random) -> None:
-    line.send(_call("set_volume", "big", {"percent": "x" * 2**20}))
-
-
-def deep_parameters(line: Line, _dice: Random) -> None:
-    deep = b'{"a":' * 500 + b"1" + b"}" * 500
-    line.write(
-        frame(
-            TEXT,
-            b'{"type":"client_tool_call","client_tool_call":{"tool_name":"set_volume","tool_call_id":"d",'
-            b'"parameters":' + deep + b"}}",
-        )
-    )
-
-
-def approvals(line: Line, _dice: Random) -> None:
-    for number in range(200):
-        call = {
-            "service_id": "s",
-            "tool_call_id": f"m{number}",
-            "tool_name": "pay",
-            "tool_description": "pays",
-            "parameters": {"to": "me"},
-            "timestamp": "2026-01-01T00:00:00Z",
-            "state": "awaiting_approval",
-            "approval_timeout_secs": 2,
-        }
-        line.send({"type": "mcp_tool_call", "mcp_tool_call": call})
-
-
 # ---------------------------------------------------------------- floods
-
-
-def much_audio(lane: Lane, dice: Random) -> None:
-    """200 s at once; cut by an interruption, as a person would have it cut."""
-
-    def act(line: Line) -> None:
-        event_id = line.server.next_event_id()
-        line.send(response("a story", event_id))
-        # A tone of no answer's.
-        piece = tone(-1, 2.0)
-        for _ in range(100):
-            line.send(audio(piece, event_id))
-
-    def interrupt(line: Line) -> None:
-        line.send(interruption(line.server.next_event_id()))
-
-    line = lane.server.live
-    if line is not None:
-        line.do(act)
-        lane.pause(dice.uniform(0.5, 2.0))
-        line.do(interrupt)
-
-
-def app_pings(line: Line, _dice: Random) -> None:
-    data = b"".join(
-        frame(TEXT, b'{"type":"ping","ping_event":{"event_id":%d,"ping_ms":5}}' % number) for number in range(3000)
-    )
-    for at in range(0, len(data), 65536):
-        line.write(data[at : at + 65536])
-        line.drain()
 
 
 def pings(line: Line, _dice: Random) -> None:
@@ -285,32 +114,8 @@ def big_fragments(line: Line, _dice: Random) -> None:
     line.close()
 
 
-def interruption_storm(line: Line, _dice: Random) -> None:
-    for _ in range(200):
-        line.send(interruption(line.server.next_event_id()))
-        line.wait_or_serve(0.01)
-
-
-def backwards_ids(line: Line, _dice: Random) -> None:
-    """Interruptions with older and older numbers; what is answered afterwards has newer ones."""
-    top = line.server.next_event_id()
-    for number in range(top + 20, top - 20, -1):
-        line.send(interruption(min(number, top)))
-
-
-def absurd_id(number: float) -> Act:
-    def act(line: Line, _dice: Random) -> None:
-        line.send(interruption(number))
-
-    return act
-
-
-def metadata_again(line: Line, _dice: Random) -> None:
-    line.send(metadata("conv_again", agent_output_audio_format="ulaw_8000", user_input_audio_format="pcm_48000"))
-
-
 def drips(line: Line, dice: Random) -> None:
-    data = frame(TEXT, json.dumps(response("slowly " * 20, line.server.next_event_id())).encode())
+    data = frame(TEXT, json.dumps(line.talk.saying("slowly " * 20)).encode())
     each_s = dice.choice((0.005, 0.02))
     for byte in data:
         line.write(bytes([byte]))
@@ -326,7 +131,7 @@ def hangs(how: str, talk: bool) -> Callable[[Lane, Random], None]:
 
     def act(line: Line) -> None:
         if how == "frame":
-            line.write(frame(TEXT, json.dumps(audio(bytes(3200), 1)).encode())[:500])
+            line.write(frame(TEXT, json.dumps(line.talk.sound(bytes(3200))).encode())[:500])
         line.deaf = True
         if how == "freeze":
             line.inert.set()
@@ -359,7 +164,7 @@ def hangs_up_after_the_question(lane: Lane, dice: Random) -> None:
         return
     line.deaf = True
     said = lane.speak(dice)
-    _wait_came(said.number, said.loud[-1], line)
+    wait_came(said.number, said.loud[-1], line)
     lane.pause(dice.uniform(0.0, 1.5))
     line.do(lambda one: closes(1000)(one, dice), 5.0)
 
@@ -371,13 +176,13 @@ def late_transcript(lane: Lane, dice: Random) -> None:
         return
     line.deaf = True
     first = lane.speak(dice)
-    _wait_came(first.number, first.loud[-1], line)
+    wait_came(first.number, first.loud[-1], line)
     lane.pause(1.2)
     second = lane.speak(dice)
-    _wait_came(second.number, second.loud[-1], line)
+    wait_came(second.number, second.loud[-1], line)
     # Long enough for the talk to be over; what is still being said is acknowledged by no transcript.
     lane.pause(dice.uniform(0.8, 1.5))
-    line.do(lambda one: one.understand((first.number,)), 5.0)
+    line.do(lambda one: one.talk.understand((first.number,)), 5.0)
     lane.pause(0.3)
     lane.cut()
 
@@ -389,8 +194,8 @@ def unasked_sound(lane: Lane, dice: Random) -> None:
         return
     line.deaf = True
     said = lane.speak(dice)
-    _wait_came(said.number, said.loud[-1], line)
-    line.do(lambda one: one.send(audio(tone(-1, ANSWER_S), one.server.next_event_id())), 5.0)
+    wait_came(said.number, said.loud[-1], line)
+    line.do(lambda one: one.send(one.talk.sound(tone(-1, ANSWER_S))), 5.0)
     lane.pause(0.3)
     lane.cut()
 
@@ -402,7 +207,7 @@ def hangs_up_after_the_answer(lane: Lane, dice: Random) -> None:
         return
     line.deaf = True
     said = lane.speak(dice)
-    _wait_came(said.number, said.loud[-1], line)
+    wait_came(said.number, said.loud[-1], line)
 
     def act(one: Line) -> None:
         one.answer((said.number,))
@@ -414,7 +219,7 @@ def hangs_up_after_the_answer(lane: Lane, dice: Random) -> None:
     line.do(act, 5.0)
 
 
-def _wait_came(number: int, frame_number: int, line: Line, timeout_s: float = 8.0) -> None:
+def wait_came(number: int, frame_number: int, line: Line, timeout_s: float = 8.0) -> None:
     until_s = time.monotonic() + timeout_s
     while time.monotonic() < until_s and not line.over.is_set():
         assert line.session is not None
@@ -478,45 +283,22 @@ def kinds() -> Iterator[Kind]:
     row = "garbage: text, JSON, UTF-8, depth, binary, fragments, audio"
     for name, data in GARBAGE:
         yield Kind(f"garbage-{name}", row, on_line(writes(data)))
-    yield Kind(
-        "metadata-again", "metadata late, never, twice, again, bad", on_line(metadata_again), again=True, seconds=9.0
-    )
     row = "close frames that are wrong"
     yield Kind("badclose-no-body", row, on_line(closes(None)))
     yield Kind("badclose-1-byte", row, on_line(closes_badly(b"\x03")))
     yield Kind("badclose-bad-utf8", row, on_line(closes_badly(b"\x03\xe8\xff\xfe\xc0")))
     yield Kind("badclose-4000-bytes", row, on_line(closes_badly(b"\x03\xe8" + b"x" * 3998)))
     yield Kind("badclose-ignored", row, on_line(closes_badly(b"\x03\xe9", ignore=True)))
-    row = "tool floods, unknown tools, big and deep parameters, approvals"
-    yield Kind("tools-500", row, on_line(tool_flood))
-    yield Kind("tools-unknown", row, on_line(unknown_tools))
-    yield Kind("tools-1-mb", row, on_line(big_parameters))
-    yield Kind("tools-deep", row, on_line(deep_parameters))
-    yield Kind("tools-approvals", row, on_line(approvals))
     row = "TCP reset, FIN without close frame (live)"
     yield Kind("tcp-reset", row, on_line(resets))
     yield Kind("tcp-fin", row, on_line(ends))
     row = "audio after close, 200 s of audio at once, end_call, error"
     yield Kind("agent-audio-after-close", row, on_line(talks_after_close))
-    yield Kind("agent-200-s", row, much_audio, mutes="it was cut with the story")
-    yield Kind("agent-end-call", row, on_line(ends_the_call))
-    yield Kind("agent-error", row, on_line(tells_an_error))
     row = "reserved opcode, masked, RSV1, stray continuation"
     yield Kind("frame-opcode", row, on_line(writes(frame(0x3, b"x") + frame(0xB, b"y"))))
     yield Kind("frame-masked", row, on_line(writes(frame(TEXT, b"{}", mask=True))))
     yield Kind("frame-rsv1", row, on_line(writes(frame(TEXT, b"{}", rsv=4))))
     yield Kind("frame-stray", row, on_line(writes(frame(CONTINUATION, b"{}"))))
-    row = "interruption storm, ids backwards, absurd ids"
-    yield Kind(
-        "interruption-storm", row, on_line(interruption_storm), mutes="it was interrupted", again=True, seconds=9.0
-    )
-    yield Kind(
-        "interruption-backwards", row, on_line(backwards_ids), mutes="it was interrupted", again=True, seconds=9.0
-    )
-    yield Kind("interruption-2^62", row, on_line(absurd_id(2**62)), mutes="it was interrupted", again=True, seconds=9.0)
-    yield Kind(
-        "interruption-1e300", row, on_line(absurd_id(1e300)), mutes="it was interrupted", again=True, seconds=9.0
-    )
     yield Kind("drip-frame", "1 byte at a time (frame; handshake)", on_line(drips))
     yield Kind("slow-latency", "latency, loss, 20 kbit/s", slow((0.3, 2.0)))
     row = "server hangs: freeze, stall in a frame, never a pong"
@@ -529,7 +311,6 @@ def kinds() -> Iterator[Kind]:
     yield Kind("big-fragments", row, on_line(big_fragments))
     row = "ping floods (5000, 3000)"
     yield Kind("ping-frames", row, on_line(pings))
-    yield Kind("ping-messages", row, on_line(app_pings))
     row = "agents that hang up, transcripts that are late"
     yield Kind("agent-hangs-up", row, hangs_up_after_the_question, speaks_itself=True, seconds=14.0)
     yield Kind("agent-late-transcript", row, late_transcript, speaks_itself=True, seconds=16.0)

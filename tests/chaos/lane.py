@@ -20,7 +20,7 @@ from chaos.daemon import LEAD_S, Control, Daemon, Load, crashes
 from chaos.machine import Machine, Unable, faketime, run
 from chaos.outcome import LifeOutcome, Outcome
 from chaos.tls import Authority
-from chaos.wire import Heard, Line, Server, Session
+from chaos.wire import SOUNDED_S, Heard, Line, Provider, Server, Session
 
 KEY = "sk_chaos_0123456789abcdef"
 # How long the daemon may take for what it does at once on an idle machine, before it counts as hanging.
@@ -31,8 +31,6 @@ QUIET_S = 1.3
 BREATH_S = 1.0
 # A session that stands for so long after a fault has outlived it.
 OUTLIVED_S = 1.0
-# An answer sounds so much later than it could at best.
-SOUNDED_S = 1.0
 # Growth of a daemon's threads and file handles that is no leak: a line of the control socket, a thread on its way out.
 MOST_MORE = 3
 
@@ -74,8 +72,10 @@ class Lane:
         spoken: voices.Voices,
         until_s: float,
         tell: Callable[[str], None],
+        provider: Provider,
     ) -> None:
         self.life = life
+        self.provider = provider
         self.machine = machine
         self.folder = folder
         self._until_s = until_s
@@ -86,6 +86,7 @@ class Lane:
         self.authority = Authority() if life.world == "tls" else None
         self.server = Server(
             self.heard,
+            provider,
             KEY if self.authority else None,
             self.authority.good if self.authority else None,
         )
@@ -176,11 +177,7 @@ class Lane:
         tls = self.authority is not None
         scheme, host = ("https", "localhost") if tls else ("http", self.machine.host)
         return {
-            "elevenlabs": {
-                "agent_id": "agent_chaos",
-                "base_url": f"{scheme}://{host}:{self.server.port}",
-                **({"api_key": {"env": "CHAOS_KEY"}} if tls else {}),
-            },
+            **self.provider.section(f"{scheme}://{host}:{self.server.port}", {"env": "CHAOS_KEY"} if tls else None),
             "session": {"connect_timeout_s": 3, "idle_timeout_s": 25, "false_wake_s": 25},
             "reconnect": {"initial_s": 0.5, "max_s": 2},
             "transcript": {"enabled": True},
@@ -202,7 +199,15 @@ class Lane:
                 "FAKETIME_NO_CACHE": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }
-        self.daemon = Daemon(folder, self._config(), self.life.number * 100 + len(self._lives), environment, self.state)
+        seed = self.life.number * 100 + len(self._lives)
+        self.daemon = Daemon(
+            folder,
+            self._config(),
+            seed,
+            environment,
+            self.state,
+            lambda event: self.provider.acknowledges(self.heard, event),
+        )
         self._lives.append(self.daemon)
         self.outcome.daemons += 1
         self.daemon.wait_started()
@@ -219,7 +224,7 @@ class Lane:
                 for choice in self.life.faults:
                     row = self._kinds[choice.kind].row
                     self.outcome.outcomes.append(
-                        Outcome(choice.kind, choice.token, row, self.life.number, skipped=str(why))
+                        Outcome(choice.kind, choice.token, row, self.life.number, self.provider.name, skipped=str(why))
                     )
                 return self.outcome
             if not self._warm_up():
@@ -290,7 +295,7 @@ class Lane:
     def _one(self, index: int, choice: Choice) -> None:
         kind = self._kinds[choice.kind]
         dice = Random(choice.token)
-        outcome = Outcome(kind.name, choice.token, kind.row, self.life.number)
+        outcome = Outcome(kind.name, choice.token, kind.row, self.life.number, self.provider.name)
         self.outcome.outcomes.append(outcome)
         self.server.disarm()
         self.back_s = None
@@ -337,6 +342,9 @@ class Lane:
         if self.heard.leaked:
             outcome.failures.append(f"to a server that had proved nothing: {self.heard.leaked[0]}")
             self.heard.leaked.clear()
+        if self.heard.wrongs:
+            outcome.failures += [f"against the protocol: {wrong}" for wrong in self.heard.wrongs[:3]]
+            self.heard.wrongs.clear()
 
     def _recover(
         self, kind: Kind, outcome: Outcome, dice: Random, before: Line | None, began_s: float, over_s: float
@@ -558,11 +566,12 @@ def live(
     keep: Path | None,
     until_s: float,
     tell: Callable[[str], None],
+    provider: Provider,
 ) -> LifeOutcome:
     """In this process. work: for files that nobody keeps. keep: where logs and events of a daemon that failed are kept.
     until_s: no fault begins later. tell: what is told of each fault that is over."""
     folder = Path(tempfile.mkdtemp(prefix=f"life-{life.number}-", dir=work))
-    lane = Lane(life, machine, folder, kinds, spoken, until_s, tell)
+    lane = Lane(life, machine, folder, kinds, spoken, until_s, tell, provider)
     try:
         outcome = lane.play()
     except Exception as error:  # noqa: BLE001 - a life that the harness itself spoilt is told, and the rest goes on

@@ -18,6 +18,7 @@ class Outcome:
     token: int
     row: str
     life: int = 0
+    provider: str = "elevenlabs"
     skipped: str = ""
     survived: bool | None = None
     recovery_s: float | None = None
@@ -36,7 +37,7 @@ class Outcome:
 
     @property
     def repeat(self) -> str:
-        return f"scripts/chaos --repeat {self.kind}:{self.token}"
+        return f"scripts/chaos --provider {self.provider} --repeat {self.kind}:{self.token}"
 
 
 @dataclass

@@ -136,11 +136,19 @@ def broken(lives: Sequence[LifeOutcome]) -> list[tuple[str, int, str]]:
     return [(kind, many, f"{first[kind].failures[0]} (`{first[kind].repeat}`)") for kind, many in counts.most_common()]
 
 
-def markdown(lives: Sequence[LifeOutcome], seconds: float, when: str, machine: str, commit: str, command: str) -> str:
+def markdown(
+    lives: Sequence[LifeOutcome],
+    seconds: float,
+    when: str,
+    machine: str,
+    commit: str,
+    command: str,
+    provider: str,
+) -> str:
     lines = [
-        "# Chaos: what faults did to running daemons",
+        f"# Chaos: what faults did to running daemons, with `provider: {provider}`",
         "",
-        "*For maintainers: the last long run of `scripts/chaos`, written by `scripts/chaos --write`.",
+        "*For maintainers: the last long run of `scripts/chaos` with this protocol, written by its option `--write`.",
         "[testing.md](../testing.md#scriptschaos) explains it.*",
         "",
         f"{when}, {machine}, commit {commit}:",

@@ -14,33 +14,41 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from chaos import convai, realtime, voices
 from chaos import kinds as all_kinds
-from chaos import voices
 from chaos.choosing import Life
 from chaos.lane import live
 from chaos.machine import Machine
 from chaos.outcome import LifeOutcome
 
 _PR_SET_PDEATHSIG = 1
+PROVIDERS = {one.name: one for one in (convai.PROVIDER, realtime.PROVIDER)}
 
 
-def _lane(orders: Connection, sounds: dict[str, voices.Samples], work: Path, keep: Path | None, until_s: float) -> None:
+def _lane(
+    orders: Connection,
+    sounds: dict[str, voices.Samples],
+    work: Path,
+    keep: Path | None,
+    until_s: float,
+    provider: str,
+) -> None:
     """The process of one lane: takes lives, gives outcomes, until None comes."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    kinds = all_kinds.every()
+    kinds = all_kinds.every(provider)
     spoken = voices.Voices(sounds)
     machine = Machine()
     machine.enter(Path(tempfile.mkdtemp(prefix="lane-", dir=work)))
     with contextlib.suppress(EOFError):
         while (life := orders.recv()) is not None:
-            orders.send(live(life, machine, kinds, spoken, work, keep, until_s, orders.send))
+            orders.send(live(life, machine, kinds, spoken, work, keep, until_s, orders.send, PROVIDERS[provider]))
 
 
 class Lanes:
     """A context manager: what it started ends with it."""
 
-    def __init__(self, many: int, keep: Path | None, until_s: float) -> None:
+    def __init__(self, many: int, keep: Path | None, until_s: float, provider: str) -> None:
         sounds = voices.synthesise()
         context = multiprocessing.get_context("spawn")
         # A socket's path is short.
@@ -50,7 +58,8 @@ class Lanes:
         for _ in range(many):
             mine, its = context.Pipe()
             # Not a daemon in multiprocessing's sense: it has children.
-            process = context.Process(target=_lane, args=(its, sounds, self._work, keep, until_s), name="lane")
+            args = (its, sounds, self._work, keep, until_s, provider)
+            process = context.Process(target=_lane, args=args, name="lane")
             process.start()
             its.close()
             self._processes[mine] = process

@@ -13,7 +13,7 @@ from chaos import kinds_handshake, kinds_live, kinds_machine, report
 from chaos.choosing import sample
 from chaos.lane import Kind
 from chaos.outcome import LifeOutcome
-from chaos.run import Lanes
+from chaos.run import PROVIDERS, Lanes
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 # Of a world at a time; most of a fault is waiting for sound.
@@ -26,23 +26,24 @@ def _in_namespaces(kind: Kind) -> bool:
     return kind.name.startswith(NAMESPACES)
 
 
-GROUPS: dict[str, Callable[[], list[Kind]]] = {
-    "before the session": lambda: list(kinds_handshake.kinds()),
-    "in the session": lambda: list(kinds_live.kinds()),
-    "process, clock and TLS": lambda: [kind for kind in kinds_machine.kinds() if not _in_namespaces(kind)],
-    "network and disk": lambda: [kind for kind in kinds_machine.kinds() if _in_namespaces(kind)],
+GROUPS: dict[str, Callable[[str], list[Kind]]] = {
+    "before the session": lambda _: list(kinds_handshake.kinds()),
+    "in the session": lambda provider: [*kinds_live.kinds(), *all_kinds.OF_PROTOCOL[provider].kinds()],
+    "process, clock and TLS": lambda _: [kind for kind in kinds_machine.kinds() if not _in_namespaces(kind)],
+    "network and disk": lambda _: [kind for kind in kinds_machine.kinds() if _in_namespaces(kind)],
 }
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("group", GROUPS)
-def test_no_fault_breaks_a_promise(group: str) -> None:
-    chosen = {kind.name: kind for kind in GROUPS[group]() if kind.seconds <= all_kinds.SHORT_S}
+def test_no_fault_breaks_a_promise(group: str, provider: str) -> None:
+    chosen = {kind.name: kind for kind in GROUPS[group](provider) if kind.seconds <= all_kinds.SHORT_S}
     seconds = {kind.name: kind.seconds for kind in chosen.values()}
     lives = sample(all_kinds.chosen_from(chosen), seconds, all_kinds.ALWAYS, SEED, LIVES)
     done: list[LifeOutcome] = []
     began_s = time.monotonic()
-    with Lanes(len(lives), None, began_s + 300) as lanes:
+    with Lanes(len(lives), None, began_s + 300, provider) as lanes:
         lanes.play(lives, done.append)
     failed = {life.number for life in done if life.failures or any(each.failures for each in life.outcomes)}
     if failed:
@@ -52,7 +53,7 @@ def test_no_fault_breaks_a_promise(group: str) -> None:
         print(
             "tried again:", *(line for life in first for each in life.outcomes for line in report.failure_lines(each))
         )
-        with Lanes(len(failed), None, time.monotonic() + 300) as lanes:
+        with Lanes(len(failed), None, time.monotonic() + 300, provider) as lanes:
             lanes.play([life for life in lives if life.number in failed], done.append)
     print(f"CHAOS_SEED={SEED}\n{report.terminal(done, time.monotonic() - began_s)}")
     outcomes = [outcome for life in done for outcome in life.outcomes]

@@ -6,6 +6,7 @@ import pytest
 
 from chaos import kinds as all_kinds
 from chaos.choosing import Choice, allot, choose, parse, sample
+from chaos.run import PROVIDERS
 
 KINDS = {
     "a": ("row 1", 100.0, "line"),
@@ -74,11 +75,10 @@ def test_what_is_printed_can_be_read_again() -> None:
         parse("a", list(KINDS))
 
 
-def test_kinds_are_many_and_chosen_by_the_beginning_of_their_names() -> None:
-    kinds = all_kinds.every()
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_kinds_are_many_and_chosen_by_the_beginning_of_their_names(provider: str) -> None:
+    kinds = all_kinds.every(provider)
     assert len(kinds) >= 125
-    assert {kind.row for kind in kinds.values()} >= set(all_kinds.WEIGHTS)
-    assert set(all_kinds.ALWAYS) <= set(kinds)
     assert set(all_kinds.matching(kinds, "redirect,tcp-fin")) == {
         "redirect-301",
         "redirect-302",
@@ -91,3 +91,9 @@ def test_kinds_are_many_and_chosen_by_the_beginning_of_their_names() -> None:
     }
     with pytest.raises(ValueError, match="no kind begins with 'nosuch'"):
         all_kinds.matching(kinds, "nosuch")
+
+
+def test_every_row_with_a_share_of_its_own_and_every_kind_that_is_always_there_is_known() -> None:
+    kinds = [kind for provider in PROVIDERS for kind in all_kinds.every(provider).values()]
+    assert {kind.row for kind in kinds} >= set(all_kinds.WEIGHTS)
+    assert {kind.name for kind in kinds} >= set(all_kinds.ALWAYS)

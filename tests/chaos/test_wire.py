@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chaos import voices
+from chaos import convai, voices
 from chaos.wire import BINARY, TEXT, Heard, Line, Server, frame
 
 
@@ -58,7 +58,7 @@ def test_tones_are_told_apart_in_what_the_speaker_played(tmp_path: Path) -> None
 
 
 def test_a_server_that_was_refusing_listens_again() -> None:
-    server = Server(Heard())
+    server = Server(Heard(), convai.PROVIDER)
     try:
         port = server.port
         server.refuse()

@@ -1,6 +1,7 @@
 """The server's side of the line: a WebSocket written out byte by byte, so that every byte of it can be wrong.
 
-It shares no code with the daemon, nor with a WebSocket library that would refuse to misbehave.
+It shares no code with the daemon, nor with a WebSocket library that would refuse to misbehave. What goes over it is the
+business of a protocol: convai.py, realtime.py.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from chaos.voices import FRAME_BYTES, tone
 
@@ -28,6 +29,8 @@ TURN_END_FRAMES = 30
 # So many loud frames make a turn.
 TURN_LEAST_FRAMES = 5
 ANSWER_S = 0.6
+# An answer sounds so much later than it could at best.
+SOUNDED_S = 1.0
 _LOOK_S = 0.02
 
 
@@ -50,33 +53,6 @@ def frame(opcode: int, payload: bytes, *, final: bool = True, rsv: int = 0, mask
 
 def close_payload(code: int, reason: str = "") -> bytes:
     return struct.pack("!H", code) + reason.encode()[:120]
-
-
-def metadata(conversation: str, **more: object) -> dict[str, Any]:
-    event = {
-        "conversation_id": conversation,
-        "agent_output_audio_format": "pcm_16000",
-        "user_input_audio_format": "pcm_16000",
-        **more,
-    }
-    return {"type": "conversation_initiation_metadata", "conversation_initiation_metadata_event": event}
-
-
-def audio(pcm: bytes, event_id: float) -> dict[str, Any]:
-    encoded = base64.b64encode(pcm).decode()
-    return {"type": "audio", "audio_event": {"audio_base_64": encoded, "event_id": event_id}}
-
-
-def transcript(text: str) -> dict[str, Any]:
-    return {"type": "user_transcript", "user_transcription_event": {"user_transcript": text}}
-
-
-def response(text: str, event_id: float) -> dict[str, Any]:
-    return {"type": "agent_response", "agent_response_event": {"agent_response": text, "event_id": event_id}}
-
-
-def interruption(event_id: float) -> dict[str, Any]:
-    return {"type": "interruption", "interruption_event": {"event_id": event_id}}
 
 
 @dataclass
@@ -107,7 +83,7 @@ class Session:
 
 @dataclass
 class Heard:
-    """What all connections share: the ledger of one daemon's life."""
+    """What all connections share: the ledger of one daemon's life. wrongs: by the daemon, against the protocol."""
 
     known: dict[bytes, tuple[int, int, bool]] = field(default_factory=dict)
     sessions: list[Session] = field(default_factory=list)
@@ -115,7 +91,49 @@ class Heard:
     trapped: list[str] = field(default_factory=list)
     leaked: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    wrongs: list[str] = field(default_factory=list)
     connections: int = 0
+
+    def interrupted(self, now_s: float) -> None:
+        """The person is heard: what sounds now, or waits to sound, is cut."""
+        for answer in self.answers:
+            if answer.ends_s > now_s - SOUNDED_S and not answer.owed:
+                answer.excused = answer.excused or "the person spoke into it"
+                answer.ends_s = min(answer.ends_s, now_s)
+
+
+class Talk(Protocol):
+    """The protocol of an agent, on one line: what the server says, and what it understands."""
+
+    def read_opening(self) -> None:
+        """After the upgrade, until the daemon has said what it wants. Raises GoneError."""
+
+    def ready(self, conversation: str, *, takes: str = "pcm", gives: str = "pcm") -> dict[str, Any]:
+        """The message with which a session begins. takes, gives: pcm, ulaw, or what no client knows."""
+
+    def half_ready(self) -> list[bytes]:
+        """Texts that look like the first message and are none."""
+
+    def take(self, message: dict[str, Any]) -> bytes:
+        """A message of the daemon's. → the sound in it."""
+
+    def words(self, text: str) -> dict[str, Any]:
+        """The words that the person is said to have said."""
+
+    def saying(self, text: str) -> dict[str, Any]:
+        """The words that the agent says."""
+
+    def sound(self, pcm: bytes) -> dict[str, Any]:
+        """A piece of the agent's sound that belongs to no answer."""
+
+    def speech_begins(self) -> None:
+        """Somebody has begun to speak."""
+
+    def understand(self, said: tuple[int, ...]) -> None:
+        """A transcript that names the utterances."""
+
+    def answer(self, said: tuple[int, ...], answer: Answer, pcm: bytes) -> None:
+        """The transcript, and the answer with its words and its sound."""
 
 
 class Line:
@@ -135,6 +153,7 @@ class Line:
         self._sound = bytearray()
         self._quiet_frames = 0
         self._turn: dict[int, int] = {}
+        self.talk = server.provider.talk(self)
 
     # ------------------------------------------------------------ bytes
 
@@ -260,20 +279,24 @@ class Line:
                 return done.is_set()
         return True
 
-    def begin(self, *, wait_opening: bool = True, announce: bool = True) -> None:
-        """After the upgrade: reads the opening, sends the metadata."""
-        if wait_opening:
-            until_s = time.monotonic() + 10
-            while (message := self.next_message(0.2)) is None or message[0] != TEXT:
-                if time.monotonic() > until_s:
-                    raise GoneError
+    def read_text(self, timeout_s: float = 10.0) -> bytes:
+        """The next text; what comes before it is passed over. Raises GoneError."""
+        until_s = time.monotonic() + timeout_s
+        while (message := self.next_message(0.2)) is None or message[0] != TEXT:
+            if time.monotonic() > until_s:
+                raise GoneError
+        return message[1]
+
+    def begin(self, *, announce: bool = True) -> None:
+        """After the upgrade: reads the opening, and begins the session."""
+        self.talk.read_opening()
         heard = self.server.heard
         with self.server.lock:
             number = len(heard.sessions) + 1
             self.session = Session(number, time.monotonic())
             heard.sessions.append(self.session)
         if announce:
-            self.send(metadata(f"conv_{number}"))
+            self.send(self.talk.ready(f"conv_{number}"))
         self.session.ready_s = time.monotonic()
         self.server.current = self
 
@@ -317,10 +340,9 @@ class Line:
                 self.session.ended_by = "daemon"
             raise GoneError
         elif opcode == TEXT:
-            message = json.loads(payload)
-            chunk = message.get("user_audio_chunk")
-            if chunk is not None:
-                self._hear(base64.b64decode(chunk, validate=True))
+            pcm = self.talk.take(json.loads(payload))
+            if pcm:
+                self._hear(pcm)
 
     def _hear(self, pcm: bytes) -> None:
         session = self.session
@@ -339,6 +361,8 @@ class Line:
                 session.frames.append((now_s, utterance, index))
                 if loud:
                     self._turn[utterance] = self._turn.get(utterance, 0) + 1
+                    if sum(self._turn.values()) == TURN_LEAST_FRAMES and not self.deaf:
+                        self.talk.speech_begins()
             self._quiet_frames = 0 if loud else self._quiet_frames + 1
             if self._quiet_frames == TURN_END_FRAMES and sum(self._turn.values()) >= TURN_LEAST_FRAMES:
                 self._turn_is_over()
@@ -349,26 +373,37 @@ class Line:
         if not self.deaf:
             self.answer(said)
 
-    def understand(self, said: tuple[int, ...]) -> None:
-        self.send(transcript(" ".join(f"utterance {number}" for number in said)))
-
     def answer(self, said: tuple[int, ...]) -> None:
         """A transcript that names the utterances, and a tone that nobody else makes."""
         assert self.session is not None
-        self.understand(said)
-        event_id = self.server.next_event_id()
         number = self.server.next_tone()
-        self.send(response(f"answer {number}", event_id))
-        pcm = tone(number, ANSWER_S)
-        for at in range(0, len(pcm), 6400):
-            self.send(audio(pcm[at : at + 6400], event_id))
-        now_s = time.monotonic()
         answers = self.server.heard.answers
-        ends_s = max(now_s, answers[-1].ends_s if answers else 0.0) + ANSWER_S
-        answers.append(Answer(number, said, self.session.number, now_s, ends_s))
+        before_s = answers[-1].ends_s if answers else 0.0
+        now_s = time.monotonic()
+        answer = Answer(number, said, self.session.number, now_s, max(now_s, before_s) + ANSWER_S)
+        answers.append(answer)
+        self.talk.answer(said, answer, tone(number, ANSWER_S))
+        answer.sent_s = time.monotonic()
+        answer.ends_s = max(answer.sent_s, before_s) + ANSWER_S
 
 
 Behaviour = Callable[[Line], bool]
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A protocol, and the daemons that speak it.
+
+    section: the configuration's, for a base URL and the secret's reference, if there is one. admits: whether a request
+    has the key; another is answered, and over. acknowledges: the utterances that the daemon knows to be heard since an
+    event of its own.
+    """
+
+    name: str
+    talk: Callable[[Line], Talk]
+    section: Callable[[str, dict[str, Any] | None], dict[str, Any]]
+    admits: Callable[[Line, str, str], bool]
+    acknowledges: Callable[[Heard, dict[str, Any]], Sequence[int]]
 
 
 class Server:
@@ -378,8 +413,15 @@ class Server:
     key: of a private agent. tls: what a good connection is wrapped in.
     """
 
-    def __init__(self, heard: Heard, key: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        heard: Heard,
+        provider: Provider,
+        key: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.heard = heard
+        self.provider = provider
         self.lock = threading.Lock()
         self.current: Line | None = None
         self.stopping = threading.Event()
@@ -508,8 +550,7 @@ class Server:
                 line.raw.settimeout(10.0)
                 line.raw = self._tls.wrap_socket(line.raw, server_side=True)
             request = line.read_request()
-            if self._key is not None and "conversation_signature=" not in request.splitlines()[0]:
-                self._sign(line, request)
+            if self._key is not None and not self.provider.admits(line, request, self._key):
                 return
             line.write(line.upgrade_answer(request))
             line.begin()
@@ -520,15 +561,6 @@ class Server:
             self.heard.errors.append(f"{type(error).__name__}: {error}")
         finally:
             self._over(line)
-
-    def _sign(self, line: Line, request: str) -> None:
-        good = f"xi-api-key: {self._key}".lower() in request.lower()
-        url = f"wss://localhost:{self.port}/v1/convai/conversation?agent_id=a&conversation_signature=s"
-        body = json.dumps({"signed_url": url} if good else {"detail": {"status": "invalid_api_key"}}).encode()
-        status = "200 OK" if good else "401 Unauthorized"
-        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        line.write(head.encode() + b"Connection: close\r\n\r\n" + body)
-        line.wait_gone(1.0)
 
     def _over(self, line: Line) -> None:
         line.close()

@@ -31,6 +31,7 @@ from parleyd.agents.events import (
     ToolCall,
     ToolsCancelled,
     UserTranscript,
+    Why,
     WordsExpected,
 )
 from parleyd.audio.gate.gate import Passed
@@ -224,6 +225,19 @@ def test_pieces_of_an_answer_that_was_cut_are_dropped() -> None:
     scene.happens(Interrupted("r1"), AnswerText("r1", "more", final=False), AgentAudio("r1", sound(1.0)))
     assert not [event for event in scene.published() if isinstance(event, events.AnswerPart)]
     assert len(scene.played) == 1
+
+
+def test_an_answer_that_the_server_cuts_short_is_heard_and_told() -> None:
+    scene = OppositeScene()
+    scene.answers("r1", "Once upon a", 3.0)
+    scene.happens(AnswerEnds("r1", Why.INCOMPLETE, "it was too long", "raise the limit"))
+    told = [event for event in scene.published() if isinstance(event, events.AnswerIncomplete)]
+    assert [(event.text, event.hint, event.answer) for event in told] == [
+        ("the agent's answer ends in the middle: it was too long", "raise the limit", 1)
+    ]
+    assert scene.played
+    scene.happens(AnswerBegins("r2"), AnswerEnds("r2", Why.CANCELLED), AnswerEnds("r3"))
+    assert len([event for event in scene.published() if isinstance(event, events.AnswerIncomplete)]) == 1
 
 
 def test_a_failed_answer_is_asked_for_again_when_nobody_talks() -> None:

@@ -6,7 +6,7 @@ import threading
 
 from parleyd.audio.gate.gate import Passed, Verdict
 from parleyd.audio.pcm import FRAME_MS, Frame
-from parleyd.conversation.session.outbox import MOST_CONTROL, Outbox, Pause
+from parleyd.conversation.session.outbox import MOST_CONTROL, MOST_CONTROL_BYTES, Outbox, Pause
 from parleyd.conversation.session.uplink import DROP_TAIL_MS, TOO_MUCH, Loss, Uplink
 
 FRAME_S = FRAME_MS / 1000
@@ -122,6 +122,19 @@ def test_a_server_that_asks_without_end_and_reads_nothing_fills_no_memory() -> N
     for number in range(MOST_CONTROL + 5):
         outbox.send(str(number).encode(), sender)
     assert outbox.take(sender) == b"5"
+
+
+def test_pictures_for_a_server_that_reads_nothing_fill_no_memory() -> None:
+    outbox, sender = Outbox(uplink()), object()
+    outbox.admit(sender)
+    picture = bytes(MOST_CONTROL_BYTES // 3)
+    for number in range(1, 6):
+        outbox.send(picture + b"." * number, sender)
+    held = [outbox.take(sender) for _ in range(2)]
+    assert [len(one) - len(picture) for one in held if isinstance(one, bytes)] == [4, 5]
+    outbox.send(bytes(2 * MOST_CONTROL_BYTES), sender)
+    outbox.send(b"next", sender)
+    assert outbox.take(sender) == b"next", "the one that is too large alone has made room"
 
 
 def test_what_is_not_wanted_is_not_kept_but_whose_end_it_was_is_known() -> None:

@@ -11,7 +11,7 @@ from parleyd.agents.events import NotTaken, ToolCall
 from parleyd.agents.provider import ToolSpec
 from parleyd.conversation.dialogue.commands import Log, UseTool
 from parleyd.conversation.dialogue.conversation import MOST_TOLD
-from parleyd.conversation.dialogue.pictures import MOST_PICTURES, PICTURE_WAITS_S
+from parleyd.conversation.dialogue.pictures import MOST_PICTURES, MOST_PICTURES_BYTES, PICTURE_WAITS_S
 from parleyd.core import events
 from parleyd.core.faults import Fault
 from parleyd.tools.result import Result
@@ -45,12 +45,11 @@ def waits(scene: OppositeScene) -> int:
     return sum(isinstance(event, events.FileWaits) for event in scene.published())
 
 
-def photographs(scene: OppositeScene) -> None:
+def photographs(scene: OppositeScene, call_id: str = "call_1", picture: Prepared = PICTURE) -> None:
     """The agent's tool has taken a picture."""
-    scene.happens(ToolCall("light", "call_1", {}, True))
-    (use,) = scene.of(UseTool)
-    assert isinstance(use, UseTool)
-    assert scene.conversation.tool_worked(scene.channel, "call_1", "k", Result("Here.", None, PICTURE), scene.now_s)
+    scene.happens(ToolCall("light", call_id, {}, True))
+    assert any(isinstance(use, UseTool) for use in scene.of(UseTool))
+    assert scene.conversation.tool_worked(scene.channel, call_id, "k", Result("Here.", None, picture), scene.now_s)
     scene._do()
 
 
@@ -93,6 +92,38 @@ def test_only_a_few_wait() -> None:
     for upload in range(MOST_PICTURES + 1):
         show(scene, upload=upload)
     assert failed(scene) == [f"{MOST_PICTURES} pictures wait for a pause already"]
+
+
+def test_the_pictures_of_tools_are_bounded_by_their_size() -> None:
+    """While a person talks the agent may call the camera again and again."""
+    scene = OppositeScene()
+    large = Prepared("a.png", "image/png", data=b"\x89PNG", size_bytes=MOST_PICTURES_BYTES // 4)
+    scene.talk()
+    for number in range(6):
+        photographs(scene, f"call_{number}", large)
+    refused = [one for one in scene.given(ToolDone) if isinstance(one, ToolDone)]
+    assert [(one.call_id, one.fault, one.attachments) for one in refused] == [
+        ("call_4", Fault.FAILED, ()),
+        ("call_5", Fault.FAILED, ()),
+    ]
+    assert refused[0].text == "There is no picture: 16.0 MiB of pictures wait for a pause, and 16 MiB may."
+    show(scene)
+    assert failed(scene) == [f"{MOST_PICTURES} pictures wait for a pause already"]
+    scene.hush()
+    for _ in range(4):
+        scene.now_s += PICTURE_WAITS_S
+        look(scene)
+    given = [one.call_id for one in scene.given(ToolDone) if isinstance(one, ToolDone) and one.attachments]
+    assert given == ["call_0", "call_1", "call_2", "call_3"]
+
+
+def test_a_persons_picture_finds_no_room_beside_the_large_ones_of_tools() -> None:
+    scene = OppositeScene()
+    scene.talk()
+    for number in range(2):
+        photographs(scene, f"call_{number}", Prepared("a.png", "image/png", size_bytes=MOST_PICTURES_BYTES // 2))
+    show(scene)
+    assert failed(scene) == ["16.0 MiB of pictures wait for a pause, and 16 MiB may"]
 
 
 def test_mute_covers_the_pictures_of_the_camera_that_wait() -> None:

@@ -50,9 +50,10 @@ GOOD = Facts(
 WORDS = [line.words for line in LINES]
 
 
-def test_a_whole_conversation_happens(tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", ["elevenlabs", "openai"])
+def test_a_whole_conversation_happens(tmp_path: Path, protocol: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "parleyd", "demo", "--json", "--out", "here"],
+        [sys.executable, "-m", "parleyd", "demo", "--protocol", protocol, "--json", "--out", "here"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

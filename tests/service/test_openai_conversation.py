@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from realtime_plays import QUESTION, STORY, config, daemon, embedded, scripted
 
-from parleyd.config.openai_section import Transcription
+from parleyd.config.openai_section import McpServer, Transcription
 from parleyd.config.schema import BargeIn, Session, Wake
+from parleyd.config.tool_sections import Mcp, McpRule, Tools
 from parleyd.core import events
 from parleyd.core.endings import EndingKind
 from parleyd.core.states import State
+from parleyd.tools.asking import Answerer
 
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
 TRANSCRIBED = {"transcription": Transcription(mode="on", model="gpt-transcribe")}
@@ -199,6 +201,38 @@ def test_a_response_that_fails_is_told_and_asked_for_again() -> None:
         assert "limit" in told.text
         one.expect(events.AnswerText, lambda event: event.text.startswith("It is "))
         one.expect(events.AnswerEnded)
+
+
+def test_an_answer_that_the_server_cuts_short_is_heard_and_told() -> None:
+    cut = "{status: incomplete, reason: max_output_tokens, after_audio_ms: 800}"
+    with embedded(scripted(more=f"  responses: [{cut}]\n")) as agent, daemon(config(agent)) as one:
+        one.service.say(STORY)
+        told = one.expect(events.AnswerIncomplete)
+        assert "longest length" in told.text
+        assert "openai.max_output_tokens" in (told.hint or "")
+        assert one.expect(events.AnswerEnded, lambda event: event.answer == told.answer).finished
+
+
+def test_calls_of_an_mcp_server_wait_for_a_person() -> None:
+    """By the rules of the configuration, or by a person, as with every provider; a refusal is talked about."""
+    call = "on: spoken, do: mcp_tool_call, name"
+    steps = [f"{call}: read_mail, service: bank", f"{call}: pay, service: bank, parameters: {{amount: 700}}"]
+    allowed = McpRule(tool="read_*", decision="allow")
+    rules = Tools(mcp=Mcp(rules=[allowed], otherwise="ask"))
+    bank = {"bank": McpServer(url="http://127.0.0.1:1", allowed_tools=["read_mail", "pay"])}
+    with embedded(scripted(*steps)) as agent, daemon(config(agent, openai={"mcp": bank}, tools=rules)) as one:
+        one.service.say(QUESTION)
+        asked = one.expect(events.ApprovalWanted)
+        assert (asked.name, asked.parameters) == ("pay", {"amount": 700})
+        assert one.service.tools.approve(asked.approval, allow=False, who=Answerer(1001, 77, "approve"))
+        record = agent.wait_connection()
+        record.wait_event("conversation.item.create", 3)
+        answers = [item["item"] for item in record.events_of("conversation.item.create")[1:]]
+        assert [(item["type"], item["approve"]) for item in answers] == [
+            ("mcp_approval_response", True),
+            ("mcp_approval_response", False),
+        ]
+        assert record.deviations == []
 
 
 def test_a_response_without_credit_is_not_asked_for_again() -> None:

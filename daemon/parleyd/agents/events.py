@@ -119,7 +119,7 @@ class AnswerTextEnds:
 
 
 class Why(Enum):
-    """How an answer ended. INCOMPLETE: a limit of the server's cut it short; what came of it is to be heard.
+    """How an answer ended. INCOMPLETE: the server cut it short; what came of it is to be heard, and the person is told.
     CANCELLED: the command Cut, or the person's speech, ended it."""
 
     COMPLETE = "complete"
@@ -129,10 +129,14 @@ class Why(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AnswerEnds:
-    """No more sound of this answer will come. The sound that came already is still to be heard."""
+    """No more sound of this answer will come. The sound that came already is still to be heard.
+
+    reason, hint: of an incomplete one, one line without secrets, and what to do about it."""
 
     answer: str
     why: Why = Why.COMPLETE
+    reason: str = ""
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,6 @@ class OpenAIProvider:
 
 
 def embedded_agent(config: Config, base_url: str, key: str | None, apart: Apart | None) -> Agent:
-    """A client of the embedded agent, which transcribes only when it is asked to. key: None if that agent needs none."""
+    """A client of the embedded agent, which transcribes only when it is asked to. key: None if it needs none."""
     own = msgspec.structs.replace(config.openai, base_url=f"{base_url}/v1", transcription=Transcription(mode="on"))
     return OpenAIAgent(own, key, apart=apart)

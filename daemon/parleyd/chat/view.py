@@ -72,7 +72,7 @@ class View:
                 self._is_down = True
                 hint = f"; {event['hint']}" if event.get("hint") else ""
                 return [*self._close(), Piece("trouble", f"{event['text']}{hint}")]
-            case "answer_failed":
+            case "answer_failed" | "answer_incomplete":
                 hint = f"; {event['hint']}" if event.get("hint") else ""
                 return [*self._close(), Piece("trouble", f"{event['text']}{hint}")]
             case "state_changed":

@@ -89,7 +89,7 @@ def sentence(event: dict[str, Any]) -> str:
             return f"answer {answer} sounds"
         case {"event": "answer_ended", "answer": answer, "heard_ms": heard_ms, "finished": finished}:
             return f"answer {answer} {'was heard' if finished else 'was cut'} after {heard_ms / 1000:.1f} s"
-        case {"event": "answer_failed", "text": text, "hint": hint}:
+        case {"event": "answer_failed" | "answer_incomplete", "text": text, "hint": hint}:
             return f"{text}; {hint}" if hint else str(text)
         case {"event": "barged_in", "by": by}:
             return "interrupted by the person" + (", as the server says" if by == "server" else "")

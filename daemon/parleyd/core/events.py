@@ -179,6 +179,16 @@ class AnswerEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerIncomplete(Event):
+    """The agent's answer ends in the middle, because of its server; the session goes on. text, hint: see AnswerFailed.
+    answer: the number of its AnswerStarted; 0: nothing of it came."""
+
+    text: str
+    hint: str | None
+    answer: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerFailed(Event):
     """The agent could not answer; the session goes on. text, hint: the reason, and what to do about it, if anything.
     retry_after_s: it is asked again by itself after that; null: not before a person has done something.

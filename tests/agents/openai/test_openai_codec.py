@@ -73,6 +73,20 @@ def test_a_text_whose_end_is_not_told_ends_with_its_answer() -> None:
     assert texts(found.events) == ["It is noon."]
 
 
+def test_texts_without_end_fill_no_memory() -> None:
+    found = Session(OpenAI(base_url=OWN, transcription=Transcription(mode="on")))
+    found.created()
+    many = "x" * (events.MAX_TEXT_CHARS // 4)
+    of = {"response_id": "resp_1", "item_id": "item_1", "content_index": 0}
+    for _ in range(10):
+        found.receive("response.output_audio_transcript.delta", delta=many, **of)
+        found.receive("conversation.item.input_audio_transcription.delta", item_id="user_1", delta=many)
+    assert sum(len(event.text) for event in found.of(events.AnswerText)) == events.MAX_TEXT_CHARS
+    assert max(len(event.text) for event in found.of(events.UserTranscript)) == events.MAX_TEXT_CHARS
+    held = found.codec._pieces["user_1"]
+    assert len(held) == events.MAX_TEXT_CHARS
+
+
 def test_a_text_that_is_told_only_with_the_end() -> None:
     found = Session()
     found.created()
@@ -100,14 +114,48 @@ def test_responses_without_ids() -> None:
     assert len(found.of(events.AnswerEnds)) == 2
 
 
-@pytest.mark.parametrize(
-    ("status", "why"), [("completed", Why.COMPLETE), ("incomplete", Why.INCOMPLETE), ("cancelled", Why.CANCELLED)]
-)
-def test_how_an_answer_ended(status: str, why: Why) -> None:
+def test_how_an_answer_ended() -> None:
     found = Session(wish=CLIENT)
     found.created()
-    found.done(status=status, status_details={"type": status, "reason": "max_output_tokens"})
-    assert found.of(events.AnswerEnds) == [events.AnswerEnds("resp_1", why)]
+    found.done(status="completed")
+    assert found.of(events.AnswerEnds) == [events.AnswerEnds("resp_1", Why.COMPLETE)]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "words", "hint"),
+    [
+        ("incomplete", "max_output_tokens", "longest length", "openai.max_output_tokens"),
+        ("incomplete", "content_filter", "filter", None),
+        ("incomplete", "mystery", "(mystery)", None),
+        ("incomplete", None, "no reason", None),
+        ("cancelled", "client_cancelled", "the server cancelled it", None),
+    ],
+)
+def test_an_answer_that_the_server_cuts_short_says_why(
+    status: str, reason: str | None, words: str, hint: str | None
+) -> None:
+    found = Session(wish=CLIENT)
+    found.created()
+    found.done(status=status, status_details={"type": status, "reason": reason})
+    [end] = found.of(events.AnswerEnds)
+    assert end.why is Why.INCOMPLETE
+    assert words in end.reason
+    assert (hint or "") in (end.hint or "")
+    assert bool(end.hint) is bool(hint)
+
+
+def test_an_answer_that_was_cancelled_by_this_side_or_by_speech_is_not_cut_short() -> None:
+    found = Session(wish=CLIENT)
+    found.created()
+    found.audio()
+    found.cut(("resp_1", 10), by="local")
+    found.done(status="cancelled")
+    other = Session()
+    other.created()
+    other.receive("input_audio_buffer.speech_started", audio_start_ms=0)
+    other.done(status="cancelled")
+    for one in (found, other):
+        assert [end.why for end in one.of(events.AnswerEnds)] == [Why.CANCELLED]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +180,44 @@ def test_an_answer_that_failed_is_told(error: object, retry_after_s: float | Non
     assert word in failed.reason
     assert "secret" not in failed.reason
     assert not found.of(events.AnswerEnds)
+
+
+def test_speech_whose_answer_failed_is_taken_by_the_answer_that_comes_instead() -> None:
+    """A line that is lost in between would lose the question."""
+    found = Session()
+    found.hear(2.0)
+    found.speech()
+    found.spoke(end_ms=900)
+    found.created()
+    found.done(status="failed", status_details={"error": {"code": "rate_limit_exceeded", "message": "Wait."}})
+    assert not found.of(events.SpeechTaken)
+    found.send(SpeakNow())
+    found.answer("resp_2")
+    assert found.of(events.SpeechTaken) == [events.SpeechTaken(900)]
+
+
+def test_a_person_who_speaks_on_before_the_answer_is_answered_as_a_whole() -> None:
+    found = Session()
+    found.hear(4.0)
+    found.speech()
+    found.spoke(end_ms=900)
+    found.created()
+    found.speech("user_2", 1500)
+    found.done(status="cancelled")
+    assert not found.of(events.SpeechTaken)
+    found.spoke("user_2", 2600)
+    found.answer("resp_2")
+    assert found.of(events.SpeechTaken) == [events.SpeechTaken(2600)]
+
+
+def test_speech_whose_answer_failed_for_good_is_taken() -> None:
+    found = Session()
+    found.hear(2.0)
+    found.speech()
+    found.spoke(end_ms=900)
+    found.created()
+    found.done(status="failed", status_details={"error": {"code": "insufficient_quota", "message": "No."}})
+    assert found.of(events.SpeechTaken) == [events.SpeechTaken(900)]
 
 
 # ---------------------------------------------------------------- the person

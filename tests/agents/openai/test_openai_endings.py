@@ -44,6 +44,27 @@ def test_closes(code: int | None, reason: str, kind: EndingKind, word: str) -> N
     assert not ending.time_is_up
 
 
+def test_a_server_that_wants_a_key_where_none_is_configured() -> None:
+    """OpenAI takes the connection, and closes it with the name of a bad key in either case."""
+    close = (3000, "invalid_request_error.invalid_api_key")
+    assert judge_close(*close, None).hint == "see that openai.api_key is a valid key of this server"
+    for ending in (
+        judge_close(*close, None, has_key=False),
+        judge_close(3000, "", AgentError("Incorrect API key provided: ''.", "invalid_api_key"), has_key=False),
+        judge_http(401, "", has_key=False),
+        judge_http(401, json.dumps({"error": {"code": "invalid_api_key", "message": "Incorrect"}}), has_key=False),
+    ):
+        assert (ending.kind, ending.reason, ending.hint) == (FINAL, "the server wants an API key", "set openai.api_key")
+
+
+def test_a_close_is_told_with_the_words_of_the_error_before_it() -> None:
+    error = AgentError("The model `gpt-realtime-9` does not exist or you do not have access to it.", "model_not_found")
+    ending = judge_close(4000, "invalid_request_error.model_not_found", error)
+    assert "`gpt-realtime-9`" in ending.reason
+    other = AgentError("something of long ago", "server_error")
+    assert "long ago" not in judge_close(4000, "invalid_request_error.model_not_found", other).reason
+
+
 def test_a_full_server_is_tried_again() -> None:
     """speech-to-speech says so, and closes with 1008, which is final otherwise."""
     error = AgentError("All sessions are in use.", "session_limit_reached")

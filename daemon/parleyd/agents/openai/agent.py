@@ -90,14 +90,14 @@ class OpenAIAgent:
     def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
         if error is not None:
             error = replace(error, message=without(error.message, self._secrets))
-        return judge_close(code, without(reason, self._secrets), error)
+        return judge_close(code, without(reason, self._secrets), error, has_key=self._api_key is not None)
 
     def judge_silence(self, waited_s: float) -> Ending:
         reason = f"the server did not confirm the session within {waited_s:g} s"
         return Ending(EndingKind.RETRY, reason, "see that it speaks the OpenAI Realtime protocol (openai.base_url)")
 
     def judge_refusal(self, http_status: int, body: str) -> Ending:
-        return judge_http(http_status, without(body, self._secrets))
+        return judge_http(http_status, without(body, self._secrets), has_key=self._api_key is not None)
 
     def server(self) -> Server:
         return address.server(self._config)

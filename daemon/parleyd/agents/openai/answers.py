@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from parleyd.agents.events import MAX_TEXT_CHARS
 from parleyd.agents.openai.server_messages import ItemPart
 
 # Older ones are forgotten: nothing of them waits to be heard any more.
@@ -32,9 +33,9 @@ class Answer:
 
     is_void: sound that still comes is dropped. is_cancelled: the server has stopped, or was told to. is_over: its
     response.done has come. open_calls: calls of tools without a result. arguments: calls, as they were announced.
-    pieces: of texts that are not whole yet, by item and part; texts_done: those that are. has_pieces: some were passed
-    on. takes_ms: the end of the speech that it answers, until its first content has come. sound_until_s: when the last
-    of its sound will have been heard.
+    pieces: of texts that are not whole yet, by item and part; piece_chars: of all that were kept; texts_done: those
+    that are whole. has_pieces: some were passed on. takes_ms: the end of the speech that it answers, until its first
+    content has come. sound_until_s: when the last of its sound will have been heard.
     """
 
     id: str
@@ -47,10 +48,20 @@ class Answer:
     result_items: set[str] = field(default_factory=set)
     arguments: list[ItemPart] = field(default_factory=list)
     pieces: dict[str, list[str]] = field(default_factory=dict)
+    piece_chars: int = 0
     texts_done: set[str] = field(default_factory=set)
     has_pieces: bool = False
     sound_until_s: float = 0.0
     takes_ms: int | None = None
+
+    def add(self, key: str, text: str) -> str:
+        """A further piece of a text. Returns what of it is within the bound of a text."""
+        self.has_pieces = True
+        text = text[: max(0, MAX_TEXT_CHARS - self.piece_chars)]
+        if text:
+            self.piece_chars += len(text)
+            self.pieces.setdefault(key, []).append(text)
+        return text
 
     @property
     def has_sound(self) -> bool:

@@ -55,7 +55,7 @@ _MOST_TRANSCRIBED = 64
 _Words = Literal["told", "missing"]
 _NOTHING = Received()
 
-_WHY = {"completed": events.Why.COMPLETE, "incomplete": events.Why.INCOMPLETE, "cancelled": events.Why.CANCELLED}
+_WHY = {"completed": events.Why.COMPLETE, "cancelled": events.Why.CANCELLED}
 
 # The purposes of our messages: the beginnings of their event ids.
 _For = Literal[
@@ -425,7 +425,8 @@ class OpenAICodec:
             case server.TranscriptionDelta(item_id=item_id, delta=delta):
                 utterance = _id(item_id)
                 if utterance not in self._transcribed:
-                    self._pieces[utterance] = self._pieces.get(utterance, "") + (delta or "")
+                    whole = self._pieces.get(utterance, "") + (delta or "")
+                    self._pieces[utterance] = whole[: events.MAX_TEXT_CHARS]
                     self._say_heard(utterance, self._pieces[utterance], final=False)
             case server.TranscriptionUpdated(item_id=item_id, transcript=transcript, text=text):
                 if _id(item_id) not in self._transcribed:
@@ -515,9 +516,7 @@ class OpenAICodec:
     ) -> None:
         answer = self._answer(message.response_id)
         self._gives(answer)
-        piece = (message.delta or "")[: events.MAX_TEXT_CHARS]
-        answer.pieces.setdefault(_key(message), []).append(piece)
-        answer.has_pieces = True
+        piece = answer.add(_key(message), message.delta or "")
         self._events.append(events.AnswerText(answer.id, piece, final=False))
 
     def _text_done(self, answer: Answer, key: str, text: str | None) -> None:
@@ -536,8 +535,12 @@ class OpenAICodec:
         if answer.is_over:
             return
         answer.is_over = True
-        self._gives(answer)
         status, details = response.status or "completed", response.status_details or server.StatusPart()
+        is_replaced = status == "cancelled" or (status == "failed" and self._is_asked_again(details))
+        if is_replaced and answer.takes_ms is not None:
+            # The next answer takes the speech. A line that is lost before it would lose the question with the session.
+            answer.takes_ms, self._waits_for_answer = None, True
+        self._gives(answer)
         for item in response.output or []:
             self._output_item(answer, item, is_last=status == "completed")
         if status == "completed":
@@ -555,10 +558,17 @@ class OpenAICodec:
                 # A server that does not tell when it hears the person.
                 answer.is_void = True
                 self._events.append(events.Interrupted(answer.id))
-            self._events.append(events.AnswerEnds(answer.id, _WHY.get(status, events.Why.COMPLETE)))
+            self._events.append(self._end(answer, status, details))
         if (spent := usage.of_response(response.usage, self._model)) is not None:
             self._events.append(spent)
         self._ask_for_results(answer)
+
+    def _end(self, answer: Answer, status: str, details: server.StatusPart) -> events.AnswerEnds:
+        is_ours = answer.is_cancelled or answer.is_void or self._server_interrupts
+        if status == "incomplete" or (status == "cancelled" and not is_ours):
+            reason, hint = errors.incomplete("cancelled" if status == "cancelled" else details.reason)
+            return events.AnswerEnds(answer.id, events.Why.INCOMPLETE, reason, hint)
+        return events.AnswerEnds(answer.id, _WHY.get(status, events.Why.COMPLETE))
 
     # ------------------------------------------------------------ items and tools
 
@@ -670,6 +680,9 @@ class OpenAICodec:
         reason, hint, retry_s = errors.failure(error, self._reset_s)
         spent = errors.is_without_credit(error)
         self._events.append(events.AnswerFailed(answer, reason, hint, retry_s, spent))
+
+    def _is_asked_again(self, details: server.StatusPart) -> bool:
+        return errors.failure(details.error, self._reset_s)[2] is not None
 
     def _limits(self, limits: Sequence[server.RateLimitPart]) -> None:
         resets = [server.decimal(limit.reset_seconds) for limit in limits if limit.name == "tokens"]

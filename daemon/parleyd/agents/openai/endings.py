@@ -76,8 +76,9 @@ _BY_CODE: dict[int | None, tuple[EndingKind, str, str | None]] = {
 }
 
 
-def judge_close(code: int | None, reason: str, error: AgentError | None) -> Ending:
-    """code: None if the connection was lost without a close. error: the last error event, if it is recent."""
+def judge_close(code: int | None, reason: str, error: AgentError | None, *, has_key: bool = True) -> Ending:
+    """code: None if the connection was lost without a close. error: the last error event, if it is recent. has_key: a
+    key was sent."""
     kind = error.kind if error is not None and error.kind else ""
     words = error.message if error is not None else ""
     if kind == REFUSED:
@@ -93,14 +94,15 @@ def judge_close(code: int | None, reason: str, error: AgentError | None) -> Endi
         )
     named = reason.rpartition(".")[2].strip()
     if named in _BY_NAME:
-        return _named(named, code, "")
+        # The error before the close has the words, such as the model's name.
+        return _named(named, code, words if kind == named else "", has_key=has_key)
     if code == NORMAL_CLOSURE:
         return Ending(EndingKind.AGENT, _quoting("the server ended the session", reason), None, code)
     if kind in _BY_NAME:
-        return _named(kind, code, words)
+        return _named(kind, code, words, has_key=has_key)
     if code is not None and code not in _BY_CODE:
         if 4400 <= code < 4600:
-            return replace(judge_http(code - 4000, ""), code=code)
+            return replace(judge_http(code - 4000, "", has_key=has_key), code=code)
         is_passing = 1000 <= code < 2000
         found = EndingKind.RETRY if is_passing else EndingKind.FINAL
         advice = None if is_passing else f"{_CHECK_KEY}; {_CHECK_MODEL}"
@@ -122,18 +124,20 @@ def is_time_up(reason: str, kind: str) -> bool:
     return kind == "session_expired" or "maximum duration" in reason
 
 
-def judge_http(status: int, body: str) -> Ending:
-    """Judges an HTTP answer in place of the WebSocket. body: JSON with `error`, or any text."""
+def judge_http(status: int, body: str, *, has_key: bool = True) -> Ending:
+    """Judges an HTTP answer in place of the WebSocket. body: JSON with `error`, or any text. has_key: see above."""
     name, text = _error_of(body)
     if name in _BY_NAME and status < 500:
-        return _named(name, status, text)
+        return _named(name, status, text, has_key=has_key)
     shown = _quoting(f"HTTP {status}", text)
     if status in (408, 425) or status >= 500:
         return Ending(EndingKind.RETRY, f"the server is in trouble ({shown})", None, status)
     if status == 429:
         return Ending(EndingKind.RETRY, f"the account asks too often ({shown})", "wait, or raise its limits", status)
+    if status == 401 and not has_key:
+        return _named("missing_api_key", status, text)
     if status == 401:
-        return Ending(EndingKind.FINAL, f"the API key is not accepted, or one is needed ({shown})", _CHECK_KEY, status)
+        return Ending(EndingKind.FINAL, f"the API key is not accepted ({shown})", _CHECK_KEY, status)
     if status == 403:
         hint = f"{_CHECK_MODEL}; give the key the permission for realtime sessions"
         return Ending(EndingKind.FINAL, f"the server forbids it ({shown})", hint, status)
@@ -151,7 +155,10 @@ def judge_http(status: int, body: str) -> Ending:
     )
 
 
-def _named(name: str, code: int | None, words: str) -> Ending:
+def _named(name: str, code: int | None, words: str, *, has_key: bool = True) -> Ending:
+    if name == "invalid_api_key" and not has_key:
+        # Servers say so where none was sent, too.
+        name, words = "missing_api_key", ""
     return replace(_ending(_BY_NAME[name], code, words), without_credit=name in _WITHOUT_CREDIT)
 
 

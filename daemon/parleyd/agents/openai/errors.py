@@ -78,6 +78,22 @@ def is_without_credit(error: server.ErrorPart | None) -> bool:
     return code_of(error) in spent or "exceeded your current quota" in words_of(error)
 
 
+def incomplete(reason: str | None) -> tuple[str, str | None]:
+    """(the reason, the hint) of a response that ends in the middle, by the server's word for it."""
+    match reason:
+        case "max_output_tokens":
+            return (
+                "it reached the longest length of an answer",
+                "raise openai.max_output_tokens, or ask for short answers",
+            )
+        case "content_filter":
+            return "the server's content filter stopped it", None
+        case "cancelled":
+            return "the server cancelled it", None
+        case _:
+            return f"the server stopped it ({one_line(reason or 'no reason is given')[:80]})", None
+
+
 def failure(error: server.ErrorPart | None, reset_s: float | None) -> tuple[str, str | None, float | None]:
     """(reason, hint, seconds until another try) of a response that failed; None for the last: another try would fail
     too. reset_s: when the account's limits are free again, as the server told last."""

@@ -64,7 +64,7 @@ def _request(
             with way.answer() as answer:
                 if answer.status != 200:
                     text = without(_read(answer).decode("utf-8", "replace"), secrets)
-                    raise DialError(judge_http(answer.status, text))
+                    raise DialError(judge_http(answer.status, text, has_key=key is not None))
                 yield answer
     except (OSError, http.client.HTTPException, ValueError) as problem:
         raise DialError(_no_answer(problem, where, timeout_s)) from None

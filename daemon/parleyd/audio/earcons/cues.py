@@ -102,6 +102,9 @@ class EarconCues:
             case events.AnswerFailed():
                 # Silence would be taken for an answer that takes its time.
                 return self._sound("error", event.at_s)
+            case events.AnswerIncomplete():
+                # Otherwise its end is taken for the agent's own.
+                return self._sound("error", event.at_s)
             case events.AnswerEnded(lost_ms=lost_ms) if lost_ms:
                 # The answer stops in the middle of a sentence, which must not be taken for its end.
                 return self._sound("error", event.at_s)

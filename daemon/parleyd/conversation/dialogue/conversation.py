@@ -58,6 +58,7 @@ from parleyd.agents.events import (
     ToolsCancelled,
     Unknown,
     UserTranscript,
+    Why,
     WordsExpected,
     within_bounds,
 )
@@ -353,6 +354,8 @@ class Conversation:
                 self._stream_ends(answer_id, now_s)
             case AnswerEnds(answer=answer_id):
                 self._ends(self._answers.known(answer_id))
+                if event.why is Why.INCOMPLETE:
+                    self._incomplete(event, now_s)
             case AnswerFailed():
                 self._failed(event, now_s)
             case Interrupted():
@@ -487,6 +490,13 @@ class Conversation:
         if answer is not None:
             answer.has_ended = True
             self._do(EndAnswer(answer.number))
+
+    def _incomplete(self, end: AnswerEnds, now_s: float) -> None:
+        known = self._answers.known(end.answer)
+        text, hint = f"the agent's answer ends in the middle: {end.reason}", end.hint
+        self._do(Log(logging.WARNING, f"{text}; {hint}" if hint else text, {"reason": end.reason, "hint": hint}))
+        number = known.number if known is not None else 0
+        self._publish(events.AnswerIncomplete(at_s=now_s, text=text, hint=hint, answer=number))
 
     def _failed(self, failure: AnswerFailed, now_s: float) -> None:
         self._activity_s = now_s

@@ -19,6 +19,8 @@ from parleyd.core.faults import Fault
 
 # The longest wait for a pause, the number of files that may wait, and the time after which it is looked again.
 PICTURE_WAITS_S, MOST_PICTURES, PICTURE_LOOK_S = 60.0, 4, 0.25
+# The size of all pictures that may wait, those of tools among them.
+MOST_PICTURES_BYTES = 16 * 2**20
 _MUTED = "this device was muted before the picture could go"
 
 
@@ -63,9 +65,11 @@ class Pictures:
         sent = events.FileSent(
             at_s=now_s, upload=0, name=picture.name, media_type=picture.media_type, size_bytes=picture.size_bytes
         )
-        self._add(_Picture(session, sent, now_s + PICTURE_WAITS_S, of_camera=True, done=done), now_s, pause)
+        taken = _Picture(session, sent, now_s + PICTURE_WAITS_S, of_camera=True, done=done)
         if self._is_muted:
-            self._drop(_MUTED, now_s, of_camera=True)
+            self._refuse(taken, _MUTED, now_s)
+        else:
+            self._add(taken, now_s, pause)
 
     def add_file(
         self,
@@ -81,10 +85,9 @@ class Pictures:
         """See AgentInput.send_file. of_camera: mute covers it. Returns whether it was taken; otherwise that is told."""
         picture = _Picture(session, sent, now_s + PICTURE_WAITS_S, of_camera, file=file, text=text)
         if len(self._waiting) >= MOST_PICTURES:
-            self._failed(picture, f"{MOST_PICTURES} pictures wait for a pause already", now_s)
+            self._refuse(picture, f"{MOST_PICTURES} pictures wait for a pause already", now_s)
             return False
-        self._add(picture, now_s, pause)
-        return True
+        return self._add(picture, now_s, pause)
 
     def look(self, now_s: float, pause: Pause) -> None:
         """Sends one picture; an answer to it follows, for which the next one waits."""
@@ -114,24 +117,31 @@ class Pictures:
     def session_over(self, now_s: float) -> None:
         self._drop("the session ended before the picture could go", now_s)
 
-    def _add(self, picture: _Picture, now_s: float, pause: Pause) -> None:
+    def _add(self, picture: _Picture, now_s: float, pause: Pause) -> bool:
+        waiting_bytes = sum(one.sent.size_bytes for one in self._waiting)
+        if waiting_bytes + picture.sent.size_bytes > MOST_PICTURES_BYTES:
+            size, most = waiting_bytes / 2**20, MOST_PICTURES_BYTES // 2**20
+            self._refuse(picture, f"{size:.1f} MiB of pictures wait for a pause, and {most} MiB may", now_s)
+            return False
         self._waiting.append(picture)
         self.look(now_s, pause)
         if picture in self._waiting:
             self._publish(events.FileWaits(at_s=now_s, upload=picture.sent.upload, name=picture.sent.name))
+        return True
 
     def _drop(self, why: str, now_s: float, *, of_camera: bool = False) -> None:
         """of_camera: only those, and not the files of a person."""
         for picture in [one for one in self._waiting if one.of_camera or not of_camera]:
             self._waiting.remove(picture)
-            if picture.done is None:
-                self._failed(picture, why, now_s)
-            else:
-                failed = ToolDone(picture.done.call_id, f"There is no picture: {why}.", Fault.FAILED)
-                self._to_agent.reply(picture.session, failed, now_s)
+            self._refuse(picture, why, now_s)
         if not self._waiting:
             self.next_look_s = None
 
-    def _failed(self, picture: _Picture, text: str, now_s: float) -> None:
+    def _refuse(self, picture: _Picture, why: str, now_s: float) -> None:
+        """Tells whoever waits for it: the person, or the agent that called the tool."""
+        if picture.done is not None:
+            failed = ToolDone(picture.done.call_id, f"There is no picture: {why}.", Fault.FAILED)
+            self._to_agent.reply(picture.session, failed, now_s)
+            return
         sent, hint = picture.sent, "send it again"
-        self._publish(events.FileFailed(at_s=now_s, upload=sent.upload, name=sent.name, text=text, hint=hint))
+        self._publish(events.FileFailed(at_s=now_s, upload=sent.upload, name=sent.name, text=why, hint=hint))

@@ -1,7 +1,7 @@
 """The one queue between everybody who has something to say to the agent and the session's sender thread.
 
-Control messages (pongs first of all) overtake audio. Audio is bounded by the uplink, control messages in number: they
-are answers to what the server asked, and the user's own commands.
+Control messages (pongs first of all) overtake audio. Audio is bounded by the uplink, control messages in number and in
+size: they are answers to what the server asked, and the user's own commands.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from parleyd.conversation.session.uplink import GivenUp, Loss, Uplink, UplinkCou
 MOST_FRAMES_PER_MESSAGE = 5
 # A server that asks without end and reads nothing gets no answer to its first questions any more.
 MOST_CONTROL = 10_000
+# Pictures are messages of megabytes: so much waits for a line that takes nothing, and then the oldest message goes.
+MOST_CONTROL_BYTES = 24 * 2**20
 
 
 class Pause(Enum):
@@ -40,7 +42,8 @@ class Outbox:
         self._changed = threading.Condition()
         self._uplink = uplink
         self._lost = lost
-        self._control: deque[bytes] = deque(maxlen=MOST_CONTROL)
+        self._control: deque[bytes] = deque()
+        self._control_bytes = 0
         self._sender: object | None = None
         # To be looked at without the lock, by a sender that has taken frames before the order came.
         self.muted = False
@@ -84,13 +87,18 @@ class Outbox:
         with self._changed:
             if self._sender is sender:
                 self._control.append(message)
+                self._control_bytes += len(message)
+                while len(self._control) > MOST_CONTROL or (
+                    self._control_bytes > MOST_CONTROL_BYTES and len(self._control) > 1
+                ):
+                    self._next_control()
                 self._changed.notify()
 
     def admit(self, sender: object) -> None:
         """From now on control messages are for this sender; audio waits for begin()."""
         with self._changed:
             self._sender = sender
-            self._control.clear()
+            self._forget_control()
 
     def begin(self, sender: object) -> None:
         """Audio may flow, kept speech first."""
@@ -104,7 +112,7 @@ class Outbox:
         with self._changed:
             if self._sender is sender:
                 self._sender = None
-                self._control.clear()
+                self._forget_control()
                 self._uplink.end()
             self._changed.notify_all()
         self._tell_losses()
@@ -118,7 +126,7 @@ class Outbox:
         with self._changed:
             while self._sender is sender:
                 if self._control:
-                    return self._control.popleft()
+                    return self._next_control()
                 if self._uplink.turn_ended:
                     self._uplink.turn_ended = False
                     return Pause.TURN_ENDED
@@ -130,6 +138,15 @@ class Outbox:
                     return Pause.IDLE
                 self._changed.wait(left_s)
             return None
+
+    def _next_control(self) -> bytes:
+        message = self._control.popleft()
+        self._control_bytes -= len(message)
+        return message
+
+    def _forget_control(self) -> None:
+        self._control.clear()
+        self._control_bytes = 0
 
     def transcribed(self, now_s: float) -> None:
         """See Uplink.transcribed."""
