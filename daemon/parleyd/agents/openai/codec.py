@@ -536,8 +536,10 @@ class OpenAICodec:
         if answer.is_over:
             return
         answer.is_over = True
-        self._gives(answer)
         status, details = response.status or "completed", response.status_details or server.StatusPart()
+        if status != "failed" or not errors.is_without_credit(self._cleaned(details.error)):
+            # Without credit nothing was made of the speech: it is for whoever answers next.
+            self._gives(answer)
         for item in response.output or []:
             self._output_item(answer, item, is_last=status == "completed")
         if status == "completed":
