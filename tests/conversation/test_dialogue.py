@@ -74,7 +74,7 @@ class Talk:
         self.speaker = Speaker()
         self.dialogue = Dialogue(self.speaker, self.outbox, self.bus, config.barge_in, config.continuity, tools)
         self.messages: list[Message] = []
-        self.sink = SessionSink(self.dialogue, CAPABILITIES, self.messages.append, lambda: False)
+        self.sink = SessionSink(self.dialogue, CAPABILITIES, self.messages.append, lambda: False, is_fallback=False)
         agent = ElevenLabsAgent(config.elevenlabs, None)
         self.session = Session(
             agent,

@@ -540,7 +540,9 @@ class OpenAICodec:
         if is_replaced and answer.takes_ms is not None:
             # The next answer takes the speech. A line that is lost before it would lose the question with the session.
             answer.takes_ms, self._waits_for_answer = None, True
-        self._gives(answer)
+        if status != "failed" or not errors.is_without_credit(self._cleaned(details.error)):
+            # Without credit nothing was made of the speech: it is for whoever answers next.
+            self._gives(answer)
         for item in response.output or []:
             self._output_item(answer, item, is_last=status == "completed")
         if status == "completed":
