@@ -5,8 +5,9 @@ Names and units follow prometheus.io/docs/practices/naming: base units, _total.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -39,9 +40,12 @@ class _Collector(Collector):
         failures = CounterMetricFamily(
             "parleyd_agent_failures", "Requests that a part behind an address did not answer.", labels=["part"]
         )
-        for family, counted in ((sessions, it.sessions), (refused, it.refused), (failures, it.failures)):
-            for name, count in sorted(counted.items()):
-                family.add_metric([name], count)
+        counted: tuple[tuple[CounterMetricFamily, Mapping[Any, int]], ...] = (
+            (sessions, it.sessions), (refused, it.refused), (failures, it.failures),
+        )  # fmt: skip
+        for family, counts in counted:
+            for label, count in sorted(counts.items()):
+                family.add_metric([label], count)
             yield family
         for name, told, count in (
             ("turns", "Words of a person that were answered.", it.turns),

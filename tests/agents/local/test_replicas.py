@@ -95,7 +95,7 @@ def signed_query(base_url: str, more: str = "") -> str:
     return str(json.loads(answer)["signed_url"]).partition("?")[2]
 
 
-def dial(base_url: str, query: str, opening: dict[str, Any] = WRITTEN) -> Client:
+def dial(base_url: str, query: str, opening: dict[str, Any] | None = WRITTEN) -> Client:
     """A session by the signed URL alone, without the key."""
     place = SimpleNamespace(url=base_url.replace("http:", "ws:"), settings=AgentSettings())
     return Client(cast(LocalAgent, place), opening, query)
@@ -181,7 +181,7 @@ def test_a_signature_of_one_replica_is_taken_by_the_other_for_its_agent_alone(
     with dial(replicas["b"].base_url, query) as client:
         assert conversation_id(client).startswith("conv_b_")
     for wrong in (query.replace("agent_id=a", "agent_id=other"), query[:-1] + ("A" if query[-1] != "A" else "B")):
-        with dial(replicas["b"].base_url, wrong) as client:
+        with dial(replicas["b"].base_url, wrong, None) as client:
             assert client.until_closed()[0] == 3000
 
 
@@ -189,7 +189,7 @@ def test_when_a_replica_is_killed_its_clients_go_on_with_the_other(house: tuple[
     base_url, replicas = house
     query = signed_query(base_url)
     with ExitStack() as stack:
-        clients = {}
+        clients: dict[str, Client] = {}
         while set(clients) != {"a", "b"}:
             client = stack.enter_context(dial(base_url, query))
             clients[conversation_id(client).split("_")[1]] = client
