@@ -1,4 +1,5 @@
-"""Servers of language models for tests: llmock, which we did not write, and streams that are written by hand."""
+"""Servers for the parts of a mind: llmock, which we did not write; streams of models that are written by hand; and a
+Wyoming server."""
 
 from __future__ import annotations
 
@@ -46,8 +47,9 @@ def models() -> Iterator[Model]:
 class Odd:
     """A server of chat completions with streams that are written by hand: a stand-in for the oddities of servers.
 
-    An answer is a list of chunks; an Event in it holds the rest back until it is set. left: is set when a client has
-    gone away before the end of its stream.
+    An answer is a list of chunks; an Event in it holds the rest back until it is set, text is sent as it is, and a
+    number as the only chunk is the status of a refusal, with a Retry-After of half a minute. left: is set when a client
+    has gone away before the end of its stream.
     """
 
     def __init__(self, *answers: list[Any]) -> None:
@@ -63,6 +65,12 @@ class Odd:
                 outer.asked.append(body)
                 outer.asked_event.set()
                 chunks = outer._answers.pop(0) if outer._answers else [words("Yes."), {"finish": "stop"}]
+                if chunks and isinstance(chunks[0], int):
+                    self.send_response(chunks[0])
+                    self.send_header("Retry-After", "30")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
                 self.end_headers()
@@ -75,6 +83,9 @@ class Odd:
                             except OSError:
                                 outer.left.set()
                                 return
+                        continue
+                    if isinstance(chunk, str):
+                        self.wfile.write(chunk.encode())
                         continue
                     if "finish" in chunk:
                         chunk = {"choices": [{"index": 0, "delta": {}, "finish_reason": chunk["finish"]}]}
@@ -108,3 +119,15 @@ def call(id_: str, name: str, arguments: str) -> dict[str, Any]:
     function = {"name": name, "arguments": arguments}
     tool = {"index": 0, "id": id_, "type": "function", "function": function}
     return {"choices": [{"index": 0, "delta": {"tool_calls": [tool]}, "finish_reason": None}]}
+
+
+@contextmanager
+def wyoming(words: str, *more: str) -> Iterator[str]:
+    """See wyoming_parts.py; its address."""
+    program = [sys.executable, str(Path(__file__).with_name("wyoming_parts.py")), words, *more]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"tcp://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
