@@ -22,7 +22,8 @@ def silence(duration_ms: int) -> bytes:
 
 
 def of(base_url: str, more: str = "") -> str:
-    return f'agent: {{first_message: "", end_of_speech_ms: 700, {more} mind: {{base_url: "{base_url}"}}}}'
+    mind = f'{{base_url: "{base_url}", next_token_s: 60}}'
+    return f'agent: {{first_message: "", end_of_speech_ms: 700, {more} mind: {mind}}}'
 
 
 def kinds(events: list[HearingEvent]) -> list[str]:

@@ -36,7 +36,7 @@ def model() -> Iterator[Model]:
 
 
 def of(base_url: str, agent: str = "") -> str:
-    return f'agent: {{{agent} prompt: "You live in a kitchen.", mind: {{base_url: "{base_url}"}}}}'
+    return f'agent: {{{agent} prompt: "You live in a kitchen.", mind: {{base_url: "{base_url}", next_token_s: 60}}}}'
 
 
 def test_a_spoken_question_is_answered_by_the_model_before_it_has_written_all(start: Start) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -19,8 +20,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import trustme
 from local_client import Client, spoken
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.settings import AgentSettings
@@ -265,3 +268,56 @@ def test_figures_need_the_key_and_a_full_server_refuses(tmp_path: Path) -> None:
             assert "parleyd_agent_turns_total 1.0" in lines
             assert 'parleyd_agent_delay_seconds_bucket{le="+Inf",part="ears"} 0.0' in lines
         until(lambda: ask(replica.base_url, "/health/ready", None)[0] == 200, "still full")
+
+
+def test_a_session_of_the_realtime_protocol_is_ended_likewise(tmp_path: Path) -> None:
+    with Replica("a", tmp_path) as replica:
+        url = replica.base_url.replace("http:", "ws:") + "/v1/realtime"
+        with connect(url, additional_headers={"Authorization": f"Bearer {KEY}"}, compression=None) as client:
+            session = json.loads(client.recv(WAIT_S))["session"]
+            assert session["id"].startswith("sess_a_")
+            replica.process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed) as closed:
+                client.recv(WAIT_S)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1001
+        assert replica.process.wait(WAIT_S) == 0
+
+
+def test_a_second_signal_ends_a_drain_at_once(tmp_path: Path) -> None:
+    with Replica("a", tmp_path, "--drain", "3600") as replica:
+        opening = {"type": "conversation_initiation_client_data"}
+        with dial(replica.base_url, signed_query(replica.base_url), opening) as client:
+            conversation_id(client)
+            client.send({"type": "user_message", "text": "Tell me a story."})
+            client.until("audio")
+            replica.process.send_signal(signal.SIGTERM)
+            until(lambda: ask(replica.base_url, "/health/ready", None)[0] == 503, "still ready")
+            replica.process.send_signal(signal.SIGTERM)
+            assert client.until_closed()[0] == 1001
+            assert replica.process.wait(WAIT_S) == 0
+
+
+def test_with_a_certificate_of_its_own_it_speaks_tls_and_says_so(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "agent.pem"))
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    with Replica("a", tmp_path, "--tls-cert", "agent.pem") as replica:
+        assert replica.base_url.startswith("https://127.0.0.1:")
+        path = "/v1/convai/conversation/get-signed-url?agent_id=a"
+        request = urllib.request.Request(replica.base_url + path, headers={"xi-api-key": KEY})
+        with urllib.request.urlopen(request, timeout=WAIT_S, context=trusting) as answer:
+            url = str(json.load(answer)["signed_url"])
+        assert url.startswith("wss://127.0.0.1:")
+        with connect(url, ssl=trusting, compression=None) as client:
+            client.send(json.dumps(WRITTEN))
+            assert json.loads(client.recv(WAIT_S))["type"] == "conversation_initiation_metadata"
+
+
+def test_behind_tls_of_a_balancer_the_signed_url_is_one_of_tls(tmp_path: Path) -> None:
+    with Replica("a", tmp_path) as replica:
+        path = "/v1/convai/conversation/get-signed-url?agent_id=a"
+        status, answer = ask(replica.base_url, path, X_Forwarded_Proto="https", Host="127.0.0.1:8443")
+        assert status == 200
+        assert json.loads(answer)["signed_url"].startswith("wss://127.0.0.1:8443/v1/convai/conversation?")
