@@ -1,4 +1,4 @@
-"""What the embedded agent has done since its start, in numbers: sessions, turns, the parts of their delay, failures.
+"""Counts the work of the embedded agent since its start: sessions, turns, the parts of their delay, failures.
 
 Parts behind an address fail on worker threads, so a lock guards the counters.
 """

@@ -1,4 +1,4 @@
-"""What a balancer and a monitoring system ask the server: is it alive, does it take sessions, and its figures.
+"""Answers a balancer and a monitoring system: whether the server is alive, whether it takes sessions, and its figures.
 
 `/health/live` and `/health/ready` need no key and tell nothing else; `/metrics` needs the key that conversations need.
 """

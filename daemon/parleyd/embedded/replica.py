@@ -1,4 +1,4 @@
-"""What makes a server one of several behind a balancer: its name, the common secret, its limit, and its certificate."""
+"""The properties of one of several servers behind a balancer: its name, the secret, its limit, its certificate."""
 
 from __future__ import annotations
 

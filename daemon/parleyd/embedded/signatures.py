@@ -35,7 +35,7 @@ class Signatures:
         told, _, mac = signature.rpartition(".")
         if not hmac.compare_digest(mac.encode(), self._mac(told, agent_id).encode()):
             return False
-        # What has the right MAC was made by a replica, and so has the right form.
+        # A text with the right MAC was made by a replica, and so has the right form.
         expires, is_single, _ = told.split(".")
         if now_s >= int(expires):
             return False

@@ -16,8 +16,8 @@ class TurnTimes:
     piece_s: float | None = None
 
     def parts_s(self, sound_s: float) -> dict[str, float] | None:
-        """silence, ears, mind, voice and their sum, first_sound, in seconds. What was done before the silence was long
-        enough has cost nothing. None: times are missing. sound_s: the first sound of the answer leaves."""
+        """silence, ears, mind, voice and their sum, first_sound, in seconds. Work that was done before the silence was
+        long enough has cost nothing. None: times are missing. sound_s: the first sound of the answer leaves."""
         if self.words_s is None or self.piece_s is None:
             return None
         words_s = max(self.ended_s, self.words_s)

@@ -39,7 +39,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Request:
-    """What a model is asked. messages: with the system's first. max_tokens: None for that of the settings. tool_choice:
+    """A question to a model. messages: with the system's first. max_tokens: None for that of the settings. tool_choice:
     as OpenAI has it."""
 
     messages: Sequence[Mapping[str, Any]]
@@ -67,7 +67,7 @@ class LanguageModel:
     async def connect(self) -> None:
         """Opens a connection ahead of the first question, which then does not wait for it."""
         settings, client = self._models[0]
-        # Whatever is wrong is told with the first question.
+        # A fault is told with the first question.
         with contextlib.suppress(openai.OpenAIError, TimeoutError, ValueError):
             await asyncio.wait_for(client.models.list(), settings.first_token_s)
 

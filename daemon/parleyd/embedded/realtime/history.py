@@ -33,8 +33,8 @@ class Asked:
 
 
 def asked(items: Sequence[Item], settings: Plain, instructions: str, prompt: str) -> Asked:
-    """What the model is asked for one response. settings: of the response. instructions: of the client. prompt: of the
-    agent, before them."""
+    """The question to the model for one response. settings: of the response. instructions: of the client. prompt: of
+    the agent, before them."""
     parts = [part.strip() for part in (prompt, instructions, "" if _is_written(settings) else _HABITS)]
     messages = [{"role": "system", "content": "\n\n".join(part for part in parts if part)}, *_messages(items)]
     tools = tuple(
