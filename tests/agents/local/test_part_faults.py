@@ -19,7 +19,6 @@ from model_servers import Odd, call, words, wyoming
 from parleyd.embedded import scenario
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.settings import MindSettings
-from parleyd.embedded.voice import Voice
 
 SORRY = MindSettings(base_url="http://127.0.0.1:9/v1").sorry
 WRITTEN = {
@@ -33,13 +32,14 @@ ERROR_EVENT = 'data: {"error": {"message": "Is the kettle on? cannot be answered
 
 
 @contextmanager
-def agent_of(mind: str, more: str = "", voice: Voice | None = None) -> Iterator[LocalAgent]:
+def agent_of(mind: str, more: str = "", *, first_s: float = 60, next_s: float = 60) -> Iterator[LocalAgent]:
+    """first_s, next_s: long, but where a silence is the fault."""
     text = (
         f'agent: {{first_message: "", ears: none, end_of_speech_ms: 300, stream_speed: 0, {more} '
-        f"mind: {{first_token_s: 0.6, next_token_s: 0.6, {mind}}}}}"
+        f"mind: {{first_token_s: {first_s}, next_token_s: {next_s}, {mind}}}}}"
     )
     script = scenario.parse(text, "test.yaml")
-    with LocalAgent(script.agent, script, voice=voice) as agent:
+    with LocalAgent(script.agent, script) as agent:
         yield agent
 
 
@@ -64,10 +64,10 @@ def refused() -> str:
     [
         ([401], "answered 401"),
         ([429], "took too long"),
-        ([500], ""),
+        ([500], "answered 500"),
         ([NEVER], "took too long"),
         ([ERROR_EVENT], "reported an error"),
-        (["data: {no JSON\n\n"], ""),
+        (["data: {no JSON\n\n"], "stopped in the middle"),
         ([{"finish": "stop"}], None),
         ([words("<think>The kettle? Hm.</think>"), {"finish": "stop"}], None),
     ],
@@ -76,7 +76,8 @@ def refused() -> str:
 def test_a_model_without_an_answer_is_an_apology(
     answer: list[Any], reason: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Odd(answer, answer) as server, agent_of(f'base_url: "{server.base_url}"') as agent:
+    first_s = 0.6 if reason == "took too long" else 60
+    with Odd(answer, answer) as server, agent_of(f'base_url: "{server.base_url}"', first_s=first_s) as agent:
         with Client(agent, WRITTEN) as client:
             client.until("conversation_initiation_metadata")
             assert ask(client) == SORRY
@@ -101,8 +102,10 @@ def test_a_model_without_an_answer_is_an_apology(
 def test_an_answer_that_breaks_off_is_heard_as_far_as_it_goes(
     rest: list[Any], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Odd([FIRST, words("It will "), *rest]) as server, agent_of(f'base_url: "{server.base_url}"') as agent:
-        with Client(agent, WRITTEN) as client:
+    next_s = 0.6 if reason == "took too long" else 60
+    with Odd([FIRST, words("It will "), *rest]) as server:
+        mind = f'base_url: "{server.base_url}"'
+        with agent_of(mind, next_s=next_s) as agent, Client(agent, WRITTEN) as client:
             client.until("conversation_initiation_metadata")
             assert ask(client).startswith("The kettle is on.")
             assert ask(client, "And now?") == "Yes.", "the conversation goes on"
@@ -116,7 +119,7 @@ def test_an_answer_that_breaks_off_is_heard_as_far_as_it_goes(
 def test_the_backup_answers_in_its_place(first: list[Any], caplog: pytest.LogCaptureFixture) -> None:
     with Odd(first, first) as server, Odd() as backup:
         mind = f'base_url: "{server.base_url}", backup: {{base_url: "{backup.base_url}"}}'
-        with agent_of(mind) as agent, Client(agent, WRITTEN) as client:
+        with agent_of(mind, first_s=0.6 if NEVER in first else 60) as agent, Client(agent, WRITTEN) as client:
             client.until("conversation_initiation_metadata")
             assert ask(client) == "Yes."
         assert "so its backup does" in caplog.text
