@@ -48,8 +48,8 @@ class Odd:
     """A server of chat completions with streams that are written by hand: a stand-in for the oddities of servers.
 
     An answer is a list of chunks; an Event in it holds the rest back until it is set, text is sent as it is, and a
-    number as the only chunk is the status of a refusal; 429 comes with a Retry-After of half a minute. left: is set when
-    a client has gone away before the end of its stream.
+    number as the only chunk is the status of a refusal; 429 comes with a Retry-After of half a minute. left: set when a
+    client has gone away before the end of its stream.
     """
 
     def __init__(self, *answers: list[Any]) -> None:
