@@ -433,6 +433,8 @@ class Conversation:
     async def _after(self, previous: asyncio.Task[None] | None, coroutine: Coroutine[Any, Any, None]) -> None:
         if previous is not None:
             await asyncio.wait([previous])
+            # A task that is cancelled keeps its variables, and so would keep all answers before it.
+            previous = None
         await coroutine
 
     async def _stop_answer(self) -> bool:
