@@ -387,15 +387,17 @@ class Conversation:
         while True:
             utterance = await self._utterances.get()
             is_final = self._is_understanding = utterance.is_final
+            was_understood = False
             if is_final and self._scripted_transcripts:
                 text = self._scripted_transcripts.pop(0)
             elif utterance.guess is not None:
+                was_understood = utterance.guess.done()
                 text = await utterance.guess
                 self._figures.guesses_used += 1
             else:
                 text = await self._workers.transcribe(utterance.pcm, final=is_final)
             if utterance.times is not None:
-                utterance.times.words_s = time.monotonic()
+                utterance.times.words_s = utterance.times.ended_s if was_understood else time.monotonic()
                 self._times = utterance.times
             if is_final:
                 await self.line.send(messages.user_transcript(text, self._mouth.next_id()))
@@ -525,7 +527,8 @@ class Conversation:
         if not self.line.sends("client_tool_call"):
             return Result("the agent's client events do not have client_tool_call", is_error=True)
         try:
-            return Result(*await asyncio.wait_for(waiting, self._settings.tool_timeout_s))
+            async with asyncio.timeout(self._settings.tool_timeout_s):
+                return Result(*await waiting)
         except TimeoutError:
             return Result("no answer in time", is_error=True)
         finally:

@@ -69,7 +69,8 @@ class LanguageModel:
         settings, client = self._models[0]
         # A fault is told with the first question.
         with contextlib.suppress(openai.OpenAIError, TimeoutError, ValueError):
-            await asyncio.wait_for(client.models.list(), settings.first_token_s)
+            async with asyncio.timeout(settings.first_token_s):
+                await client.models.list()
 
     async def close(self) -> None:
         for _, client in self._models:
@@ -156,14 +157,17 @@ async def _text(
     if settings.temperature is not None:
         asked["temperature"] = settings.temperature
     create: Any = client.chat.completions.create
-    stream: openai.AsyncStream[ChatCompletionChunk] = await asyncio.wait_for(create(**asked), first_s)
+    # Not by wait_for: in Python 3.11 it loses a cancellation that comes together with the result.
+    async with asyncio.timeout(first_s):
+        stream: openai.AsyncStream[ChatCompletionChunk] = await create(**asked)
     is_over = False
     async with stream:
         chunks = aiter(stream)
         limit_s = first_s
         while True:
             try:
-                chunk = await asyncio.wait_for(anext(chunks), limit_s)
+                async with asyncio.timeout(limit_s):
+                    chunk = await anext(chunks)
             except StopAsyncIteration:
                 break
             except ValueError as error:
