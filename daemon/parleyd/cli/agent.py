@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from parleyd.cli import agent_serving
 from parleyd.config.base import Secret
 from parleyd.config.problem import ConfigError
-from parleyd.config.secrets import SecretError, resolve
 from parleyd.core.errors import UserError
 from parleyd.core.text import json_text, one_line
 from parleyd.embedded import agent_file
@@ -25,7 +25,6 @@ from parleyd.embedded.errors import EXTRA_HINT
 from parleyd.embedded.record import Activity
 from parleyd.embedded.scenario import Scenario, load
 from parleyd.embedded.settings import AgentSettings, FormatName, MindSettings, PartAddress
-from parleyd.host import web_pages
 from parleyd.host.signals import NUDGE, Signals
 
 if TYPE_CHECKING:
@@ -41,13 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Serves the ElevenLabs Agents protocol and the OpenAI Realtime protocol on this machine, with real "
         "ears and a real voice: for a daemon without a key, and for tests. Runs until SIGTERM or Ctrl-C.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on, default: %(default)s")
-    parser.add_argument(
-        "--key-file", type=Path, metavar="FILE", help="the file whose first line is the key that every client must send"
-    )
-    parser.add_argument(
-        "--no-key", action="store_true", help="serve the whole network without a key, with --host of another address"
-    )
+    agent_serving.add_options(parser)
     parser.add_argument(
         "--origin", action="append", default=[], metavar="URL", help="web pages of this origin may connect, too"
     )
@@ -99,12 +92,10 @@ def run(args: argparse.Namespace) -> int:
         if (value := getattr(args, name)) is not None
     }
     if args.key_file is not None:
-        changes |= {"api_key": _key(args.key_file), "require_auth": True}
+        changes |= {"api_key": agent_serving.first_line(args.key_file), "require_auth": True}
     settings: AgentSettings = msgspec.structs.replace(scenario.agent, **changes, **_elsewhere(args, scenario.agent))
     has_key = settings.require_auth and settings.api_key is not None
-    if not (web_pages.is_this_machine(args.host) or has_key or args.no_key):
-        text = f"on {args.host} everybody on the network could talk to the agent"
-        raise UserError(text, "give it a key with --key-file FILE, or say --no-key", os.EX_USAGE)
+    agent_serving.check_reach(args, has_key=has_key)
     with Signals() as arrived:
         _serve(args, scenario, settings, LocalAgent, arrived)
     return os.EX_OK
@@ -124,6 +115,7 @@ def _serve(
         keep=False,
         folder=args.record,
         on_activity=printer.show,
+        replica=agent_serving.replica(args),
     )
     try:
         if args.record is not None:
@@ -138,8 +130,13 @@ def _serve(
             # systemd tells all processes of a service to end at once; the daemon hangs up first.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             threading.Thread(target=_wait_for_eof, args=(arrived.nudge,), name="stdin", daemon=True).start()
-        while not arrived.stop_wanted and arrived.wait() != NUDGE:
-            pass
+        number = NUDGE if arrived.stop_wanted else arrived.wait()
+        while number != NUDGE and not arrived.stop_wanted:
+            number = arrived.wait()
+        if number == signal.SIGTERM and args.drain:
+            agent.drain(args.drain, arrived.nudge)
+            # Its end, or another signal, which ends the server at once.
+            arrived.wait()
     finally:
         agent.stop()
 
@@ -178,13 +175,6 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; use 0 to 65535")
     return int(text)
-
-
-def _key(path: Path) -> str:
-    try:
-        return resolve(Secret(file=str(path))) or ""
-    except SecretError as error:
-        raise UserError(str(error), error.hint, os.EX_NOINPUT) from error
 
 
 def _scenario(path: Path | None) -> Scenario:
@@ -255,6 +245,9 @@ def _told(kind: str, fields: dict[str, Any]) -> str:
             return f"says:  {_line(fields['text'])}"
         case "speaks":
             return f"text to speech, {_line(fields['voice_id'])}: {_line(fields['text'])}"
+        case "delay":
+            parts = ", ".join(f"{part} {fields[f'{part}_ms']}" for part in ("silence", "ears", "mind", "voice"))
+            return f"first sound {fields['first_sound_ms']} ms after the last word: {parts}"
         case "interrupted":
             return f"interrupted, heard so far: {_line(fields['heard']) or 'nothing'}"
         case "cancelled":

@@ -20,23 +20,32 @@ from parleyd.embedded.platform import WRITE, Platform, missing_permission
 from parleyd.embedded.record import ConnectionRecord
 from parleyd.embedded.scenario import HttpAnswer, Scenario
 from parleyd.embedded.settings import AgentSettings
+from parleyd.embedded.signatures import Signatures
 
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
-# How long a signed URL is valid; 15 minutes, as with the real service.
-SIGNATURE_LIFE_S = 900.0
 _INVALID_KEY = (401, {"detail": {"status": "invalid_api_key", "message": "Invalid API key"}})
 
 
 class Api:
-    """In its methods, netloc is the server's address for a client whose request does not contain it."""
+    """In its methods, netloc is the server's address for a client whose request does not contain it. secret: of the
+    signatures, and of the addresses of samples. has_tls: clients reach it by TLS."""
 
-    def __init__(self, settings: AgentSettings, scenario: Scenario, agents: Sequence[dict[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        scenario: Scenario,
+        agents: Sequence[dict[str, Any]] = (),
+        *,
+        secret: bytes,
+        has_tls: bool = False,
+    ) -> None:
         self._settings = settings
         self._scenario = scenario
         self._platform = Platform(settings, settings.key_permissions, agents)
-        self._signatures: dict[str, tuple[float, bool]] = {}
+        self._signatures = Signatures(secret)
+        self._has_tls = has_tls
         self._signed_count = 0
-        self._sample_secret = secrets.token_bytes(32)
+        self._secret = secret
 
     def is_key(self, key: str) -> bool:
         right = self._settings.api_key
@@ -53,7 +62,8 @@ class Api:
             return refused
         signatures = [*query.get("conversation_signature", []), *query.get("token", [])]
         if signatures:
-            return None if self._use_signature(signatures[0]) else "Could not authorize the conversation."
+            is_valid = self._signatures.use(signatures[0], agent_ids[0], time.time())
+            return None if is_valid else "Could not authorize the conversation."
         key = request.headers.get("xi-api-key")
         if self._settings.require_auth and not (key and self.is_key(key)):
             return "Could not authorize the conversation."
@@ -78,14 +88,15 @@ class Api:
     async def _voices(self, request: Request, netloc: str) -> Response:
         if voices.is_preview(request.path):
             # Players send no key, as with the real service: a token in the address is proof that the list was read.
-            content = await asyncio.to_thread(voices.preview, self._settings, request.path, self._sample_secret)
+            content = await asyncio.to_thread(voices.preview, self._settings, request.path, self._secret)
             return _not_found("There is no such sample.") if content is None else _response(200, content)
         if not self.is_key(request.headers.get("xi-api-key", "")):
             return _invalid_key()
         if (refusal := self._platform.refusal(voices.PERMISSION)) is not None:
             return json_response(*refusal)
         host = request.headers.get("Host") or netloc
-        return json_response(200, voices.listed(self._settings, f"http://{host}", self._sample_secret))
+        scheme = "https" if self._is_by_tls(request) else "http"
+        return json_response(200, voices.listed(self._settings, f"{scheme}://{host}", self._secret))
 
     def change(self, method: str, target: str, key: str | None, body: bytes) -> tuple[int, object] | None:
         """(status, content) of a request to the platform around the agent; None: the path is for another part of the
@@ -140,28 +151,18 @@ class Api:
             return json_response(*missing_permission(WRITE))
         is_single = query.get("include_conversation_id", [""])[0].lower() == "true"
         kept: dict[str, str] = {name: query[name][0] for name in ("branch_id", "environment") if name in query}
-        signature = self._sign(is_single=is_single)
+        nonce = secrets.token_urlsafe(12)
+        signature = self._signatures.make(agent_id, time.time(), nonce, is_single=is_single)
         fields = {"agent_id": agent_id, **kept, "conversation_signature": signature}
         parameters = urlencode(fields)
         path = parts.path.rstrip("/").removesuffix("/get-signed-url")
         host = request.headers.get("Host") or netloc
-        return json_response(200, {"signed_url": f"ws://{host}{path}?{parameters}"})
+        scheme = "wss" if self._is_by_tls(request) else "ws"
+        return json_response(200, {"signed_url": f"{scheme}://{host}{path}?{parameters}"})
 
-    def _sign(self, *, is_single: bool) -> str:
-        """Makes a signature. is_single: it is valid for one conversation."""
-        now_s = time.monotonic()
-        self._signatures = {
-            known: issued for known, issued in self._signatures.items() if now_s - issued[0] < SIGNATURE_LIFE_S
-        }
-        signature = secrets.token_urlsafe(24)
-        self._signatures[signature] = (now_s, is_single)
-        return signature
-
-    def _use_signature(self, signature: str) -> bool:
-        issued_s, is_single = self._signatures.get(signature, (-SIGNATURE_LIFE_S, False))
-        if is_single:
-            self._signatures.pop(signature, None)
-        return time.monotonic() - issued_s < SIGNATURE_LIFE_S
+    def _is_by_tls(self, request: Request) -> bool:
+        """Whether the client has come by TLS, to this server or to the balancer before it."""
+        return self._has_tls or request.headers.get("X-Forwarded-Proto", "").lower() in ("https", "wss")
 
 
 def scripted_response(answer: HttpAnswer) -> Response:
@@ -172,6 +173,10 @@ def scripted_response(answer: HttpAnswer) -> Response:
 
 def json_response(status: int, content: object) -> Response:
     return _response(status, messages.as_text(content).encode())
+
+
+def plain_response(status: int, text: bytes) -> Response:
+    return _response(status, text)
 
 
 def _invalid_key() -> Response:

@@ -12,13 +12,22 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from parleyd.audio import pcm as sound
 from parleyd.embedded import convai_steps, incoming, messages, opening, replies
+from parleyd.embedded.figures import Figures
 from parleyd.embedded.formats import parse_format
-from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechGoesOn, SpeechStarted
+from parleyd.embedded.hearing import (
+    Hearing,
+    SpeechEnded,
+    SpeechGoesOn,
+    SpeechMayHaveEnded,
+    SpeechResumed,
+    SpeechStarted,
+)
 from parleyd.embedded.line import ConvaiLine, LineClosedError
 from parleyd.embedded.mind.choice import Minds
 from parleyd.embedded.mind.parts import Call, HangUp, Part, Result, Say, Turn
@@ -30,6 +39,7 @@ from parleyd.embedded.record import ConnectionRecord
 from parleyd.embedded.scenario import ConnectionScript, ProtocolStep
 from parleyd.embedded.script import Script
 from parleyd.embedded.settings import AgentSettings, ToolSpec
+from parleyd.embedded.turn_times import TurnTimes
 from parleyd.embedded.uploads import Upload
 from parleyd.embedded.voice import VoiceError
 from parleyd.embedded.workers import Workers
@@ -52,23 +62,37 @@ class Conversation:
         record: ConnectionRecord,
         workers: Workers,
         minds: Minds,
+        figures: Figures,
+        conversation_id: str,
     ) -> None:
         self.line = line
         self.record = record
-        self.conversation_id = f"conv_{record.number:04}"
+        self.conversation_id = conversation_id
+        self._figures = figures
         self._settings = settings
         self._plan = script
         self._workers = workers
         self._input_format = parse_format(settings.input_format)
         self.output_rate_hz = parse_format(settings.output_format).rate_hz
-        self._hearing = Hearing(self._input_format.rate_hz, settings.end_of_speech_ms, settings.tentative_every_ms)
+        # The script's answers cost no time, and its ears cannot be stopped.
+        guesses = settings.mind is not None and settings.guess_after_ms < settings.end_of_speech_ms
+        self._hearing = Hearing(
+            self._input_format.rate_hz,
+            settings.end_of_speech_ms,
+            settings.tentative_every_ms,
+            may_have_ended_ms=settings.guess_after_ms if guesses else 0,
+        )
         self._script = Script(script, self)
-        self._mouth = Mouth(line, settings, record, workers, self._script)
+        self._mouth = Mouth(line, settings, record, workers, self._script, self._first_sound)
         self._opening = Opening("")
         self._mind = minds.mind(settings)
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer: asyncio.Task[None] | None = None
-        self._utterances: asyncio.Queue[tuple[bytes, bool]] = asyncio.Queue()
+        self._utterances: asyncio.Queue[_Utterance] = asyncio.Queue()
+        # The words of an utterance that may have ended.
+        self._guess: asyncio.Task[str] | None = None
+        self._times: TurnTimes | None = None
+        self._is_understanding = False
         self._scripted_transcripts = list(script.transcripts)
         self._tool_results: dict[str, asyncio.Future[tuple[str, bool]]] = {}
         self._files: dict[str, replies.ReceivedFile] = {}
@@ -99,6 +123,7 @@ class Conversation:
             async for _ in self.line.received():
                 pass
         finally:
+            self._drop_guess()
             tasks = [*self._tasks, *([self._answer] if self._answer else [])]
             for task in tasks:
                 task.cancel()
@@ -109,6 +134,13 @@ class Conversation:
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Starts a task that ends with the conversation, at the latest."""
         self._tasks.add(self._task(coroutine))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a turn goes on: somebody speaks, is being understood, or is being answered."""
+        is_answering = self._answer is not None and not self._answer.done()
+        is_understanding = self._is_understanding or not self._utterances.empty()
+        return self._hearing.is_speech or is_understanding or is_answering or self._mouth.is_heard()
 
     @property
     def user_id(self) -> str:
@@ -305,26 +337,74 @@ class Conversation:
                     await self._interrupt()
                 case SpeechGoesOn(so_far):
                     if self.line.sends("tentative_user_transcript"):
-                        self._utterances.put_nowait((so_far, False))
+                        self._utterances.put_nowait(_Utterance(so_far, is_final=False))
+                case SpeechMayHaveEnded(so_far):
+                    self._begin_guess(so_far)
+                case SpeechResumed():
+                    self._drop_guess()
                 case SpeechEnded(pcm=whole):
+                    now_s = time.monotonic()
                     self._nobody_speaks.set()
-                    self._last_words_s = self._last_activity_s = time.monotonic()
+                    self._last_words_s = self._last_activity_s = now_s
                     await self._script.fire("end_of_speech")
-                    self._utterances.put_nowait((whole, True))
+                    guess, self._guess = self._guess, None
+                    times = TurnTimes(now_s - self._settings.end_of_speech_ms / 1000, now_s)
+                    self._utterances.put_nowait(_Utterance(whole, is_final=True, guess=guess, times=times))
+
+    def _begin_guess(self, pcm: bytes) -> None:
+        """Begins to understand and to answer what may be all that the person says. Nothing of it leaves before the
+        silence is long enough; what was said by then is the same."""
+        if self._scripted_transcripts or not self._ready.is_set():
+            return
+        self._drop_guess()
+        self._figures.guesses += 1
+        self._guess = asyncio.create_task(self._understand_ahead(pcm))
+
+    async def _understand_ahead(self, pcm: bytes) -> str:
+        text = await self._workers.transcribe(pcm, final=True)
+        if text != NOT_UNDERSTOOD and self._plan.converse:
+            self._mind.guess(Turn(text))
+        return text
+
+    def _drop_guess(self) -> None:
+        guess, self._guess = self._guess, None
+        if guess is not None:
+            guess.cancel()
+        self._mind.drop_guess()
+
+    def _first_sound(self) -> None:
+        """The first sound of an answer leaves: its delay is known."""
+        times, self._times = self._times, None
+        parts = None if times is None else times.parts_s(time.monotonic())
+        if parts is None:
+            return
+        for part, delay in self._figures.delays.items():
+            delay.add(parts[part])
+        self.record.tell("delay", **{f"{part}_ms": round(seconds * 1000) for part, seconds in parts.items()})
 
     async def _recognise(self) -> None:
         await self._ready.wait()
         while True:
-            pcm, is_final = await self._utterances.get()
+            utterance = await self._utterances.get()
+            is_final = self._is_understanding = utterance.is_final
+            was_understood = False
             if is_final and self._scripted_transcripts:
                 text = self._scripted_transcripts.pop(0)
+            elif utterance.guess is not None:
+                was_understood = utterance.guess.done()
+                text = await utterance.guess
+                self._figures.guesses_used += 1
             else:
-                text = await self._workers.transcribe(pcm, final=is_final)
+                text = await self._workers.transcribe(utterance.pcm, final=is_final)
+            if utterance.times is not None:
+                utterance.times.words_s = utterance.times.ended_s if was_understood else time.monotonic()
+                self._times = utterance.times
             if is_final:
                 await self.line.send(messages.user_transcript(text, self._mouth.next_id()))
                 await self._understood(text)
             elif text != NOT_UNDERSTOOD:
                 await self.line.send(messages.tentative_user_transcript(text, self._mouth.last_id + 1))
+            self._is_understanding = False
 
     async def _understood(self, text: str) -> None:
         self.record.tell("heard", text=text)
@@ -340,6 +420,7 @@ class Conversation:
         was_cut = await self._stop_answer()
         if self._mouth.is_heard():
             self._mind.heard(await self._mouth.interrupt())
+            self._figures.interruptions += 1
             await self._script.fire("interruption")
         elif was_cut:
             self._mind.heard("")
@@ -354,6 +435,8 @@ class Conversation:
     async def _after(self, previous: asyncio.Task[None] | None, coroutine: Coroutine[Any, Any, None]) -> None:
         if previous is not None:
             await asyncio.wait([previous])
+            # A task that is cancelled keeps its variables, and so would keep all answers before it.
+            previous = None
         await coroutine
 
     async def _stop_answer(self) -> bool:
@@ -366,6 +449,7 @@ class Conversation:
         return True
 
     def _answer_turn(self, turn: Turn) -> None:
+        self._figures.turns += 1
         # The mind has to know the turn, even if the person goes on speaking before the answer.
         self._start_answer(self._reply(self._mind.answer(turn)))
 
@@ -379,6 +463,8 @@ class Conversation:
             while part is not None:
                 match part:
                     case Say():
+                        if self._times is not None:
+                            self._times.piece_s = self._times.piece_s or time.monotonic()
                         part = await self._speak(part, parts)
                     case Call(tool):
                         await self._take_the_floor()
@@ -411,6 +497,7 @@ class Conversation:
 
     async def _say(self, text: str, *, end_call: bool = False) -> None:
         """Says something that nobody asked for."""
+        self._times = None
         await self._ready.wait()
         self._delay_s = self._settings.reply_delay_s
         await self._take_the_floor()
@@ -440,7 +527,8 @@ class Conversation:
         if not self.line.sends("client_tool_call"):
             return Result("the agent's client events do not have client_tool_call", is_error=True)
         try:
-            return Result(*await asyncio.wait_for(waiting, self._settings.tool_timeout_s))
+            async with asyncio.timeout(self._settings.tool_timeout_s):
+                return Result(*await waiting)
         except TimeoutError:
             return Result("no answer in time", is_error=True)
         finally:
@@ -484,6 +572,16 @@ class Conversation:
         elif limits.turn_timeout_s is not None and now_s - self._last_activity_s >= limits.turn_timeout_s:
             self._last_activity_s = now_s
             self._start_answer(self._say(limits.turn_timeout_message))
+
+
+@dataclass(frozen=True, slots=True)
+class _Utterance:
+    """guess: recognises it already."""
+
+    pcm: bytes
+    is_final: bool
+    guess: asyncio.Task[str] | None = None
+    times: TurnTimes | None = None
 
 
 async def _next(parts: AsyncGenerator[Part, Result | None], result: Result | None = None) -> Part | None:

@@ -40,6 +40,18 @@ class SpeechGoesOn:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechMayHaveEnded:
+    """There is a silence that may be a pause, or the end. pcm: the utterance so far, 16 kHz."""
+
+    pcm: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechResumed:
+    """It was a pause."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechEnded:
     """pcm: the whole utterance with a little silence around it, 16 kHz. end_ms: the position, in the sound pushed, at
     which the end was noticed."""
@@ -48,14 +60,14 @@ class SpeechEnded:
     end_ms: int
 
 
-HearingEvent = SpeechStarted | SpeechGoesOn | SpeechEnded
+HearingEvent = SpeechStarted | SpeechGoesOn | SpeechMayHaveEnded | SpeechResumed | SpeechEnded
 
 
 class Hearing:
     """rate_hz: of the PCM pushed. report_every_ms: the interval of SpeechGoesOn while somebody speaks; 0: none.
 
-    pre_roll_ms: sound from before the onset that belongs to the utterance. onset_frames: of the last eight frames, the
-    number of voiced ones with which speech begins.
+    may_have_ended_ms: the silence of SpeechMayHaveEnded; 0: none. pre_roll_ms: sound from before the onset that belongs
+    to the utterance. onset_frames: of the last eight frames, the number of voiced ones with which speech begins.
     """
 
     def __init__(
@@ -64,12 +76,15 @@ class Hearing:
         end_of_speech_ms: int,
         report_every_ms: int = 0,
         *,
+        may_have_ended_ms: int = 0,
         pre_roll_ms: int = PRE_ROLL_MS,
         onset_frames: int = ONSET_VOICED_FRAMES,
     ) -> None:
         self._resampler = Resampler(rate_hz, PIPELINE_RATE_HZ)
         self._vad = webrtcvad.Vad(_AGGRESSIVENESS)
         self._end_frames = max(1, end_of_speech_ms // FRAME_MS)
+        self._may_have_ended_frames = -(-may_have_ended_ms // FRAME_MS)
+        self._may_have_ended = False
         self._report_frames = report_every_ms // FRAME_MS
         self._onset_frames = onset_frames
         self._rest = b""
@@ -116,14 +131,21 @@ class Hearing:
             if sum(self._voiced) >= self._onset_frames:
                 self._utterance = list(self._recent)
                 self._silent_frames = 0
+                self._may_have_ended = False
                 events.append(SpeechStarted((self._frames - len(self._utterance)) * FRAME_MS))
             return
         self._utterance.append(frame)
         self._silent_frames = 0 if voiced else self._silent_frames + 1
+        if voiced and self._may_have_ended:
+            self._may_have_ended = False
+            events.append(SpeechResumed())
         count = len(self._utterance)
         if self._silent_frames >= self._end_frames or count >= _LONGEST_FRAMES:
             surplus = max(0, self._silent_frames - _TAIL_FRAMES)
             events.append(SpeechEnded(b"".join(self._utterance[: count - surplus]), self._frames * FRAME_MS))
             self.forget()
+        elif self._may_have_ended_frames and self._silent_frames == self._may_have_ended_frames:
+            self._may_have_ended = True
+            events.append(SpeechMayHaveEnded(b"".join(self._utterance)))
         elif self._report_frames and count % self._report_frames == 0:
             events.append(SpeechGoesOn(b"".join(self._utterance)))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from parleyd.audio import pcm as sound
 from parleyd.embedded import messages
@@ -24,10 +24,17 @@ _PIECES_AHEAD = 2
 
 
 class Mouth:
-    """Owns the counter of event ids: a growing number for every turn, of the person and of the agent."""
+    """Owns the counter of event ids: a growing number for every turn, of the person and of the agent. first_sound:
+    called when the first sound of an answer leaves."""
 
     def __init__(
-        self, line: ConvaiLine, settings: AgentSettings, record: ConnectionRecord, workers: Workers, script: Script
+        self,
+        line: ConvaiLine,
+        settings: AgentSettings,
+        record: ConnectionRecord,
+        workers: Workers,
+        script: Script,
+        first_sound: Callable[[], None],
     ) -> None:
         self.is_text_only = False
         self.last_id = 0
@@ -37,6 +44,7 @@ class Mouth:
         self._record = record
         self._workers = workers
         self._script = script
+        self._first_sound = first_sound
         self._rate_hz = parse_format(settings.output_format).rate_hz
         self._reserved_id: int | None = None
         self._turn: SpokenTurn | None = None
@@ -164,6 +172,7 @@ class Mouth:
         is_first = turn.ends_s == 0.0
         if is_first:
             turn.begin(time.monotonic())
+            self._first_sound()
         turn.add_sent(self._seconds(chunk))
         if is_first:
             await self._script.fire("speaking")

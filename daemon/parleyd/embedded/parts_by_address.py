@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 from urllib.parse import urlsplit
@@ -37,11 +37,16 @@ _OPENAI_SPEECH_HZ = 24_000
 _CHUNK_BYTES = PIPELINE_RATE_HZ // 10 * BYTES_PER_SAMPLE
 
 
-class OpenAIEars:
-    """POST /audio/transcriptions."""
+def _nobody() -> None:
+    """Nobody counts failures."""
 
-    def __init__(self, at: PartAddress) -> None:
+
+class OpenAIEars:
+    """POST /audio/transcriptions. failed: called for each utterance that is not answered, on a worker thread."""
+
+    def __init__(self, at: PartAddress, failed: Callable[[], None] = _nobody) -> None:
         self._at = at
+        self._failed = failed
         self._client = _openai_client(at)
 
     def transcribe(self, pcm: bytes, *, final: bool = True) -> str:
@@ -59,15 +64,16 @@ class OpenAIEars:
                 language=self._at.language or openai.omit,
             )
         except (openai.OpenAIError, ValueError) as error:
-            return _not_heard(self._at, error)
+            return _not_heard(self._at, self._failed, error)
         return _words(answer.text)
 
 
 class WyomingEars:
-    """`transcribe`, the sound, `transcript`."""
+    """`transcribe`, the sound, `transcript`. failed: see OpenAIEars."""
 
-    def __init__(self, at: PartAddress) -> None:
+    def __init__(self, at: PartAddress, failed: Callable[[], None] = _nobody) -> None:
         self._at = at
+        self._failed = failed
         _wyoming_place(at)
 
     def transcribe(self, pcm: bytes, *, final: bool = True) -> str:
@@ -85,15 +91,17 @@ class WyomingEars:
                     if Transcript.is_type(event.type):
                         return _words(Transcript.from_event(event).text)
         except (OSError, ValueError, KeyError) as error:
-            return _not_heard(self._at, error)
-        return _not_heard(self._at, EOFError("it closed the connection"))
+            return _not_heard(self._at, self._failed, error)
+        return _not_heard(self._at, self._failed, EOFError("it closed the connection"))
 
 
 class VoiceByAddress:
-    """A voice that is spoken elsewhere, and the local one in its place while that does not answer."""
+    """A voice that is spoken elsewhere, and the local one in its place while that does not answer. failed: called for
+    each text that is not answered, on a worker thread."""
 
-    def __init__(self, at: PartAddress, local: str | None) -> None:
+    def __init__(self, at: PartAddress, local: str | None, failed: Callable[[], None] = _nobody) -> None:
         self._at = at
+        self._failed = failed
         self._local_name = local
         self._local: Voice | None = None
         self._client = _openai_client(at) if at.base_url is not None else None
@@ -107,6 +115,7 @@ class VoiceByAddress:
         try:
             pcm, native_hz = self._by_openai(text) if self._client is not None else self._by_wyoming(text)
         except (openai.OpenAIError, OSError, ValueError, KeyError, EOFError) as error:
+            self._failed()
             log.warning("the voice at %s does not answer, so the local one speaks: %s", _place(self._at), _why(error))
             if self._local is None:
                 self._local = Voice(self._local_name)
@@ -149,9 +158,9 @@ class VoiceByAddress:
         raise EOFError("it closed the connection")
 
 
-def ears_at(at: PartAddress) -> OpenAIEars | WyomingEars:
-    """Raises UserError if the address or the key cannot be used."""
-    return OpenAIEars(at) if at.base_url is not None else WyomingEars(at)
+def ears_at(at: PartAddress, failed: Callable[[], None] = _nobody) -> OpenAIEars | WyomingEars:
+    """failed: see OpenAIEars. Raises UserError if the address or the key cannot be used."""
+    return OpenAIEars(at, failed) if at.base_url is not None else WyomingEars(at, failed)
 
 
 def _openai_client(at: PartAddress) -> openai.OpenAI:
@@ -193,7 +202,8 @@ def _words(text: str) -> str:
     return text if any(sign.isalnum() for sign in text) else NOT_UNDERSTOOD
 
 
-def _not_heard(at: PartAddress, error: Exception) -> str:
+def _not_heard(at: PartAddress, failed: Callable[[], None], error: Exception) -> str:
+    failed()
     log.warning("the recogniser at %s does not answer: %s", _place(at), _why(error))
     return NOT_UNDERSTOOD
 

@@ -30,6 +30,7 @@ ActivityKind = Literal[
     "ready",
     "heard",
     "says",
+    "delay",
     "speaks",
     "interrupted",
     "cancelled",

@@ -15,13 +15,15 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+from weakref import WeakKeyDictionary
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
@@ -29,15 +31,18 @@ from parleyd.core.errors import UserError
 from parleyd.embedded import posts, uploads
 from parleyd.embedded.api import Api, json_response, scripted_response
 from parleyd.embedded.conversation import Conversation
+from parleyd.embedded.figures import Figures
 from parleyd.embedded.formats import parse_format
 from parleyd.embedded.line import ConvaiLine, Line
 from parleyd.embedded.mind.choice import AgentMinds
+from parleyd.embedded.operation import Operation
 from parleyd.embedded.posts import Post, RefusedPostError
-from parleyd.embedded.realtime.front import KEY_PROTOCOL, REALTIME_PATH, Front
+from parleyd.embedded.realtime.front import KEY_PROTOCOL, REALTIME_PATH, Front, has_key
 from parleyd.embedded.realtime.http import Http
 from parleyd.embedded.realtime.items import WIRE_RATE_HZ
 from parleyd.embedded.recognise import Ears, make_ears
 from parleyd.embedded.record import WAIT_S, Activity, ConnectionRecord
+from parleyd.embedded.replica import Replica
 from parleyd.embedded.scenario import ConnectionScript, Handshake, Scenario, SpeechScript
 from parleyd.embedded.settings import AgentSettings
 from parleyd.embedded.speech import SPEECH_PATH, SpeechRecord, SpeechStream
@@ -52,6 +57,7 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 START_TIMEOUT_S = 10.0
 HANDSHAKE_S = 10.0
 CLOSE_TIMEOUT_S = 0.6
+_DRAIN_TICK_S = 0.05
 _SECRET_HEADERS = frozenset({"xi-api-key", "authorization", "api-key"})
 
 # Clients that send garbage are recorded; the library must not write about them on the user's terminal.
@@ -70,6 +76,7 @@ class LocalAgent:
     keep False: ended connections are removed from `connections`.
     folder: for recordings of sound and messages.
     on_activity: called on the server's thread.
+    replica: what makes it one of several servers.
     """
 
     def __init__(
@@ -86,6 +93,7 @@ class LocalAgent:
         keep: bool = True,
         folder: Path | None = None,
         on_activity: Callable[[Activity], None] | None = None,
+        replica: Replica | None = None,
     ) -> None:
         self.scenario = scenario or Scenario()
         self.settings = settings or self.scenario.agent
@@ -100,6 +108,8 @@ class LocalAgent:
         self._keep = keep
         self._folder = folder
         self._on_activity = on_activity
+        self._replica = replica or Replica()
+        self.figures = Figures()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -107,12 +117,18 @@ class LocalAgent:
         self._started = threading.Event()
         self._failure: OSError | None = None
         self._workers: Workers | None = None
-        self._minds = AgentMinds()
-        self._scripts: dict[ServerConnection, ConnectionScript] = {}
-        self._speech_scripts: dict[ServerConnection, SpeechScript] = {}
+        self._minds = AgentMinds(lambda: self.figures.failed("mind"))
+        # Those whose handshake goes on; a client may go away in it.
+        self._scripts: MutableMapping[ServerConnection, ConnectionScript] = WeakKeyDictionary()
+        self._speech_scripts: MutableMapping[ServerConnection, SpeechScript] = WeakKeyDictionary()
         self._lines: set[Line] = set()
+        self._sessions: set[Conversation | Front] = set()
         self._conversations: dict[str, Conversation] = {}
-        self._api = Api(self.settings, self.scenario, agents)
+        tls = self._replica.tls
+        self._api = Api(self.settings, self.scenario, agents, secret=self._replica.secret, has_tls=tls is not None)
+        self._operation = Operation(
+            self._replica, self.figures, lambda: len(self._lines) + len(self._scripts), self._has_key
+        )
         self._http = Http(self.settings)
         self._count = 0
         self._handshakes = 0
@@ -120,11 +136,11 @@ class LocalAgent:
 
     @property
     def base_url(self) -> str:
-        return f"http://{self._netloc}"
+        return f"{'http' if self._replica.tls is None else 'https'}://{self._netloc}"
 
     @property
     def url(self) -> str:
-        return f"ws://{self._netloc}"
+        return f"{'ws' if self._replica.tls is None else 'wss'}://{self._netloc}"
 
     @property
     def _netloc(self) -> str:
@@ -155,6 +171,13 @@ class LocalAgent:
             self.stop()
             raise self._address_error()
 
+    def drain(self, within_s: float, done: Callable[[], None]) -> None:
+        """Takes no more sessions, and closes each with 1001 when its turn is over, or after within_s. Then done() is
+        called, on the server's thread, and stop() is to be called."""
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            asyncio.run_coroutine_threadsafe(self._drain(within_s, done), self._loop)
+
     def stop(self) -> None:
         """Closes every connection with 1001. May be called if it was never started."""
         if self._loop is not None and self._stopping is not None:
@@ -170,11 +193,17 @@ class LocalAgent:
 
     def _make_ears(self) -> Ears:
         at = self.settings.ears_at
-        return make_ears(self.settings.ears) if at is None else _elsewhere().ears_at(at)
+        if at is None:
+            return make_ears(self.settings.ears)
+        ears: Ears = _elsewhere().ears_at(at, lambda: self.figures.failed("ears"))
+        return ears
 
     def _make_voice(self) -> Speaking:
         at, name = self.settings.voice_at, self.settings.voice
-        return Voice(name) if at is None else _elsewhere().VoiceByAddress(at, name)
+        if at is None:
+            return Voice(name)
+        voice: Speaking = _elsewhere().VoiceByAddress(at, name, lambda: self.figures.failed("voice"))
+        return voice
 
     def wait_connection(self, count: int = 1, timeout_s: float = WAIT_S) -> ConnectionRecord:
         """Waits for the count-th conversation after its handshake. Raises TimeoutError."""
@@ -221,12 +250,25 @@ class LocalAgent:
             close_timeout=CLOSE_TIMEOUT_S,
             logger=_silent,
             create_connection=posts.connection_with_posts(self._answer_post),
+            ssl=self._replica.tls,
         )
         self.port = next(iter(server.sockets)).getsockname()[1]
         self._started.set()
+        connecting = asyncio.create_task(self._minds.connect())
         await self._stopping.wait()
+        connecting.cancel()
         await self._shut_down(server)
         await self._minds.close()
+
+    async def _drain(self, within_s: float, done: Callable[[], None]) -> None:
+        self.figures.is_draining = True
+        until_s = time.monotonic() + within_s
+        while self._lines and time.monotonic() < until_s:
+            for session in list(self._sessions):
+                if not session.is_busy and not session.line.is_closing:
+                    session.line.close(1001, "the server ends")
+            await asyncio.sleep(_DRAIN_TICK_S)
+        done()
 
     async def _shut_down(self, server: Server) -> None:
         server.close(close_connections=False)
@@ -252,28 +294,47 @@ class LocalAgent:
         settings = self._api.settings_for(socket.request)
         line = self._line(socket, record, settings)
         self._lines.add(line)
+        self.figures.begun("convai" if isinstance(line, ConvaiLine) else "realtime")
+        session: Conversation | Front | None = None
         try:
             if not isinstance(line, ConvaiLine):
                 assert self._workers is not None
-                await Front(line, self.settings, script, record, self._workers, socket.request).run()
+                session_id = self._replica.new_id("sess", record.number)
+                session = Front(
+                    line,
+                    self.settings,
+                    script,
+                    record,
+                    self._workers,
+                    socket.request,
+                    session_id,
+                    self._minds.model(self.settings),
+                )
+                self._sessions.add(session)
+                await session.run()
             elif refusal := self._api.refusal(socket.request):
                 # No error event: its codes and types, by the contract, have none for this.
                 line.close(3000, refusal)
             else:
                 assert self._workers is not None
-                conversation = Conversation(line, settings, script, record, self._workers, self._minds)
-                self._conversations[conversation.conversation_id] = conversation
+                conversation_id = self._replica.new_id("conv", record.number)
+                session = conversation = Conversation(
+                    line, settings, script, record, self._workers, self._minds, self.figures, conversation_id
+                )
+                self._sessions.add(session)
+                self._conversations[conversation_id] = conversation
                 try:
                     await conversation.run()
                 finally:
-                    del self._conversations[conversation.conversation_id]
+                    del self._conversations[conversation_id]
                     ended = f"the {'agent' if line.is_closing else 'client'} ended the conversation"
-                    self._api.remember(
-                        socket.request, record, conversation.conversation_id, ended, conversation.user_id
-                    )
+                    self._api.remember(socket.request, record, conversation_id, ended, conversation.user_id)
         finally:
             record.end(await line.ended())
             self._lines.discard(line)
+            if session is not None:
+                self._sessions.discard(session)
+            self.figures.ended()
             if not self._keep:
                 with self._changed:
                     self.connections.remove(record)
@@ -362,6 +423,10 @@ class LocalAgent:
             return web_pages.host_refusal(host)
         return refusal
 
+    def _has_key(self, headers: Headers) -> bool:
+        """Whether a request may see what conversations need a key for."""
+        return has_key(headers, self.settings) or self._api.is_key(headers.get("xi-api-key", ""))
+
     async def _answer_request(self, socket: ServerConnection, request: Request) -> Response | None:
         """Answers an HTTP request; None: the WebSocket handshake goes on."""
         headers = request.headers
@@ -369,7 +434,8 @@ class LocalAgent:
         refusal = self._page_refusal(headers.get("Origin"), headers.get("Host"), is_upgrade=is_upgrade)
         if refusal is not None:
             return json_response(403, {"detail": refusal})
-        answer = await self._api.answer(request, self._netloc) or self._http.answer(request)
+        answer = self._operation.answer(request)
+        answer = answer or await self._api.answer(request, self._netloc) or self._http.answer(request)
         if answer is not None:
             return answer
         path = urlsplit(request.path).path.rstrip("/")
@@ -383,6 +449,8 @@ class LocalAgent:
             return answer
         if not (path.endswith(CONVERSATION_PATH) or (is_upgrade and _is_realtime(path))):
             return json_response(404, {"detail": "Not Found"})
+        if (answer := self._operation.refusal()) is not None:
+            return answer
         with self._changed:
             index = self._handshakes
             self._handshakes += 1

@@ -172,6 +172,7 @@ class AgentSettings(Section, frozen=True, kw_only=True):
     voice_at: PartAddress | None = None
     tools: tuple[ToolDefinition, ...] = ()
     end_of_speech_ms: Annotated[int, Meta(ge=60, le=10_000)] = 700
+    guess_after_ms: Annotated[int, Meta(ge=0, le=10_000)] = 200
     tentative_every_ms: Milliseconds = 0
     reply_delay_s: Seconds = 0.0
     chunk_ms: Annotated[int, Meta(ge=10, le=60_000)] = 250

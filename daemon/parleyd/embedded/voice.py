@@ -103,6 +103,8 @@ class Voice:
             return spoken
 
     def _flite_wav(self, text: str) -> bytes:
+        # It leaves out signs that are not ASCII.
+        text = text.replace("×", " times ")
         # Not through a pipe: flite seeks back to write the header, and hangs or leaves it empty.
         path = Path(self._folder.name) / "sentence.wav"
         self._run([str(self._flite).encode(), b"-voice", self.name.encode(), b"-t", text.encode(), b"-o", bytes(path)])

@@ -85,7 +85,9 @@ def _rows(settings: AgentSettings) -> Sequence[tuple[str, ...]]:
 
 
 def _token(voice_id: str, secret: bytes) -> str:
-    return hmac.new(secret, voice_id.encode(errors="backslashreplace"), hashlib.sha256).hexdigest()[:32]
+    # Signatures are made with the same secret, of texts that begin with a digit.
+    told = f"sample {voice_id}".encode(errors="backslashreplace")
+    return hmac.new(secret, told, hashlib.sha256).hexdigest()[:32]
 
 
 def _described(row: Sequence[str], base_url: str, token: str) -> dict[str, Any]:

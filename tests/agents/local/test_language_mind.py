@@ -6,15 +6,7 @@ It streams, calls the tools that it is offered, and breaks its streams when it i
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +15,7 @@ import pytest
 # An extra of its own: the oldest packages that are allowed otherwise have none of it.
 pytest.importorskip("openai")
 from local_client import Client, Start, spoken
+from model_servers import Model, Odd, call, models, words
 
 from parleyd.core.errors import UserError
 from parleyd.embedded import scenario
@@ -39,32 +32,12 @@ TOOL = (
     "tools: [{name: get_light, description: Tells whether a light is on., "
     "parameters: {type: object, properties: {room: {type: string}}, required: [room]}}]"
 )
-Model = Callable[..., str]
 
 
 @pytest.fixture
 def model() -> Iterator[Model]:
     """Starts llmock; returns its base URL."""
-    with ExitStack() as stack:
-
-        def start(*options: str) -> str:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-            command = [str(Path(sys.executable).with_name("llmock")), "serve", "--host", "127.0.0.1", "-p", str(port)]
-            process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            until_s = time.monotonic() + 60
-            while True:
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        return f"http://127.0.0.1:{port}/v1"
-                assert process.poll() is None, "llmock has ended"
-                assert time.monotonic() < until_s
-                # llmock tells nobody when it listens.
-                time.sleep(0.05)
-
+    with models() as start:
         yield start
 
 
@@ -189,52 +162,6 @@ def test_a_key_that_cannot_be_read_is_told_at_the_start() -> None:
     script = scenario.parse(of("http://127.0.0.1:9/v1", "api_key: {env: NO_SUCH_VARIABLE}"), "test.yaml")
     with pytest.raises(UserError, match="NO_SUCH_VARIABLE"):
         LocalAgent(script.agent, script).start()
-
-
-class Odd:
-    """A server of chat completions with streams that are written by hand: a stand-in for the oddities of servers."""
-
-    def __init__(self, *answers: list[Any]) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self._answers = list(answers)
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.asked.append(body)
-                chunks = outer._answers.pop(0) if outer._answers else [words("Yes."), {"finish": "stop"}]
-                self.send_response(200)
-                self.send_header("Content-Type", "text/event-stream")
-                self.end_headers()
-                for chunk in chunks:
-                    if "finish" in chunk:
-                        chunk = {"choices": [{"index": 0, "delta": {}, "finish_reason": chunk["finish"]}]}
-                    self.wfile.write(f"data: {json.dumps({'id': 'x', 'model': 'm', **chunk})}\n\n".encode())
-                self.wfile.write(b"data: [DONE]\n\n")
-
-            def log_message(self, *_: object) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
-
-    def __enter__(self) -> Odd:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def words(text: str) -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
-
-
-def call(id_: str, name: str, arguments: str) -> dict[str, Any]:
-    function = {"name": name, "arguments": arguments}
-    tool = {"index": 0, "id": id_, "type": "function", "function": function}
-    return {"choices": [{"index": 0, "delta": {"tool_calls": [tool]}, "finish_reason": None}]}
 
 
 def test_odd_chunks_end_no_conversation(start: Start) -> None:

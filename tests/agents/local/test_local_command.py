@@ -138,13 +138,24 @@ def test_a_port_in_use_is_one_line() -> None:
         (["--scenario", "bad.yaml"], 65, ["bad.yaml:2", "agent.frist_message", "unknown key"]),
         (["--host", "0.0.0.0"], 64, ["everybody on the network", "--key-file", "--no-key"]),
         (["--host", "::", "--key-file", "none"], 66, ["none", "does not exist"]),
-        (["--host", "192.0.2.1", "--no-key", "--ears", "none"], 69, ["192.0.2.1", "--host"]),
-        (["--host", "no.such.host.invalid", "--no-key", "--ears", "none"], 69, ["no.such.host.invalid", "--host"]),
+        (["--host", "0.0.0.0", "--no-key"], 64, ["read the key", "--tls-cert", "--no-tls"]),
+        (["--host", "192.0.2.1", "--no-key", "--no-tls", "--ears", "none"], 69, ["192.0.2.1", "--host"]),
+        (["--host", "no.such.host.invalid", "--no-key", "--no-tls", "--ears", "none"], 69,
+         ["no.such.host.invalid", "--host"]),
+        (["--tls-key", "bad.yaml"], 64, ["--tls-key", "--tls-cert"]),
+        (["--tls-cert", "none.pem"], 66, ["none.pem", "No such file"]),
+        (["--tls-cert", "bad.yaml"], 65, ["bad.yaml", "no certificate"]),
+        (["--replica", "A_1", "--signing-secret-file", "bad.yaml"], 64, ["'A_1'", "small letters"]),
+        (["--replica", "a"], 64, ["--signing-secret-file"]),
+        (["--replica", "a", "--signing-secret-file", "bad.yaml"], 65, ["bad.yaml", "6 characters", "openssl"]),
+        (["--replica", "a", "--signing-secret-file", "none"], 66, ["none", "does not exist"]),
+        (["--most-sessions", "0"], 64, ["'0'", "sessions"]),
+        (["--drain", "-1"], 64, ["seconds"]),
         (["--voice", "zz-nothing", "--ears", "none"], 69, ["zz-nothing", "slt"]),
         (["--port", "eighty"], 64, ["eighty"]),
         (["--record", "bad.yaml/rec", "--ears", "none"], 73, ["bad.yaml/rec", "--record"]),
     ],
-)
+)  # fmt: skip
 def test_bad_usage_is_one_clear_line(arguments: list[str], code: int, words: list[str], tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("agent:\n  frist_message: x\n")
     with command("--port", "0", *arguments, cwd=tmp_path) as process:

@@ -31,7 +31,10 @@ TEXTS = [
     ("It is written in C#, with snake_case_name.", ["It is written in C#,", "with snake_case_name."]),
     ("No, I think.</think>Yes, it is.", ["Yes, it is."]),
     ("Good morning 😀👍🏽!", ["Good morning!"]),
-    ("2 * 3 * 4 is 24.", ["2 3 4 is 24."]),
+    ("2 * 3 * 4 is 24.", ["2 × 3 × 4 is 24."]),
+    ("It is 2*3*4, and (1+2)*(3+4) is 21.", ["It is 2 × 3 × 4,", "and (1+2) × (3+4) is 21."]),
+    ("The *2 big* and **3** small ones, of 10 *very* old.", ["The 2 big and 3 small ones,", "of 10 very old."]),
+    ("There are 12", ["There are 12"]),
     ("你好。今天天气很好。", ["你好。", "今天天气很好。"]),
     ("Hello", ["Hello"]),
     ("", []),
@@ -53,6 +56,12 @@ def test_the_first_clause_does_not_wait_for_its_sentence() -> None:
     assert cutter.add("Once upon a time, there") == ["Once upon a time,"]
     assert cutter.add(" was a speaker. It") == ["there was a speaker."]
     assert cutter.end() == ["It"]
+
+
+def test_the_first_sentence_does_not_wait_for_the_second() -> None:
+    cutter = Pieces()
+    assert cutter.add("The kettle is on. ") == []
+    assert cutter.add("It will ") == ["The kettle is on."]
 
 
 @pytest.mark.parametrize("text", ["It costs 1,000,000 and 22,1 percent", "At 10:30 tomorrow"])

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import pytest
 
 # An extra of its own: the oldest packages that are allowed otherwise have none of it.
 pytest.importorskip("wyoming")
 from local_client import Client, Start, spoken
+from model_servers import wyoming
 
 from parleyd.core.errors import UserError
 from parleyd.embedded.parts_by_address import VoiceByAddress, ears_at
 from parleyd.embedded.recognise import NOT_UNDERSTOOD
 from parleyd.embedded.settings import PartAddress
-
-
-@contextmanager
-def wyoming(words: str) -> Iterator[str]:
-    program = [sys.executable, str(Path(__file__).with_name("wyoming_parts.py")), words]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield f"tcp://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.kill()
 
 
 def test_wyoming_ears_and_voice() -> None:

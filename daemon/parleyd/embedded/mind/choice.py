@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from parleyd.core.errors import UserError
 from parleyd.embedded.mind.parts import Mind
 from parleyd.embedded.mind.scripted import ScriptedMind
 from parleyd.embedded.settings import AgentSettings, MindSettings
 from parleyd.host import python_env
+
+if TYPE_CHECKING:
+    from parleyd.embedded.mind.language_mind import LanguageMinds
+    from parleyd.embedded.mind.language_model import LanguageModel
 
 
 class Minds(Protocol):
@@ -31,16 +37,18 @@ class ScriptedMinds:
 
 
 class AgentMinds:
-    """See Minds. Each agent has the mind that its settings name."""
+    """See Minds. Each agent has the mind that its settings name. failed: called for each request that a model does not
+    answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[], None]) -> None:
+        self._failed = failed
         self._scripted = ScriptedMinds()
-        self._models: dict[MindSettings, Minds] = {}
+        self._models: dict[MindSettings, LanguageMinds] = {}
 
     def prepare(self, settings: AgentSettings) -> None:
         """Makes the model now, so that a fault is told at the start. Raises UserError."""
         if settings.mind is not None and settings.mind not in self._models:
-            self._models[settings.mind] = _model(settings.mind)
+            self._models[settings.mind] = _model(settings.mind, self._failed)
 
     def mind(self, settings: AgentSettings) -> Mind:
         if settings.mind is None:
@@ -48,16 +56,28 @@ class AgentMinds:
         self.prepare(settings)
         return self._models[settings.mind].mind(settings)
 
+    def model(self, settings: AgentSettings) -> LanguageModel | None:
+        """The model that an agent's mind asks; None: its mind is the script."""
+        if settings.mind is None:
+            return None
+        self.prepare(settings)
+        return self._models[settings.mind].model
+
+    async def connect(self) -> None:
+        """Opens the connections to all models."""
+        await asyncio.gather(*(minds.model.connect() for minds in self._models.values()))
+
     async def close(self) -> None:
         for model in self._models.values():
             await model.close()
 
 
-def _model(settings: MindSettings) -> Minds:
+def _model(settings: MindSettings, failed: Callable[[], None]) -> LanguageMinds:
     try:
         # These packages are an extra that most devices do not have.
+        from parleyd.embedded.mind.language_mind import LanguageMinds
         from parleyd.embedded.mind.language_model import LanguageModel
     except ImportError as error:
         text = f"a mind by address needs the package {error.name}"
         raise UserError(text, python_env.install("openai", "sentence-stream"), os.EX_UNAVAILABLE) from None
-    return LanguageModel(settings)
+    return LanguageMinds(LanguageModel(settings, failed))

@@ -1,8 +1,4 @@
-"""A mind that asks a language model by its address: any server of OpenAI's chat completions.
-
-The prompt stays the same from turn to turn, so that a server can keep its work on it (prefix cache); new words only
-come at the end. The history holds what the person heard, not what the model wrote.
-"""
+"""Asks a language model by its address: any server of OpenAI's chat completions, and the backup after it."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,26 +14,10 @@ import openai
 from openai.types.chat import ChatCompletionChunk
 
 from parleyd.config.secrets import resolve
-from parleyd.embedded.mind.parts import Call, HangUp, Mind, Part, Result, Say, Turn
 from parleyd.embedded.mind.pieces import Pieces
-from parleyd.embedded.opening import Opening
-from parleyd.embedded.recognise import NOT_UNDERSTOOD
-from parleyd.embedded.settings import AgentSettings, MindSettings, ModelSettings, ToolDefinition, ToolSpec
+from parleyd.embedded.settings import MindSettings, ModelSettings, ToolDefinition
 
 log = logging.getLogger("parleyd.agent")
-
-END_CALL = "end_call"
-# A model that calls tool after tool never comes to an answer.
-MOST_ROUNDS = 8
-# The words of the person and the answers that are sent along; the oldest are left out together.
-MOST_MESSAGES = 60
-_HABITS = (
-    "Your words are spoken aloud: answer in one to three short sentences of plain speech, without lists, markdown, "
-    "emoji or code."
-)
-_END_CALL_TOOL = ToolDefinition(
-    name=END_CALL, description="Ends the conversation. Call it when the person says goodbye.", parameters={}
-)
 
 
 class ModelError(Exception):
@@ -49,11 +29,23 @@ class ModelError(Exception):
 
 
 @dataclass
-class _Written:
-    """The text and the calls of one response. said: its text. calls: by their index, [id, name, arguments]."""
+class Written:
+    """The text and the calls of one response, as they come. said: its text. calls: by their index, [id, name,
+    arguments]."""
 
     said: str = ""
     calls: dict[int, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A question to a model. messages: with the system's first. max_tokens: None for that of the settings. tool_choice:
+    as OpenAI has it."""
+
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[ToolDefinition] = ()
+    max_tokens: int | None = None
+    tool_choice: Any = "auto"
 
 
 def client_of(settings: ModelSettings) -> openai.AsyncOpenAI:
@@ -63,157 +55,35 @@ def client_of(settings: ModelSettings) -> openai.AsyncOpenAI:
 
 
 class LanguageModel:
-    """The models of an agent, shared by all its conversations; see choice.Minds."""
+    """The models of an agent, shared by all its conversations. failed: called for each request that is not answered."""
 
-    def __init__(self, settings: MindSettings) -> None:
+    def __init__(self, settings: MindSettings, failed: Callable[[], None]) -> None:
         self.settings = settings
-        self.models: list[tuple[ModelSettings, openai.AsyncOpenAI]] = [(settings, client_of(settings))]
+        self._failed = failed
+        self._models: list[tuple[ModelSettings, openai.AsyncOpenAI]] = [(settings, client_of(settings))]
         if settings.backup is not None:
-            self.models.append((settings.backup, client_of(settings.backup)))
+            self._models.append((settings.backup, client_of(settings.backup)))
 
-    def mind(self, settings: AgentSettings) -> Mind:
-        return LanguageMind(self, settings.tools)
+    async def connect(self) -> None:
+        """Opens a connection ahead of the first question, which then does not wait for it."""
+        settings, client = self._models[0]
+        # A fault is told with the first question.
+        with contextlib.suppress(openai.OpenAIError, TimeoutError, ValueError):
+            async with asyncio.timeout(settings.first_token_s):
+                await client.models.list()
 
     async def close(self) -> None:
-        for _, client in self.models:
+        for _, client in self._models:
             await client.close()
 
-
-class LanguageMind:
-    """See parts.Mind. tools: of the client, which the model may call."""
-
-    def __init__(self, model: LanguageModel, tools: Sequence[ToolDefinition]) -> None:
-        self._model = model
-        self._tools = (*tools, _END_CALL_TOOL)
-        self._system = _HABITS
-        self._messages: list[dict[str, Any]] = []
-        self._notes: dict[str, str] = {}
-        self._answer_at: int | None = None
-
-    # ---------------------------------------------------------------- the interface
-
-    def begins(self, opening: Opening) -> None:
-        self._system = "\n\n".join(part for part in (opening.prompt.strip(), _HABITS) if part)
-
-    def answer(self, turn: Turn) -> AsyncGenerator[Part, Result | None]:
-        self._take(turn)
-        return self._answer()
-
-    async def _answer(self) -> AsyncGenerator[Part, Result | None]:
-        has_spoken = False
-        for _ in range(MOST_ROUNDS):
-            written, is_whole = _Written(), False
-            try:
-                async with contextlib.aclosing(self._spoken(written)) as spoken:
-                    async for piece in spoken:
-                        has_spoken = True
-                        yield Say(piece)
-                is_whole = True
-            except ModelError as error:
-                log.warning("the mind does not answer: %s", error)
-                break
-            finally:
-                if not is_whole:
-                    # Calls that nobody carries out would be calls without a result.
-                    written.calls.clear()
-                self._keep_answer(written)
-            if not written.calls:
-                break
-            waiting = dict.fromkeys((id_ for id_, _, _ in written.calls.values()), "The person interrupted.")
-            try:
-                for id_, name, arguments in written.calls.values():
-                    waiting[id_], call = self._prepared(name, arguments)
-                    if call is not None:
-                        result = yield call
-                        assert result is not None, "a call has a result"
-                        text = result.text or "Done."
-                        waiting[id_] = f"Error: {text}" if result.is_error else text
-            finally:
-                # A server refuses a history in which a call has no result.
-                for id_, text in waiting.items():
-                    self._messages.append({"role": "tool", "tool_call_id": id_, "content": text})
-            if any(name == END_CALL for _, name, _ in written.calls.values()):
-                yield HangUp()
-                return
-        if not has_spoken:
-            sorry = self._model.settings.sorry
-            self._messages.append({"role": "assistant", "content": sorry})
-            yield Say(sorry, is_whole=True)
-
-    def _prepared(self, name: str, arguments: str) -> tuple[str, Call | None]:
-        """(the result as long as there is no other, the call of the client's tool); None: nothing is called."""
-        if name == END_CALL:
-            return "The conversation ends.", None
-        tool = next((one for one in self._tools if one.name == name), None)
-        if tool is None:
-            return "There is no tool of this name.", None
-        parameters = _parameters(arguments)
-        if parameters is None:
-            return "The arguments are not a JSON object.", None
-        spec = ToolSpec(name=name, parameters=parameters, expects_response=tool.expects_response)
-        return "The person interrupted.", Call(spec)
-
-    def greeted(self, text: str) -> None:
-        self._messages.append({"role": "assistant", "content": text})
-        self._answer_at = len(self._messages) - 1
-
-    def heard(self, text: str) -> None:
-        at = self._answer_at
-        if at is not None and at < len(self._messages) and self._messages[at]["role"] == "assistant":
-            heard = f"{text} … (the person interrupted here)" if text else "(interrupted before a word was heard)"
-            self._messages[at]["content"] = heard
-
-    def note(self, text: str, context_id: str | None) -> None:
-        self._notes[context_id or f"#{len(self._notes)}"] = text
-
-    # ---------------------------------------------------------------- the history
-
-    def _take(self, turn: Turn) -> None:
-        self._answer_at = None
-        # Notes come with the next words, so that the beginning of the prompt stays as it was.
-        parts = [f"[The device tells: {note}]" for note in self._notes.values()]
-        self._notes.clear()
-        parts += [
-            f"[The person shows a file: {file.name}, {file.media_type}.]" if file else "[A file did not arrive.]"
-            for file in turn.files
-        ]
-        said = turn.text if turn.text.strip() and turn.text != NOT_UNDERSTOOD else ""
-        parts.append(said or ("" if turn.files else "[The person said something that was not understood.]"))
-        self._messages.append({"role": "user", "content": "\n".join(part for part in parts if part)})
-        if len(self._messages) > MOST_MESSAGES:
-            # Half of them at once, so that the prefix stays the same for many turns; never a result without its call.
-            del self._messages[: MOST_MESSAGES // 2]
-            while self._messages and self._messages[0]["role"] != "user":
-                del self._messages[0]
-
-    def _keep_answer(self, written: _Written) -> None:
-        """Adds the text and the calls of a response to the history."""
-        if not written.said and not written.calls:
-            return
-        message: dict[str, Any] = {"role": "assistant", "content": written.said}
-        if written.calls:
-            message["tool_calls"] = [
-                {
-                    "id": id_,
-                    "type": "function",
-                    # A strict server refuses a history with arguments that are no JSON object.
-                    "function": {"name": name, "arguments": json.dumps(_parameters(arguments) or {})},
-                }
-                for id_, name, arguments in written.calls.values()
-            ]
-        self._messages.append(message)
-        if written.said:
-            self._answer_at = len(self._messages) - 1
-
-    # ---------------------------------------------------------------- the model
-
-    async def _spoken(self, written: _Written) -> AsyncGenerator[str, None]:
-        """The pieces of one response, from the first model that answers. Raises ModelError."""
+    async def pieces(self, request: Request, written: Written) -> AsyncGenerator[str, None]:
+        """The pieces of one response that are spoken, from the first model that answers; also fills `written`. Closing
+        the generator closes the stream. Raises ModelError."""
         reason = ""
-        for number, (settings, client) in enumerate(self._model.models):
+        for number, (settings, client) in enumerate(self._models):
             pieces, has_spoken = Pieces(), False
             try:
-                async with contextlib.aclosing(self._text(client, settings, written)) as texts:
+                async with contextlib.aclosing(_text(client, settings, request, written)) as texts:
                     async for text in texts:
                         for piece in pieces.add(text):
                             has_spoken = True
@@ -224,56 +94,98 @@ class LanguageMind:
                 return
             except (openai.OpenAIError, TimeoutError, _BrokenError) as error:
                 reason = _reason(error, settings)
+                self._failed()
                 if has_spoken:
                     raise ModelError(reason, has_spoken=True) from error
                 written.said = ""
                 written.calls.clear()
-                if number + 1 < len(self._model.models):
+                if number + 1 < len(self._models):
                     log.warning("the mind does not answer, so its backup does: %s", reason)
         raise ModelError(reason, has_spoken=False)
 
-    async def _text(
-        self, client: openai.AsyncOpenAI, settings: ModelSettings, written: _Written
-    ) -> AsyncGenerator[str, None]:
-        """The text of one response, as it arrives; also fills `written`. Raises OpenAIError, TimeoutError, and
-        _BrokenError for a stream that stops without an end."""
-        first_s, next_s = settings.first_token_s, settings.next_token_s
-        asked: dict[str, Any] = {
-            "model": settings.model,
-            "messages": [{"role": "system", "content": self._system}, *self._messages],
-            "tools": [_as_openai(tool) for tool in self._tools],
-            "max_tokens": settings.max_tokens,
-            "stream": True,
-        }
-        if settings.temperature is not None:
-            asked["temperature"] = settings.temperature
-        create: Any = client.chat.completions.create
-        stream: openai.AsyncStream[ChatCompletionChunk] = await asyncio.wait_for(create(**asked), first_s)
-        is_over = False
-        async with stream:
-            chunks = aiter(stream)
-            limit_s = first_s
-            while True:
-                try:
-                    chunk = await asyncio.wait_for(anext(chunks), limit_s)
-                except StopAsyncIteration:
-                    break
-                except ValueError as error:
-                    # The SDK lets bad JSON in a stream through (openai 3.57).
-                    raise _BrokenError from error
-                for choice in (chunk.choices or ())[:1]:
-                    delta: Any = choice.delta
-                    if delta is None:
-                        continue
-                    is_over = is_over or choice.finish_reason is not None
-                    for call in delta.tool_calls or ():
-                        _add_call(written.calls, call)
-                    if text := delta.content:
-                        limit_s = next_s
-                        written.said += text
-                        yield text
-        if not is_over:
-            raise _BrokenError
+
+class Ahead:
+    """A response that a task reads, so that its words are there when they are wanted, and the model never waits."""
+
+    def __init__(self, model: LanguageModel, request: Request) -> None:
+        self.request = request
+        self.written = Written()
+        self._read: asyncio.Queue[str | ModelError | None] = asyncio.Queue()
+        self._task = asyncio.create_task(self._run(model))
+        # The end, also of a task that was cancelled.
+        self._task.add_done_callback(lambda _: self._read.put_nowait(None))
+
+    async def _run(self, model: LanguageModel) -> None:
+        try:
+            async with contextlib.aclosing(model.pieces(self.request, self.written)) as pieces:
+                async for piece in pieces:
+                    self._read.put_nowait(piece)
+        except ModelError as error:
+            self._read.put_nowait(error)
+
+    async def pieces(self) -> AsyncGenerator[str, None]:
+        """See LanguageModel.pieces."""
+        try:
+            while (one := await self._read.get()) is not None:
+                if isinstance(one, ModelError):
+                    raise one
+                yield one
+            await self._task
+        finally:
+            self.cancel()
+
+    def cancel(self) -> None:
+        self._task.cancel()
+
+
+async def _text(
+    client: openai.AsyncOpenAI, settings: ModelSettings, request: Request, written: Written
+) -> AsyncGenerator[str, None]:
+    """The text of one response, as it arrives; also fills `written`. Raises OpenAIError, TimeoutError, and
+    _BrokenError for a stream that stops without an end."""
+    first_s, next_s = settings.first_token_s, settings.next_token_s
+    asked: dict[str, Any] = {
+        "model": settings.model,
+        "messages": request.messages,
+        "max_tokens": request.max_tokens or settings.max_tokens,
+        "stream": True,
+    }
+    if request.tools:
+        asked["tools"] = [_as_openai(tool) for tool in request.tools]
+        if request.tool_choice != "auto":
+            asked["tool_choice"] = request.tool_choice
+    if settings.temperature is not None:
+        asked["temperature"] = settings.temperature
+    create: Any = client.chat.completions.create
+    # Not by wait_for: in Python 3.11 it loses a cancellation that comes together with the result.
+    async with asyncio.timeout(first_s):
+        stream: openai.AsyncStream[ChatCompletionChunk] = await create(**asked)
+    is_over = False
+    async with stream:
+        chunks = aiter(stream)
+        limit_s = first_s
+        while True:
+            try:
+                async with asyncio.timeout(limit_s):
+                    chunk = await anext(chunks)
+            except StopAsyncIteration:
+                break
+            except ValueError as error:
+                # The SDK lets bad JSON in a stream through (openai 3.57).
+                raise _BrokenError from error
+            for choice in (chunk.choices or ())[:1]:
+                delta: Any = choice.delta
+                if delta is None:
+                    continue
+                is_over = is_over or choice.finish_reason is not None
+                for call in delta.tool_calls or ():
+                    _add_call(written.calls, call)
+                if text := delta.content:
+                    limit_s = next_s
+                    written.said += text
+                    yield text
+    if not is_over:
+        raise _BrokenError
 
 
 class _BrokenError(Exception):
@@ -295,7 +207,8 @@ def _add_call(calls: dict[int, list[str]], delta: Any) -> None:
         call[2] += delta.function.arguments or ""
 
 
-def _parameters(arguments: str) -> dict[str, Any] | None:
+def parameters_of(arguments: str) -> dict[str, Any] | None:
+    """The arguments of a call; None if they are no JSON object."""
     try:
         parameters = json.loads(arguments or "{}")
     except ValueError:

@@ -61,6 +61,12 @@ class Mind(Protocol):
         """Remembers the turn at once, and returns the parts of the answer, in order. The result of a call is sent into
         the generator. Closing the generator cancels the work."""
 
+    def guess(self, turn: Turn) -> None:
+        """The person will probably have said this: the answer may be begun. Replaces an earlier guess."""
+
+    def drop_guess(self) -> None:
+        """The person goes on, or is gone: nothing of the guess is wanted."""
+
     def greeted(self, text: str) -> None:
         """The agent has said this of its own accord, as the first message."""
 

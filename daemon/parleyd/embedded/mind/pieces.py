@@ -10,7 +10,7 @@ import re
 
 from sentence_stream import SentenceBoundaryDetector
 
-from parleyd.embedded.mind.speakable import is_settled, speakable, without_hidden
+from parleyd.embedded.mind.speakable import begun_product, is_settled, speakable, with_times, without_hidden
 
 # A shorter beginning ("Well,") sounds cut off, and saves hardly any time.
 FIRST_CLAUSE_CHARS = 12
@@ -34,7 +34,9 @@ class Pieces:
             return []
         if not is_settled(self._held):
             return []
-        settled, self._held = without_hidden(self._held), ""
+        settled = with_times(without_hidden(self._held))
+        at = begun_product(settled)
+        settled, self._held = settled[:at], settled[at:]
         pieces: list[str] = []
         if not self._has_begun and (cut := _CLAUSE_END.match(settled)) and "\n" not in cut[0].strip():
             clause = speakable(cut[0])
@@ -44,16 +46,17 @@ class Pieces:
                 settled = settled[cut.end() :]
         elif not self._has_begun and "\n" not in settled and not _ends_sentence(settled):
             # The first clause may come yet.
-            self._held = settled
+            self._held = settled + self._held
             return []
+        # The detector has a whole sentence, and tells it with the first letter of the next one, which must reach it.
+        self._has_begun = self._has_begun or bool(settled.strip())
         found = [speakable(sentence) for sentence in self._detector.add_chunk(settled)]
         pieces += [one for one in found if one]
-        self._has_begun = self._has_begun or bool(pieces)
         return pieces
 
     def end(self) -> list[str]:
         """The rest."""
-        found = [*self._detector.add_chunk(self._held), self._detector.finish()]
+        found = [*self._detector.add_chunk(with_times(self._held)), self._detector.finish()]
         self._held = ""
         return [piece for one in found if (piece := speakable(one))]
 

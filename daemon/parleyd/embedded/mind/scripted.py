@@ -40,6 +40,12 @@ class ScriptedMind:
         if reply.end_call:
             yield HangUp()
 
+    def guess(self, turn: Turn) -> None:
+        """Its answers cost no time."""
+
+    def drop_guess(self) -> None:
+        """It has none."""
+
     def greeted(self, text: str) -> None:
         self._memory.last_answer = text
 

@@ -26,6 +26,23 @@ _EMOJI = re.compile("[\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\ufe0e\ufe0f\u200d\
 _JSON = re.compile(r"^\s*[\[{]\s*(?:[\"{\[]|$)")
 
 
+# The sign of a product; an asterisk with a blank on one side alone is emphasis.
+_TIMES = re.compile(r"(?<=[\d)])(?:\*| \* )(?=[\d(])")
+# The end of a text that may become a product.
+_BEGUN_PRODUCT = re.compile(r"[\d)] ?(?:\* ?)?\Z")
+
+
+def with_times(text: str) -> str:
+    """The text with × in products, whose asterisks would be taken for emphasis: 2*3 is 2 × 3."""
+    return _TIMES.sub(" × ", text)
+
+
+def begun_product(text: str) -> int:
+    """Where the end begins that may become a product with what follows; the length of the text if there is none."""
+    found = _BEGUN_PRODUCT.search(text)
+    return len(text) if found is None else found.start()
+
+
 def without_hidden(text: str) -> str:
     """The text without thoughts, code, and calls that are written as text."""
     return _CODE.sub("", _OPEN_THOUGHT.sub("", _LONE_END.sub("", _THOUGHT.sub("", text))))

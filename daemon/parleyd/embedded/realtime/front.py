@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Coroutine, Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.datastructures import Headers
@@ -22,6 +22,7 @@ from parleyd.audio.pcm import BYTES_PER_SAMPLE
 from parleyd.embedded.line import Line, LineClosedError
 from parleyd.embedded.realtime import client_messages, protocol
 from parleyd.embedded.realtime.client_messages import RefusedError
+from parleyd.embedded.realtime.history import Asked
 from parleyd.embedded.realtime.items import WIRE_RATE_HZ
 from parleyd.embedded.realtime.protocol import Action, Protocol
 from parleyd.embedded.realtime.response import Event
@@ -31,6 +32,9 @@ from parleyd.embedded.script import Script
 from parleyd.embedded.settings import AgentSettings
 from parleyd.embedded.voice import VoiceError
 from parleyd.embedded.workers import Workers
+
+if TYPE_CHECKING:
+    from parleyd.embedded.mind.language_model import LanguageModel
 
 REALTIME_PATH = "/v1/realtime"
 KEY_PROTOCOL = "openai-insecure-api-key."
@@ -57,7 +61,7 @@ def has_key(headers: Headers, settings: AgentSettings) -> bool:
 
 
 class Front:
-    """run() lasts as long as the connection. script.Actor is the part that the steps use."""
+    """run() lasts as long as the connection. script.Actor is the part that the steps use. model: of settings.mind."""
 
     def __init__(
         self,
@@ -67,6 +71,8 @@ class Front:
         record: ConnectionRecord,
         workers: Workers,
         request: Request,
+        session_id: str,
+        model: LanguageModel | None = None,
     ) -> None:
         self.line = line
         self.record = record
@@ -74,9 +80,10 @@ class Front:
         self._plan = plan
         self._workers = workers
         self._request = request
+        self._language_model = model
         self._model = next(iter(parse_qs(urlsplit(request.path).query).get("model", [])), None)
         ends_at = int(time.time() + settings.realtime.max_session_s)
-        self._protocol = Protocol(settings, plan, record.number, self._model, ends_at)
+        self._protocol = Protocol(settings, plan, session_id, self._model, ends_at)
         self._script = Script(plan, self)
         self._actions: asyncio.Queue[Action] = asyncio.Queue()
         self._scripted_transcripts = list(plan.transcripts)
@@ -100,6 +107,11 @@ class Front:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a turn goes on: somebody speaks, is being understood, or is being answered."""
+        return self._protocol.is_busy or not self._actions.empty()
 
     async def _is_refused(self) -> bool:
         """Refuses this client if it may not talk to the agent; the handshake is over, as with the real service."""
@@ -223,6 +235,8 @@ class Front:
                 self.spawn(self._remind(item_id, delay_s))
             case protocol.Speak(response_id, sentences, is_text):
                 self._speaking[response_id] = self._start(self._speak(response_id, sentences, is_text=is_text))
+            case protocol.Ask(response_id, question, is_text):
+                self._speaking[response_id] = self._start(self._answer(response_id, question, is_text=is_text))
             case protocol.Hush(response_id):
                 task = self._speaking.pop(response_id, None)
                 if task is not None:
@@ -243,26 +257,53 @@ class Front:
 
     async def _speak(self, response_id: str, sentences: tuple[str, ...], *, is_text: bool) -> None:
         await asyncio.sleep(self._settings.reply_delay_s)
-        chunk_bytes = self._settings.chunk_ms * WIRE_RATE_HZ // 1000 * BYTES_PER_SAMPLE
-        for sentence in sentences:
-            if is_text:
-                self._post(self._protocol.sentence(response_id, sentence, 0.0))
-                await self._actions.join()
-                continue
-            try:
-                pcm = await self._workers.say(sentence, WIRE_RATE_HZ)
-            except VoiceError as error:
-                self._speaking.pop(response_id, None)
-                self._post(self._protocol.voice_failed(response_id, str(error)))
-                return
-            seconds = len(pcm) / BYTES_PER_SAMPLE / WIRE_RATE_HZ
-            self._post(self._protocol.sentence(response_id, sentence, seconds))
-            for start in range(0, len(pcm), chunk_bytes):
-                chunk = pcm[start : start + chunk_bytes]
-                self._post(self._protocol.sound(response_id, chunk))
-                # A client that reads slowly stops the voice.
-                await self._actions.join()
-                if self._settings.stream_speed:
-                    await asyncio.sleep(len(chunk) / BYTES_PER_SAMPLE / WIRE_RATE_HZ / self._settings.stream_speed)
+        try:
+            for sentence in sentences:
+                await self._say(response_id, sentence, is_text=is_text)
+        except VoiceError as error:
+            self._voice_failed(response_id, error)
+            return
         self._speaking.pop(response_id, None)
         self._post(self._protocol.spoken(response_id))
+
+    def _voice_failed(self, response_id: str, error: VoiceError) -> None:
+        self._speaking.pop(response_id, None)
+        self._post(self._protocol.voice_failed(response_id, str(error)))
+
+    async def _answer(self, response_id: str, question: Asked, *, is_text: bool) -> None:
+        """Speaks the answer of the language model while it is written."""
+        # These packages are an extra that most devices do not have.
+        from parleyd.embedded.realtime import answering
+
+        assert self._language_model is not None
+        await asyncio.sleep(self._settings.reply_delay_s)
+
+        async def say(piece: str) -> None:
+            self._post(self._protocol.begin_words(response_id))
+            await self._say(response_id, piece, is_text=is_text)
+
+        try:
+            calls = await answering.answer(self._language_model, question, say)
+        except VoiceError as error:
+            self._voice_failed(response_id, error)
+            return
+        self._speaking.pop(response_id, None)
+        self._post(self._protocol.answered(response_id, calls))
+
+    async def _say(self, response_id: str, sentence: str, *, is_text: bool) -> None:
+        """Writes or speaks a sentence of a response. Raises VoiceError."""
+        if is_text:
+            self._post(self._protocol.sentence(response_id, sentence, 0.0))
+            await self._actions.join()
+            return
+        pcm = await self._workers.say(sentence, WIRE_RATE_HZ)
+        seconds = len(pcm) / BYTES_PER_SAMPLE / WIRE_RATE_HZ
+        self._post(self._protocol.sentence(response_id, sentence, seconds))
+        chunk_bytes = self._settings.chunk_ms * WIRE_RATE_HZ // 1000 * BYTES_PER_SAMPLE
+        for start in range(0, len(pcm), chunk_bytes):
+            chunk = pcm[start : start + chunk_bytes]
+            self._post(self._protocol.sound(response_id, chunk))
+            # A client that reads slowly stops the voice.
+            await self._actions.join()
+            if self._settings.stream_speed:
+                await asyncio.sleep(len(chunk) / BYTES_PER_SAMPLE / WIRE_RATE_HZ / self._settings.stream_speed)

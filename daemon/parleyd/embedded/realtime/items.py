@@ -22,7 +22,8 @@ class Item:
     """plain: the item as the client sees it. text: the words in it; None: they are not recognised yet.
 
     pcm: the person's sound at 16 kHz. pieces: the sentences of an answer, with their seconds. sent_ms, kept_ms: the
-    sound of an answer that was sent, and the part of it that was not truncated.
+    sound of an answer that was sent, and the part of it that was not truncated. heard: the words in that part; None: it
+    was not truncated.
     """
 
     plain: Plain
@@ -32,6 +33,7 @@ class Item:
     files: list[ReceivedFile] = field(default_factory=list)
     sent_ms: float = 0.0
     kept_ms: float = 0.0
+    heard: str | None = None
     was_input: bool = False
 
     @property

@@ -22,6 +22,7 @@ from parleyd.embedded import scenario
 from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechStarted
 from parleyd.embedded.realtime import client_messages, items, thinking, tokens, wire_formats
 from parleyd.embedded.realtime.client_messages import Plain, RefusedError
+from parleyd.embedded.realtime.history import Asked, asked
 from parleyd.embedded.realtime.items import WIRE_RATE_HZ, Item, Items
 from parleyd.embedded.realtime.response import Event, Response, Status
 from parleyd.embedded.realtime.session import Session
@@ -102,6 +103,16 @@ class Speak:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """The model is to be asked for this response; then begin_words(), sentence() and sound() as words come, and
+    answered() at the end have to be called."""
+
+    response_id: str
+    asked: Asked
+    is_text: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Hush:
     """The sentences of this response are not wanted any more."""
 
@@ -124,7 +135,7 @@ class End:
     reason: str
 
 
-Action = Event | Raw | Fire | Tell | Deviation | SoundArrived | Recognise | Remind | Speak | Hush | End
+Action = Event | Raw | Fire | Tell | Deviation | SoundArrived | Recognise | Remind | Speak | Ask | Hush | End
 Actions = Iterator[Action]
 
 
@@ -132,13 +143,13 @@ class Protocol:
     """All methods return the actions that follow, and are to be called in the order of the events."""
 
     def __init__(
-        self, settings: AgentSettings, plan: ConnectionScript, number: int, model: str | None, ends_at: int
+        self, settings: AgentSettings, plan: ConnectionScript, session_id: str, model: str | None, ends_at: int
     ) -> None:
-        self.session = Session(settings, f"sess_{number:04}", model, ends_at)
+        self.session = Session(settings, session_id, model, ends_at)
         self._settings = settings
         self._dialect = settings.realtime.dialect
         self._plan = plan
-        self._conversation_id = f"conv_{number:04}"
+        self._conversation_id = session_id.replace("sess_", "conv_", 1)
         self._ids = 0
         self._items = Items()
         self._responses: dict[str, Response] = {}
@@ -166,6 +177,11 @@ class Protocol:
     def _new_id(self, kind: str) -> str:
         self._ids += 1
         return f"{kind}_{self._ids:05}"
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody speaks, or a response is under way."""
+        return self._hearing.is_speech or bool(self._responses)
 
     # ---------------------------------------------------------------- beginning and end
 
@@ -511,6 +527,7 @@ class Protocol:
         heard = heard_words(item.pieces, end_ms / 1000)
         told = {"item_id": item.id, "audio_end_ms": end_ms, "sent_ms": round(item.sent_ms), "heard": heard}
         yield Tell("truncated", told)
+        item.heard = heard
         item.text = ""
         item.plain = {**item.plain, "content": [{"type": "output_audio"}]}
         if self._dialect.truncated:
@@ -583,6 +600,9 @@ class Protocol:
 
     def _think(self, response: Response, now: datetime) -> Actions:
         if response.outputs is None and not response.waits_for:
+            if self._settings.mind is not None and response.end.status == "completed":
+                yield from self._ask(response)
+                return
             question = thinking.Question(
                 response.items,
                 self._calls,
@@ -596,6 +616,32 @@ class Protocol:
                 yield from self._over(response, *response.early_end())
             else:
                 yield from self._next_output(response)
+
+    def _ask(self, response: Response) -> Actions:
+        """The answer comes from the model, piece by piece."""
+        response.outputs = []
+        instructions = str(response.wish.get("instructions") or self.session.instructions)
+        question = asked(response.items, response.settings, instructions, self._settings.prompt)
+        yield Ask(response.id, question, response.is_text)
+
+    def begin_words(self, response_id: str) -> Actions:
+        """The first words of the model's answer are there."""
+        response = self._responses.get(response_id)
+        if response is not None and response.current is None:
+            yield from self._open(response, Item(_message(self._new_id("item"), "assistant", "in_progress", [])))
+            yield response.open_part()
+
+    def answered(self, response_id: str, calls: Iterable[ToolSpec]) -> Actions:
+        """All words of the model's answer are spoken. calls: what follows them."""
+        response = self._responses.get(response_id)
+        if response is None:
+            return
+        if response.current is not None:
+            yield Tell("says", {"text": response.current.text or ""})
+            yield from response.close_part()
+            yield from self._close(response, "completed")
+        response.outputs = [thinking.Call(tool, Reply("{result}")) for tool in calls]
+        yield from self._next_output(response)
 
     def _next_output(self, response: Response) -> Actions:
         while response.outputs:

@@ -1,0 +1,194 @@
+"""The mind of a conversation with a language model: its prompt, its history, and the tools that it calls.
+
+The prompt stays the same from turn to turn, so that a server can keep its work on it (prefix cache); new words only
+come at the end. The history holds what the person heard, not what the model wrote.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
+
+from parleyd.embedded.mind.language_model import Ahead, LanguageModel, ModelError, Request, Written, parameters_of
+from parleyd.embedded.mind.parts import Call, HangUp, Mind, Part, Result, Say, Turn
+from parleyd.embedded.opening import Opening
+from parleyd.embedded.recognise import NOT_UNDERSTOOD
+from parleyd.embedded.settings import AgentSettings, ToolDefinition, ToolSpec
+
+log = logging.getLogger("parleyd.agent")
+
+END_CALL = "end_call"
+# A model that calls tool after tool never comes to an answer.
+MOST_ROUNDS = 8
+# The words of the person and the answers that are sent along; the oldest are left out together.
+MOST_MESSAGES = 60
+_HABITS = (
+    "Your words are spoken aloud: answer in one to three short sentences of plain speech, without lists, markdown, "
+    "emoji or code."
+)
+_END_CALL_TOOL = ToolDefinition(
+    name=END_CALL, description="Ends the conversation. Call it when the person says goodbye.", parameters={}
+)
+
+
+class LanguageMinds:
+    """See choice.Minds."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+
+    def mind(self, settings: AgentSettings) -> Mind:
+        return LanguageMind(self.model, settings.tools)
+
+    async def close(self) -> None:
+        await self.model.close()
+
+
+class LanguageMind:
+    """See parts.Mind. tools: of the client, which the model may call."""
+
+    def __init__(self, model: LanguageModel, tools: Sequence[ToolDefinition]) -> None:
+        self._model = model
+        self._tools = (*tools, _END_CALL_TOOL)
+        self._system = _HABITS
+        self._messages: list[dict[str, Any]] = []
+        self._notes: dict[str, str] = {}
+        self._answer_at: int | None = None
+        self._guess: Ahead | None = None
+
+    # ---------------------------------------------------------------- the interface
+
+    def begins(self, opening: Opening) -> None:
+        self._system = "\n\n".join(part for part in (opening.prompt.strip(), _HABITS) if part)
+
+    def guess(self, turn: Turn) -> None:
+        self.drop_guess()
+        self._guess = Ahead(self._model, self._request(self._with(turn)))
+
+    def drop_guess(self) -> None:
+        guess, self._guess = self._guess, None
+        if guess is not None:
+            guess.cancel()
+
+    def answer(self, turn: Turn) -> AsyncGenerator[Part, Result | None]:
+        self._messages = self._with(turn)
+        self._notes.clear()
+        self._answer_at = None
+        if self._guess is not None and self._guess.request != self._request(self._messages):
+            self.drop_guess()
+        return self._answer()
+
+    def _request(self, messages: Sequence[Mapping[str, Any]]) -> Request:
+        return Request([{"role": "system", "content": self._system}, *messages], self._tools)
+
+    async def _answer(self) -> AsyncGenerator[Part, Result | None]:
+        has_spoken = False
+        for _ in range(MOST_ROUNDS):
+            guess, self._guess = self._guess, None
+            written = Written() if guess is None else guess.written
+            pieces = self._model.pieces(self._request(self._messages), written) if guess is None else guess.pieces()
+            is_whole = False
+            try:
+                async with contextlib.aclosing(pieces) as spoken:
+                    async for piece in spoken:
+                        has_spoken = True
+                        yield Say(piece)
+                is_whole = True
+            except ModelError as error:
+                log.warning("the mind does not answer: %s", error)
+                break
+            finally:
+                if not is_whole:
+                    # Calls that nobody carries out would be calls without a result.
+                    written.calls.clear()
+                self._keep_answer(written)
+            if not written.calls:
+                break
+            waiting = dict.fromkeys((id_ for id_, _, _ in written.calls.values()), "The person interrupted.")
+            try:
+                for id_, name, arguments in written.calls.values():
+                    waiting[id_], call = self._prepared(name, arguments)
+                    if call is not None:
+                        result = yield call
+                        assert result is not None, "a call has a result"
+                        text = result.text or "Done."
+                        waiting[id_] = f"Error: {text}" if result.is_error else text
+            finally:
+                # A server refuses a history in which a call has no result.
+                for id_, text in waiting.items():
+                    self._messages.append({"role": "tool", "tool_call_id": id_, "content": text})
+            if any(name == END_CALL for _, name, _ in written.calls.values()):
+                yield HangUp()
+                return
+        if not has_spoken:
+            sorry = self._model.settings.sorry
+            self._messages.append({"role": "assistant", "content": sorry})
+            yield Say(sorry, is_whole=True)
+
+    def _prepared(self, name: str, arguments: str) -> tuple[str, Call | None]:
+        """(the result as long as there is no other, the call of the client's tool); None: nothing is called."""
+        if name == END_CALL:
+            return "The conversation ends.", None
+        tool = next((one for one in self._tools if one.name == name), None)
+        if tool is None:
+            return "There is no tool of this name.", None
+        parameters = parameters_of(arguments)
+        if parameters is None:
+            return "The arguments are not a JSON object.", None
+        spec = ToolSpec(name=name, parameters=parameters, expects_response=tool.expects_response)
+        return "The person interrupted.", Call(spec)
+
+    def greeted(self, text: str) -> None:
+        self._messages.append({"role": "assistant", "content": text})
+        self._answer_at = len(self._messages) - 1
+
+    def heard(self, text: str) -> None:
+        at = self._answer_at
+        if at is not None and at < len(self._messages) and self._messages[at]["role"] == "assistant":
+            heard = f"{text} … (the person interrupted here)" if text else "(interrupted before a word was heard)"
+            self._messages[at]["content"] = heard
+
+    def note(self, text: str, context_id: str | None) -> None:
+        self._notes[context_id or f"#{len(self._notes)}"] = text
+
+    # ---------------------------------------------------------------- the history
+
+    def _with(self, turn: Turn) -> list[dict[str, Any]]:
+        """The history with what the person says now."""
+        # Notes come with the next words, so that the beginning of the prompt stays as it was.
+        parts = [f"[The device tells: {note}]" for note in self._notes.values()]
+        parts += [
+            f"[The person shows a file: {file.name}, {file.media_type}.]" if file else "[A file did not arrive.]"
+            for file in turn.files
+        ]
+        said = turn.text if turn.text.strip() and turn.text != NOT_UNDERSTOOD else ""
+        parts.append(said or ("" if turn.files else "[The person said something that was not understood.]"))
+        messages = [*self._messages, {"role": "user", "content": "\n".join(part for part in parts if part)}]
+        if len(messages) > MOST_MESSAGES:
+            # Half of them at once, so that the prefix stays the same for many turns; never a result without its call.
+            del messages[: MOST_MESSAGES // 2]
+            while messages and messages[0]["role"] != "user":
+                del messages[0]
+        return messages
+
+    def _keep_answer(self, written: Written) -> None:
+        """Adds the text and the calls of a response to the history."""
+        if not written.said and not written.calls:
+            return
+        message: dict[str, Any] = {"role": "assistant", "content": written.said}
+        if written.calls:
+            message["tool_calls"] = [
+                {
+                    "id": id_,
+                    "type": "function",
+                    # A strict server refuses a history with arguments that are no JSON object.
+                    "function": {"name": name, "arguments": json.dumps(parameters_of(arguments) or {})},
+                }
+                for id_, name, arguments in written.calls.values()
+            ]
+        self._messages.append(message)
+        if written.said:
+            self._answer_at = len(self._messages) - 1

@@ -1,0 +1,49 @@
+"""One response of a language model in the Realtime protocol: asks, and hands its words over as they come. Runs on the
+server's event loop."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Collection
+
+from parleyd.embedded.mind.language_model import Ahead, LanguageModel, ModelError, Request, Written, parameters_of
+from parleyd.embedded.realtime.history import Asked
+from parleyd.embedded.settings import ToolSpec
+
+log = logging.getLogger("parleyd.agent")
+
+# Hands one piece of the answer over; returns when the next one is wanted.
+Say = Callable[[str], Awaitable[None]]
+
+
+async def answer(model: LanguageModel, asked: Asked, say: Say) -> list[ToolSpec]:
+    """Says the answer piece by piece, and returns the calls at its end. Without any answer it says the apology of the
+    settings. Cancelling it closes the model's stream."""
+    ahead = Ahead(model, Request(asked.messages, asked.tools, asked.max_tokens, asked.tool_choice))
+    has_spoken = False
+    try:
+        async with contextlib.aclosing(ahead.pieces()) as pieces:
+            async for piece in pieces:
+                has_spoken = True
+                await say(piece)
+    except ModelError as error:
+        log.warning("the mind does not answer: %s", error)
+        # Calls that were cut off cannot be carried out.
+        ahead.written.calls.clear()
+    calls = _calls(ahead.written, {tool.name for tool in asked.tools})
+    if not has_spoken and not calls:
+        await say(model.settings.sorry)
+    return calls
+
+
+def _calls(written: Written, known: Collection[str]) -> list[ToolSpec]:
+    found = []
+    for _, name, arguments in written.calls.values():
+        parameters = parameters_of(arguments)
+        if name in known and parameters is not None:
+            found.append(ToolSpec(name=name, parameters=parameters))
+        else:
+            # Its name may be words of the conversation.
+            log.warning("the mind has called a tool that does not exist, or with arguments that are no JSON")
+    return found

@@ -1,0 +1,108 @@
+"""The items of a Realtime conversation as a language model is asked for the next answer. Pure.
+
+The items are read anew for each response, as the client has left them: what it deleted is gone, and of an answer that
+it truncated only the heard words are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from parleyd.embedded.realtime.client_messages import Plain
+from parleyd.embedded.realtime.items import Item
+from parleyd.embedded.recognise import NOT_UNDERSTOOD
+from parleyd.embedded.settings import ToolDefinition
+
+_HABITS = (
+    "Your words are spoken aloud: answer in one to three short sentences of plain speech, without lists, markdown, "
+    "emoji or code."
+)
+_NOT_UNDERSTOOD = "[The person said something that was not understood.]"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """messages, tools, tool_choice: as OpenAI's chat completions have them. max_tokens: None for no wish."""
+
+    messages: list[dict[str, Any]]
+    tools: tuple[ToolDefinition, ...]
+    tool_choice: Any
+    max_tokens: int | None
+
+
+def asked(items: Sequence[Item], settings: Plain, instructions: str, prompt: str) -> Asked:
+    """The question to the model for one response. settings: of the response. instructions: of the client. prompt: of
+    the agent, before them."""
+    parts = [part.strip() for part in (prompt, instructions, "" if _is_written(settings) else _HABITS)]
+    messages = [{"role": "system", "content": "\n\n".join(part for part in parts if part)}, *_messages(items)]
+    tools = tuple(
+        ToolDefinition(
+            name=str(tool["name"]),
+            description=str(tool.get("description") or ""),
+            parameters=dict(tool.get("parameters") or {}),
+        )
+        for tool in settings["tools"]
+        if tool["type"] == "function"
+    )
+    choice = settings["tool_choice"]
+    if isinstance(choice, dict):
+        # Realtime has the name beside the type, chat completions have it one level lower.
+        is_known = choice.get("type") == "function" and any(tool.name == choice.get("name") for tool in tools)
+        choice = {"type": "function", "function": {"name": choice["name"]}} if is_known else "auto"
+    most = settings["max_output_tokens"]
+    return Asked(messages, () if choice == "none" else tools, choice, None if most == "inf" else int(most))
+
+
+def _is_written(settings: Plain) -> bool:
+    return bool(settings["output_modalities"] == ["text"])
+
+
+def _messages(items: Sequence[Item]) -> Iterator[dict[str, Any]]:
+    results = {str(item.plain["call_id"]) for item in items if item.kind == "function_call_output"}
+    calls = {str(item.plain["call_id"]) for item in items if item.kind == "function_call"}
+    made: list[dict[str, Any]] = []
+    for item in items:
+        if item.kind == "function_call":
+            # A strict server refuses a call without a result; calls of one response belong into one message.
+            if item.plain["call_id"] in results:
+                made.append(_call(item.plain))
+            continue
+        if made and item.kind != "function_call_output":
+            yield {"role": "assistant", "content": "", "tool_calls": made}
+            made = []
+        match item.kind:
+            case "user":
+                yield {"role": "user", "content": _said(item)}
+            case "system":
+                yield {"role": "system", "content": item.text or ""}
+            case "assistant":
+                words = _heard(item)
+                if words:
+                    yield {"role": "assistant", "content": words}
+            case "function_call_output" if item.plain["call_id"] in calls:
+                if made:
+                    yield {"role": "assistant", "content": "", "tool_calls": made}
+                    made = []
+                content = str(item.plain["output"])
+                yield {"role": "tool", "tool_call_id": item.plain["call_id"], "content": content}
+            case "mcp_call":
+                yield {"role": "system", "content": f"{item.plain['name']} answered: {item.plain['output']}"}
+
+
+def _call(plain: Plain) -> dict[str, Any]:
+    function = {"name": plain["name"], "arguments": plain["arguments"]}
+    return {"id": plain["call_id"], "type": "function", "function": function}
+
+
+def _said(item: Item) -> str:
+    files = [f"[The person shows a file: {file.name}, {file.media_type}.]" for file in item.files]
+    text = item.text if item.text not in (None, "", NOT_UNDERSTOOD) else ("" if files else _NOT_UNDERSTOOD)
+    return "\n".join([*files, *([text] if text else [])])
+
+
+def _heard(item: Item) -> str:
+    if item.heard is None:
+        return item.text or ""
+    return f"{item.heard} … (the person interrupted here)" if item.heard else "(interrupted before a word was heard)"

@@ -1,0 +1,171 @@
+"""What a person hears, what the client gets and what the log says when a part of a mind fails: docs/mind.md."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+# An extra of its own: the oldest packages that are allowed otherwise have none of it.
+pytest.importorskip("openai")
+pytest.importorskip("wyoming")
+from local_client import Client, spoken
+from model_servers import Odd, call, words, wyoming
+
+from parleyd.embedded import scenario
+from parleyd.embedded.server import LocalAgent
+from parleyd.embedded.settings import MindSettings
+
+SORRY = MindSettings(base_url="http://127.0.0.1:9/v1").sorry
+WRITTEN = {
+    "type": "conversation_initiation_client_data",
+    "conversation_config_override": {"conversation": {"text_only": True}},
+}
+QUESTION = "Is the kettle on?"
+NEVER = threading.Event()
+FIRST = words("The kettle is on. ")
+ERROR_EVENT = 'data: {"error": {"message": "Is the kettle on? cannot be answered", "type": "server_error"}}\n\n'
+
+
+@contextmanager
+def agent_of(mind: str, more: str = "", *, first_s: float = 60, next_s: float = 60) -> Iterator[LocalAgent]:
+    """first_s, next_s: long, but where a silence is the fault."""
+    text = (
+        f'agent: {{first_message: "", ears: none, end_of_speech_ms: 300, stream_speed: 0, {more} '
+        f"mind: {{first_token_s: {first_s}, next_token_s: {next_s}, {mind}}}}}"
+    )
+    script = scenario.parse(text, "test.yaml")
+    with LocalAgent(script.agent, script) as agent:
+        yield agent
+
+
+def ask(client: Client, text: str = QUESTION) -> str:
+    client.send({"type": "user_message", "text": text})
+    return str(client.until("agent_response")["agent_response_event"]["agent_response"])
+
+
+def errors(client: Client) -> list[str]:
+    return [kind for kind in client.types() if "error" in kind]
+
+
+def refused() -> str:
+    """An address at which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ([401], "answered 401"),
+        ([429], "took too long"),
+        ([500], "answered 500"),
+        ([NEVER], "took too long"),
+        ([ERROR_EVENT], "reported an error"),
+        (["data: {no JSON\n\n"], "stopped in the middle"),
+        ([{"finish": "stop"}], None),
+        ([words("<think>The kettle? Hm.</think>"), {"finish": "stop"}], None),
+    ],
+    ids=["401", "429 and come again in half a minute", "500", "silence", "error", "garbage", "nothing", "thoughts"],
+)
+def test_a_model_without_an_answer_is_an_apology(
+    answer: list[Any], reason: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    first_s = 0.6 if reason == "took too long" else 60
+    with Odd(answer, answer) as server, agent_of(f'base_url: "{server.base_url}"', first_s=first_s) as agent:
+        with Client(agent, WRITTEN) as client:
+            client.until("conversation_initiation_metadata")
+            assert ask(client) == SORRY
+            assert errors(client) == []
+        told = [record.getMessage() for record in caplog.records if "does not answer" in record.getMessage()]
+        assert bool(told) == (reason is not None)
+        assert all(server.base_url in one and (reason or "") in one for one in told)
+        assert agent.figures.failures["mind"] == (0 if reason is None else 1)
+    assert "kettle" not in caplog.text, "words stay out of the log"
+
+
+@pytest.mark.parametrize(
+    ("rest", "reason"),
+    [
+        ([NEVER], "took too long"),
+        ([], "stopped in the middle"),
+        ([ERROR_EVENT], "reported an error"),
+        (["data: {no JSON\n\n"], "stopped in the middle"),
+    ],
+    ids=["stall", "truncated", "error", "garbage"],
+)
+def test_an_answer_that_breaks_off_is_heard_as_far_as_it_goes(
+    rest: list[Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    next_s = 0.6 if reason == "took too long" else 60
+    with Odd([FIRST, words("It will "), *rest]) as server:
+        mind = f'base_url: "{server.base_url}"'
+        with agent_of(mind, next_s=next_s) as agent, Client(agent, WRITTEN) as client:
+            client.until("conversation_initiation_metadata")
+            assert ask(client).startswith("The kettle is on.")
+            assert ask(client, "And now?") == "Yes.", "the conversation goes on"
+            assert errors(client) == []
+        assert agent.figures.failures["mind"] == 1
+    assert reason in caplog.text
+    assert "kettle" not in caplog.text
+
+
+@pytest.mark.parametrize("first", [[NEVER], [500], [ERROR_EVENT]], ids=["silence", "500", "error"])
+def test_the_backup_answers_in_its_place(first: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+    with Odd(first, first) as server, Odd() as backup:
+        mind = f'base_url: "{server.base_url}", backup: {{base_url: "{backup.base_url}"}}'
+        with agent_of(mind, first_s=0.6 if NEVER in first else 60) as agent, Client(agent, WRITTEN) as client:
+            client.until("conversation_initiation_metadata")
+            assert ask(client) == "Yes."
+        assert "so its backup does" in caplog.text
+
+
+def test_a_tool_that_does_not_answer_in_time_is_told_to_the_model() -> None:
+    tools = "tool_timeout_s: 0.3, tools: [{name: get_light}],"
+    with Odd([call("a", "get_light", "{}"), {"finish": "tool_calls"}]) as server:
+        with agent_of(f'base_url: "{server.base_url}"', tools) as agent, Client(agent, WRITTEN) as client:
+            client.until("conversation_initiation_metadata")
+            client.send({"type": "user_message", "text": "The light?"})
+            client.until("client_tool_call")
+            assert client.until("agent_response")["agent_response_event"]["agent_response"] == "Yes."
+        assert server.asked[1]["messages"][-1]["content"] == "Error: no answer in time"
+
+
+@pytest.mark.parametrize("fault", ["refused", "silent", "error", "leaves", "garbage", ""])
+def test_ears_that_fail_are_words_that_were_not_understood(fault: str, caplog: pytest.LogCaptureFixture) -> None:
+    with Odd() as server, wyoming(fault) as place:
+        at = f"tcp://{refused()}" if fault == "refused" else place
+        ears = f'ears_at: {{wyoming: "{at}", timeout_s: 0.4}}, guess_after_ms: 10000,'
+        with agent_of(f'base_url: "{server.base_url}"', ears) as agent, Client(agent) as client:
+            client.until("conversation_initiation_metadata")
+            client.say(spoken("What time is it?"))
+            assert client.until("user_transcript")["user_transcription_event"]["user_transcript"] == "..."
+            assert client.until("agent_response")["agent_response_event"]["agent_response"] == "Yes."
+            assert errors(client) == []
+            assert agent.figures.failures["ears"] == (1 if fault else 0)
+        assert "was not understood" in server.asked[-1]["messages"][-1]["content"]
+    # An empty transcript is no failure of the recogniser.
+    assert ("the recogniser at" in caplog.text) == bool(fault)
+    assert "too hard" not in caplog.text
+
+
+@pytest.mark.parametrize("fault", ["refused", "silent", "error", "leaves", "garbage", "second sentence"])
+def test_a_voice_that_fails_is_replaced_by_the_local_one(fault: str, caplog: pytest.LogCaptureFixture) -> None:
+    answer = [FIRST, words("It will boil soon. "), words("Bye."), {"finish": "stop"}]
+    is_second = fault == "second sentence"
+    with Odd(answer) as server, wyoming("x" if is_second else fault, "1" if is_second else "1000") as place:
+        at = f"tcp://{refused()}" if fault == "refused" else place
+        voice = f'voice_at: {{wyoming: "{at}", timeout_s: 0.4}}, voice: slt,'
+        with agent_of(f'base_url: "{server.base_url}"', voice) as agent, Client(agent) as client:
+            client.until("conversation_initiation_metadata")
+            assert ask(client) == "The kettle is on. It will boil soon. Bye."
+            assert sum(len(pcm) for _, pcm in client.audio) / 32_000 > 2
+            assert errors(client) == []
+            assert agent.figures.failures["voice"] == (2 if is_second else 3)
+    assert "so the local one speaks" in caplog.text
+    assert "kettle" not in caplog.text
