@@ -5,5 +5,5 @@ realtime: the same for the OpenAI Realtime protocol. script: the steps of a scen
 messages of the ElevenLabs protocol. hearing, recognise: speech recognition. voice, spoken, mouth: speech output;
 local_speech: the same voice for announcements. synthesisers: whether this machine can speak.
 replies: the answers. record: the events for tests. api, posts, uploads: requests over HTTP. platform, past,
-voices: the platform around the agent. Only app, cli, mqtt and setup import it.
+voices: the platform around the agent. Only app, checks, cli, mqtt and setup import it.
 """
