@@ -41,7 +41,7 @@ class LocalFallback:
         self._is_wanted = False
         self._is_closed = False
         self._thread: threading.Thread | None = None
-        # Of the process that runs; refusal: why there is none.
+        # The process that runs. refusal: why there is none.
         self._child: AgentChild | None = None
         self._refusal: Ending | None = None
         # A client of no process, for all that needs none.

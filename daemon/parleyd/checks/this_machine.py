@@ -75,7 +75,7 @@ def missing(config: Config) -> Iterator[KeyProblem]:
 
 
 def _fallback(config: Config) -> Iterator[KeyProblem]:
-    """What would only be missed when the agent is away already."""
+    """The parts of the fallback that would only be missed when the agent is away already."""
     if config.audio.mode == "on" and not synthesisers.is_one_installed():
         text = "fallback: local needs a voice, and neither flite nor espeak-ng is installed"
         yield _warning("fallback", text, "sudo apt install flite")

@@ -107,7 +107,7 @@ def _command(command: str, parser: argparse.ArgumentParser) -> Iterator[str]:
 def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
     formatter = parser.formatter_class(prog=parser.prog)
     for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction | argparse._HelpAction) or action.help == argparse.SUPPRESS:
+        if isinstance(action, argparse._SubParsersAction) or action.dest == "help" or action.help == argparse.SUPPRESS:
             continue
         # The words of the help itself, in which the defaults are filled in.
         shown = formatter._format_action_invocation(action)

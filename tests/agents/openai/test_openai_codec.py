@@ -216,7 +216,7 @@ def test_speech_whose_answer_failed_for_good_is_taken() -> None:
     found.speech()
     found.spoke(end_ms=900)
     found.created()
-    found.done(status="failed", status_details={"error": {"code": "insufficient_quota", "message": "No."}})
+    found.done(status="failed", status_details={"error": {"code": "content_filter", "message": "No."}})
     assert found.of(events.SpeechTaken) == [events.SpeechTaken(900)]
 
 

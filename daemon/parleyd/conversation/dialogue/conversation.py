@@ -179,7 +179,8 @@ class Conversation:
         self._can: Capabilities | None = None
         self._output_format = AudioFormat("pcm", 16_000)
         self._transcripts_seen = False
-        # What the agent has understood and not answered yet; and whether the last session was with the fallback.
+        # The words that the agent has understood and not answered yet; and whether the last session was with the
+        # fallback.
         self._unanswered: str | None = None
         self._was_fallback = False
         self._calls = 0

@@ -28,7 +28,7 @@ def answers(agent: Agent, timeout_s: float) -> bool:
             way = open_http(url, (), deadline, tls=authorities.context())
             with contextlib.closing(way.connection) as connection:
                 connection.request("GET", f"{way.prefix}/", headers={**way.headers, "Connection": "close"})
-                # Whatever the status is, there is a server.
+                # Any status shows that there is a server.
                 way.answer().close()
     except (DialError, OSError, http.client.HTTPException, ValueError, NoThreadLeftError):
         return False

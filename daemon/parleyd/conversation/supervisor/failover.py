@@ -37,7 +37,7 @@ from parleyd.core import events
 from parleyd.core.endings import Ending, EndingKind
 from parleyd.core.log_fields import NOTICE, Fields
 
-# So many failures in a row, with no session between them that has held, mean that the agent is away.
+# The number of failures in a row, with no session between them that has held, after which the agent is away.
 FAILURES = 2
 # A session that lived this long was a good one.
 STABLE_S = 10.0
@@ -117,7 +117,7 @@ class Failover:
         if to_fallback or self._reason is not None:
             yield from self._uses(now_s)
         if not to_fallback:
-            # Whatever comes of it: this is the trial.
+            # This is the trial, however it ends.
             self._is_back = False
             self._again_s = _NEVER_S
 
