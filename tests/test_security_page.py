@@ -34,7 +34,9 @@ def missing(cell: str) -> list[str]:
         if script == "scripts/test-service":
             text = CHECKS.read_text() + (ROOT / script).read_text()
             # Defined, and run.
-            exists = f"\n{check}() {{" in text and re.search(rf"^(check|always) .* {check}$", text, re.MULTILINE) is not None
+            exists = (
+                f"\n{check}() {{" in text and re.search(rf"^(check|always) .* {check}$", text, re.MULTILINE) is not None
+            )
         else:
             path, _, test = name.partition("::")
             file = ROOT / "tests" / path
