@@ -71,3 +71,13 @@ def test_an_earcon_is_one_of_the_words(value: str) -> None:
     assert settings.refusal("earcons.error", value) is not None
     assert settings.refusal("earcons.error", "off") is None
     assert settings.refusal("earcons.level_db", -6.0) is None
+
+
+def test_a_label_stays_until_the_next_one_and_says_that_a_person_has_changed_something_since() -> None:
+    first = Settings().changed({"gate.vad": "silero"}, "fleet 3")
+    assert (first.label, first.changed_since) == ("fleet 3", False)
+    second = first.changed({"wake.mode": "word"})
+    assert (second.label, second.changed_since) == ("fleet 3", True)
+    undone = first.undone_after(second)
+    assert (undone.revision, undone.values, undone.label, undone.changed_since) == (3, first.values, "fleet 3", True)
+    assert not Settings().undone_after(Settings(2)).changed_since

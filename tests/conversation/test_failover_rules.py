@@ -17,6 +17,7 @@ from parleyd.conversation.supervisor.failover import (
     KEEP_S,
     LASTING_S,
     MOST_S,
+    PAUSE_LOOK_S,
     REST_FIRST_S,
     STABLE_S,
     Failover,
@@ -246,6 +247,25 @@ def test_a_spent_budget_is_answered_by_the_fallback_until_there_is_a_new_one() -
     assert not play.connects()
     play.opens()
     assert len(play.told(events.FallbackOver)) == 1
+
+
+def test_it_is_looked_when_something_may_be_due_and_not_before() -> None:
+    play = Play().away(LOST)
+    assert play.failover.next_look_s(play.now_s) == play.now_s + FIRST_S
+    play.after(FIRST_S)
+    assert play.failover.next_look_s(play.now_s) > play.now_s + FIRST_S, "the outcome of the probe comes by itself"
+    play.failover.probed(play.now_s, answers=True)
+    assert play.failover.next_look_s(play.now_s) == play.now_s + PAUSE_LOOK_S
+
+
+def test_the_outcome_of_a_probe_that_comes_late_is_nothing() -> None:
+    play = Play().away(LOST).after(FIRST_S)
+    assert play.count(Probe) == 1
+    play.failover.reconfigure(AFTER_S)
+    assert not play.connects()
+    play.opens()
+    play.failover.probed(play.now_s, answers=False)
+    assert not play.connects()
 
 
 def test_a_fallback_that_fails_is_tried_once_more_then_the_agent_has_its_turn() -> None:

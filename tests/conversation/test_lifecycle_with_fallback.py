@@ -164,3 +164,13 @@ def test_asleep_its_process_ends() -> None:
     assert one.next_look_s == KEEP_S
     one.look(KEEP_S)
     assert len(one.of(StopFallback)) == 1
+
+
+def test_a_fallback_that_is_lost_is_told_by_itself_and_tried_again() -> None:
+    one = in_fallback()
+    one.look(STABLE_S + 1)
+    one.ends(LOST)
+    assert last_move(one) == ("lost", "backing off")
+    assert "the fallback fails" in one.told(events.Trouble)[-1].text
+    one.look()
+    assert connects(one) == [False, True, True]

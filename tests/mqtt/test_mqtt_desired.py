@@ -358,3 +358,32 @@ def test_the_usage_of_each_day_has_a_topic_of_its_own() -> None:
     assert Ask("usage", {"days": 31}) in translator.connected()
     assert len(told()) == 2
     assert not [one for one in Translator(Mqtt(), DEVICE).told(snapshot) if one == Ask("usage", {"days": 0})]
+
+
+def test_the_translator_passes_settings_on_in_both_directions() -> None:
+    translator = Translator(SETTINGS, DEVICE)
+    config = {
+        "revision": 0, "values": {}, "probation": None, "label": "", "changed_since": False, "went_back": None,
+    }  # fmt: skip
+    translator.connected()
+    translator.subscribed(1.0)
+    assert Ask("config") in translator.told({"event": "snapshot", "status": {"state": "asleep"}})
+    translator.config(config, 1.0)
+    wanted = json.dumps({"revision": 1, "settings": {"gate.hangover_ms": 700}}).encode()
+    assert translator.message(Message(OWN, wanted, 1.0, is_retained=True)) == []
+    asked = [one for half_s in range(20) for one in translator.tick(1.0 + half_s / 2)]
+    [put] = [one for one in asked if isinstance(one, Ask)]
+    assert put.what == "put_config"
+    assert put.fields["changes"] == {"gate.hangover_ms": 700}
+    result = {"now": ["gate.hangover_ms"], "next_session": [], "restart": []}
+    translator.put({"ok": True, "result": result}, 12.0)
+    translator.told({"event": "settings_changed"})
+    value = {"gate.hangover_ms": {"value": 700, "origin": "settings"}}
+    translator.config(config | {"revision": 1, "label": put.fields["label"], "values": value}, 12.0)
+    told = [one for half_s in range(20) for one in translator.tick(12.0 + half_s / 2) if isinstance(one, Publish)]
+    assert [(one.topic, json.loads(one.payload)["state"]) for one in told] == [(REPORTED, "kept")]
+
+
+def test_an_answer_to_what_another_daemon_was_told_is_none(bench: Bench) -> None:
+    assert bench.desired.put({"ok": True, "result": {}}, bench.now_s) == []
+    assert bench.wait()["state"] == "none"
