@@ -20,7 +20,8 @@ _HEAD = """\
 |---|---|---|---|
 {kinds}
 `elevenlabs` needs one id and no instructions here. `openai` knows exactly which part of an answer was heard, and
-costs nothing while nobody talks. More is in [openai.md](openai.md) and [privacy-and-cost.md](privacy-and-cost.md).
+costs nothing while nobody talks. More is in [openai.md](openai.md) and [privacy-and-cost.md](privacy-and-cost.md). With
+`fallback: local` the embedded agent answers while one of the other two cannot: [offline.md](offline.md).
 
 ## What each can do here
 
@@ -41,13 +42,13 @@ _KINDS = (
         "where the agent is described",
         "on its page at ElevenLabs",
         "in `openai.instructions`, on this device",
-        "it answers a fixed set of questions",
+        "in `local.scenario`; without one it answers a fixed set of questions",
     ),
     (
         "good for",
         "knowledge bases, many voices, people who maintain the agent in a browser",
         "devices that bring their own instructions and tools; pictures; a server in your own house",
-        "trying out, tests, no network",
+        "trying out, tests, no network; with a [language model](mind.md) of your own, an agent of your own",
     ),
 )
 _WORDS: Mapping[str, str] = {

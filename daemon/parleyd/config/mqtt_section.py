@@ -40,7 +40,7 @@ class MqttTls(Section, frozen=True):
 
 
 class Mqtt(Section, frozen=True):
-    """An MQTT broker, for `parleyd mqtt` and through it for Home Assistant; it needs a package more: docs/mqtt.md."""
+    """An MQTT broker, for `parleyd mqtt` and through it for Home Assistant; it needs one more package: docs/mqtt.md."""
 
     host: Annotated[
         Annotated[str, Meta(pattern=r"^[^\s/@?#]+$(?!\s)")] | None,
