@@ -18,7 +18,7 @@ from parleyd.conversation.supervisor.commands import (
     Wake,
 )
 from parleyd.conversation.supervisor.failover import FIRST_S, KEEP_S
-from parleyd.conversation.supervisor.lifecycle import STABLE_S
+from parleyd.conversation.supervisor.lifecycle import SLOW_S, STABLE_S
 from parleyd.core import events
 from parleyd.core.states import State
 
@@ -164,3 +164,23 @@ def test_asleep_its_process_ends() -> None:
     assert one.next_look_s == KEEP_S
     one.look(KEEP_S)
     assert len(one.of(StopFallback)) == 1
+
+
+def test_what_was_said_is_not_given_up_for_a_budget_where_the_fallback_is_asked_next() -> None:
+    one = life()
+    one.take(SPEECH)
+    one.opens()
+    one.facts.spent = BUDGET
+    one.ends(LOST)
+    assert one.state is State.BACKING_OFF
+    one.look()
+    assert connects(one) == [False, True]
+    assert one.state is State.CONNECTING
+
+
+def test_a_fallback_that_takes_its_time_is_no_line_to_the_agent_that_is_slow() -> None:
+    one = life()
+    one.facts.spent = BUDGET
+    one.take(SPEECH)
+    one.look(SLOW_S)
+    assert one.told(events.Trouble) == []

@@ -234,6 +234,8 @@ def test_a_fallback_that_dies_in_the_middle_of_a_sentence_comes_back_and_that_is
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(child, "RESTART_S", 0.2)
+    # A session in which it has answered has held.
+    monkeypatch.setattr(failover, "STABLE_S", 0.2)
     its_config = config("http://127.0.0.1:9", tmp_path)
     with Agents(its_config) as agents:
         assert agents.fallback is not None

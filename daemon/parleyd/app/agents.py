@@ -109,7 +109,10 @@ class Agents:
         self._apart = apart
         self._child = AgentChild(config.local.scenario) if config.provider == "local" else None
         self._stack = contextlib.ExitStack()
-        self.fallback = LocalFallback(config, self._embedded) if config.has_fallback else None
+        try:
+            self.fallback = LocalFallback(config, self._embedded) if config.has_fallback else None
+        except ValueError as error:
+            raise UserError(str(error), None, os.EX_CONFIG) from error
 
     def __enter__(self) -> Agents:
         if self._child is not None:

@@ -465,7 +465,7 @@ class Supervisor:
                     session.hang_up("it hangs")
                     self._outbox.end(session)
             case LineEnded():
-                self._dialogue.line_ended()
+                self._dialogue.line_ended(is_lost=True)
             case Conclude(decided_s=decided_s, keep_history=keep_history):
                 self._dialogue.conclude(decided_s, keep_history=keep_history)
             case GiveUpSpeech():
@@ -508,11 +508,17 @@ class Supervisor:
 
     def _probe(self) -> None:
         agent, timeout_s = self._agent, self._config.session.connect_timeout_s
-        thread = threading.Thread(
-            target=lambda: self._inbox.put(Probed(answers(agent, timeout_s))), name="agent-probe", daemon=True
-        )
+
+        def ask() -> None:
+            is_back = False
+            try:
+                is_back = answers(agent, timeout_s)
+            finally:
+                # Without an outcome the agent would never be probed again.
+                self._inbox.put(Probed(is_back))
+
         try:
-            thread.start()
+            threading.Thread(target=ask, name="agent-probe", daemon=True).start()
         except RuntimeError:
             self._inbox.put(Probed(answers=False))
 
