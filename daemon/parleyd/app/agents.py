@@ -19,6 +19,7 @@ from parleyd.agents.provider import Agent, Server, ToolSpec
 from parleyd.agents.speech import Speech, StreamedSpeech
 from parleyd.app.fallback import LocalFallback
 from parleyd.config.base import Secret
+from parleyd.config.openai_section import OpenAI
 from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
@@ -110,7 +111,7 @@ class Agents:
         self._child = AgentChild(config.local.scenario) if config.provider == "local" else None
         self._stack = contextlib.ExitStack()
         try:
-            self.fallback = LocalFallback(config, self._embedded) if config.has_fallback else None
+            self.fallback = LocalFallback(_for_fallback(config), self._embedded) if config.has_fallback else None
         except ValueError as error:
             raise UserError(str(error), None, os.EX_CONFIG) from error
 
@@ -163,6 +164,20 @@ class Agents:
     def local_speech(self, config: Config) -> StreamedSpeech | None:
         """The voice of this machine; None if there is none."""
         return local_speech(config.announce.local_voice)
+
+
+def _for_fallback(config: Config) -> Config:
+    """Without the settings for the server of the agent: that of the fallback may refuse them, and has no
+    use for the tokens among them."""
+    it = config.openai
+    own = OpenAI(
+        instructions=it.instructions,
+        dynamic_variables=it.dynamic_variables,
+        greeting=it.greeting,
+        language=it.language,
+        turn_detection=it.turn_detection,
+    )
+    return msgspec.structs.replace(config, openai=own)
 
 
 def _key(config: Config) -> str | None:

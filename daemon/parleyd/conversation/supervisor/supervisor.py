@@ -508,17 +508,11 @@ class Supervisor:
 
     def _probe(self) -> None:
         agent, timeout_s = self._agent, self._config.session.connect_timeout_s
-
-        def ask() -> None:
-            is_back = False
-            try:
-                is_back = answers(agent, timeout_s)
-            finally:
-                # Without an outcome the agent would never be probed again.
-                self._inbox.put(Probed(is_back))
-
+        thread = threading.Thread(
+            target=lambda: self._inbox.put(Probed(answers(agent, timeout_s))), name="agent-probe", daemon=True
+        )
         try:
-            threading.Thread(target=ask, name="agent-probe", daemon=True).start()
+            thread.start()
         except RuntimeError:
             self._inbox.put(Probed(answers=False))
 
