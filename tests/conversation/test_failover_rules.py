@@ -18,6 +18,7 @@ from parleyd.conversation.supervisor.failover import (
     LASTING_S,
     MOST_S,
     REST_FIRST_S,
+    SPENT_LOOK_S,
     STABLE_S,
     Failover,
 )
@@ -241,6 +242,7 @@ def test_a_spent_budget_is_answered_by_the_fallback_until_there_is_a_new_one() -
     play.opens().after(100)
     assert not play.goes_back()
     assert play.count(Probe) == 0
+    assert play.failover.next_look_s(play.now_s) == play.now_s + SPENT_LOOK_S
     play.spent = False
     assert play.goes_back()
     assert not play.connects()

@@ -48,8 +48,8 @@ FIRST_S, MOST_S, LASTING_S = 5.0, 60.0, 600.0
 KEEP_S = 60.0
 # How long a fallback that failed twice in a row is left alone, at first and at most.
 REST_FIRST_S, REST_MOST_S = 5.0, 60.0
-# A pause between turns is looked for this often.
-PAUSE_LOOK_S = 0.25
+# A pause between turns is looked for this often; and the end of a spent budget, which may be hours away.
+PAUSE_LOOK_S, SPENT_LOOK_S = 0.25, 2.0
 
 HINT_FALLBACK = "`parleyd check` names what the fallback needs"
 _NEVER_S = float("inf")
@@ -262,7 +262,7 @@ class Failover:
         due_s = [self._overdue_s, self._stop_s]
         if self._is_live and self.in_fallback:
             if self._is_back or self._is_spent:
-                due_s.append(now_s + PAUSE_LOOK_S)
+                due_s.append(now_s + (SPENT_LOOK_S if self._is_spent else PAUSE_LOOK_S))
             elif not self._is_probed:
                 due_s.append(self._again_s)
         if self._is_live and not self.in_fallback and self._failures:
