@@ -60,7 +60,7 @@ class Unanswered:
         self._words.clear()
 
     def to_ask(self, now_s: float) -> str | None:
-        """What a new session is to be asked in words; None: nothing. It stays unanswered until there is an answer."""
+        """Returns the words for a new session; None: there are none. They stay unanswered until there is an answer."""
         self._forget_old(now_s)
         self._words = [one for one in self._words if one.is_taken]
         return " ".join(one.text for one in self._words) or None
