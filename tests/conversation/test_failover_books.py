@@ -4,7 +4,7 @@ are the daemon's own; the two agents are played here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hypothesis import example, given, settings
@@ -12,12 +12,22 @@ from hypothesis import strategies as st
 
 from parleyd.agents import commands as to_agent
 from parleyd.agents.elevenlabs.agent import CAPABILITIES
-from parleyd.agents.events import AgentAudio, AnswerBegins, AnswerText, Ready, UserTranscript
+from parleyd.agents.events import (
+    AgentAudio,
+    AgentEvent,
+    AnswerBegins,
+    AnswerText,
+    Ready,
+    SpeechTaken,
+    ToolCall,
+    UserTranscript,
+    WordsExpected,
+)
 from parleyd.audio.gate.gate import Passed
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, AudioFormat, Frame
 from parleyd.config.retention import Continuity
 from parleyd.config.schema import BargeIn
-from parleyd.conversation.dialogue.commands import Answered, Send, Transcribed
+from parleyd.conversation.dialogue.commands import Answered, Send, Taken, Transcribed
 from parleyd.conversation.dialogue.conversation import Conversation
 from parleyd.conversation.session.uplink import Uplink
 
@@ -49,7 +59,10 @@ class Side:
 
 
 class Story:
-    def __init__(self) -> None:
+    """announces: the agents announce what they have of the sound, as those of OpenAI do."""
+
+    def __init__(self, *, announces: bool = False) -> None:
+        self.capabilities = replace(CAPABILITIES, announces_speech=announces)
         self.uplink = Uplink("drop", pre_roll_ms=0, capacity_ms=60_000)
         self.conversation = Conversation(
             by_text=False, barge_in=BargeIn(), continuity=Continuity(), tools=frozenset[str]()
@@ -69,6 +82,8 @@ class Story:
                     session.send(told)
                 case Transcribed(at_s=at_s):
                     self.uplink.transcribed(at_s)
+                case Taken(until_ms=until_ms):
+                    self.uplink.taken(until_ms)
                 case Answered(at_s=at_s, has_transcripts=has_transcripts):
                     self.uplink.answered(at_s, has_transcripts=has_transcripts)
                 case _:
@@ -78,7 +93,7 @@ class Story:
         self.sides.append(Side(is_fallback))
         self.conversation.begin(
             self.side,
-            CAPABILITIES,
+            self.capabilities,
             Ready(f"c{len(self.sides)}", PCM, PCM),
             self.now_s,
             greets=False,
@@ -93,15 +108,20 @@ class Story:
     def goes_up(self) -> None:
         self.side.hear(self.uplink.take(10_000, self.now_s))
 
-    def fails_over(self) -> None:
-        """The line dies, and the other side has its turn."""
+    def fails_over(self, *, to_same: bool = False, is_lost: bool = True) -> None:
+        """The line dies, and the other side has its turn, or the same one again."""
         self.uplink.end()
-        self.conversation.line_ended()
+        self.conversation.line_ended(is_lost=is_lost)
         self.carry_out()
         self.now_s += 1.0
-        self.begin(is_fallback=not self.side.is_fallback)
+        self.begin(is_fallback=self.side.is_fallback is to_same)
 
-    def says(self, number: int, *, dies: Dies) -> None:
+    def tells(self, *events: AgentEvent) -> None:
+        for event in events:
+            self.conversation.agent_event(self.side, event, self.now_s)
+        self.carry_out()
+
+    def says(self, number: int, *, dies: Dies, to_same: bool = False) -> None:
         self.now_s += 3.0
         self.uplink.talk_started(self.now_s)
         self.conversation.talk_started(self.now_s, self.now_s)
@@ -111,14 +131,14 @@ class Story:
             self.now_s += FRAME_MS / 1000
             self.goes_up()
             if dies == "in it" and index == FRAMES // 2:
-                self.fails_over()
+                self.fails_over(to_same=to_same)
         self.uplink.talk_stopped(self.now_s)
         self.uplink.gate_closed()
         self.conversation.talk_stopped(self.now_s)
         self.goes_up()
         self.carry_out()
         if dies == "after it":
-            self.fails_over()
+            self.fails_over(to_same=to_same)
 
     def understands(self, number: int) -> None:
         self.now_s += 1.0
@@ -146,27 +166,83 @@ DEATHS = st.lists(st.sampled_from(["in it", "after it", "understood", "answering
 
 
 @settings(max_examples=300, deadline=None)
-@given(DEATHS)
-@example(["understood"])
-@example(["in it", "understood", "understood", "answering", "never"])
-def test_each_sentence_is_answered_once_whenever_the_line_dies(deaths: list[Dies]) -> None:
+@given(DEATHS, st.booleans())
+@example(["understood"], False)
+@example(["understood"], True)
+@example(["in it", "understood", "understood", "answering", "never"], False)
+def test_each_sentence_is_answered_once_whenever_the_line_dies(deaths: list[Dies], to_same: bool) -> None:
     story = Story()
     story.begin(is_fallback=False)
     for number, dies in enumerate(deaths, 1):
-        story.says(number, dies=dies)
+        story.says(number, dies=dies, to_same=to_same)
         assert story.side.asked.count(number) == 1, "it was put to whom is there now, whole, and once"
         if dies == "understood":
             story.understands(number)
-            story.fails_over()
+            story.fails_over(to_same=to_same)
             assert story.side.asked.count(number) == 1
         elif dies != "answering":
             story.understands(number)
         # Who was asked in text sends no transcript of it.
         story.answers()
         if dies == "answering":
-            story.fails_over()
+            story.fails_over(to_same=to_same)
         for _ in range(2):
-            story.fails_over()
+            story.fails_over(to_same=to_same)
             assert story.side.asked == [], "what was answered is asked of nobody again"
     assert story.uplink.counters.lost == 0
     assert story.uplink.kept_ms == 0
+
+
+def test_a_session_that_is_exchanged_in_a_pause_is_not_asked_what_the_agent_passed_over() -> None:
+    story = Story()
+    story.begin(is_fallback=False)
+    story.says(1, dies="never")
+    story.understands(1)
+    story.fails_over(to_same=True, is_lost=False)
+    assert story.side.asked == []
+    story.fails_over(to_same=True)
+    assert story.side.asked == []
+
+
+def test_what_the_agent_acted_upon_is_asked_of_nobody() -> None:
+    story = Story()
+    story.begin(is_fallback=False)
+    story.says(1, dies="never")
+    story.understands(1)
+    story.tells(ToolCall("set_timer", "call 1", {}))
+    story.fails_over()
+    assert story.side.asked == []
+
+
+def test_words_that_come_after_the_answer_has_begun_are_asked_of_nobody() -> None:
+    story = Story(announces=True)
+    story.begin(is_fallback=False)
+    story.says(1, dies="never")
+    story.tells(WordsExpected("u1"))
+    story.tells(SpeechTaken(10_000))
+    story.answers()
+    story.tells(UserTranscript("u1", "sentence 1", final=True))
+    story.fails_over()
+    assert story.side.asked == []
+
+
+def test_a_sentence_whose_sound_is_sent_again_is_not_asked_in_words_as_well() -> None:
+    story = Story(announces=True)
+    story.begin(is_fallback=False)
+    story.says(1, dies="never")
+    story.tells(WordsExpected("u1"), UserTranscript("u1", "sentence 1", final=True))
+    story.fails_over()
+    assert story.side.asked == [1]
+    story.tells(UserTranscript("u1", "sentence 1", final=True), SpeechTaken(10_000))
+    story.fails_over()
+    assert story.side.asked == [1], "its sound was taken, and nothing was said to it"
+
+
+def test_a_mute_is_for_what_was_said_before_it_too() -> None:
+    story = Story()
+    story.begin(is_fallback=False)
+    story.says(1, dies="never")
+    story.understands(1)
+    story.conversation.mute(True, story.now_s)
+    story.fails_over()
+    assert story.side.asked == []

@@ -19,6 +19,7 @@ from parleyd.conversation.supervisor.failover import (
     MOST_S,
     PAUSE_LOOK_S,
     REST_FIRST_S,
+    SPENT_LOOK_S,
     STABLE_S,
     Failover,
 )
@@ -242,6 +243,7 @@ def test_a_spent_budget_is_answered_by_the_fallback_until_there_is_a_new_one() -
     play.opens().after(100)
     assert not play.goes_back()
     assert play.count(Probe) == 0
+    assert play.failover.next_look_s(play.now_s) == play.now_s + SPENT_LOOK_S
     play.spent = False
     assert play.goes_back()
     assert not play.connects()
@@ -289,8 +291,42 @@ def test_a_fallback_that_fails_is_tried_once_more_then_the_agent_has_its_turn() 
     assert not play.connects(), "the agent is due"
     play.ends(LOST)
     assert play.connects()
-    play.opens().ends(LOST)
+    play.opens().after(STABLE_S).ends(LOST)
     assert len(play.told(events.Trouble)) == 2, "it had worked"
+    assert play.failover.is_next_at_once(play.now_s)
+
+
+@pytest.mark.parametrize("ending", [LOST, HUNG_UP])
+def test_a_fallback_whose_sessions_break_as_soon_as_they_begin_is_left_alone(ending: Ending) -> None:
+    """As by the speech that each of them is sent again: without a rest it would go on at once for ever."""
+    play = Play()
+    play.connects()
+    play.ends(NO_CREDIT)
+    for _ in range(FAILURES):
+        assert play.failover.is_next_at_once(play.now_s)
+        assert play.connects()
+        if ending is LOST:
+            play.opens().after(0.1)
+        play.ends(ending)
+    assert not play.failover.is_next_at_once(play.now_s)
+    assert not play.connects(), "the agent has its turn"
+    assert len(play.told(events.Trouble)) == 1
+
+
+def test_a_failure_of_the_fallback_before_a_session_that_was_good_does_not_count() -> None:
+    play = Play()
+    play.connects()
+    play.ends(NO_CREDIT)
+    for ends_well in (True, False):
+        play.connects()
+        play.ends(LOST)
+        assert play.connects()
+        play.opens().after(STABLE_S if not ends_well else 1.0)
+        if ends_well:
+            play.failover.sleeps(play.now_s)
+        else:
+            play.connects()
+    assert play.failover.in_fallback
 
 
 def test_its_process_is_started_with_the_first_failure_and_stopped_when_it_was_not_used_for_a_while() -> None:

@@ -18,7 +18,7 @@ from parleyd.conversation.supervisor.commands import (
     Wake,
 )
 from parleyd.conversation.supervisor.failover import FIRST_S, KEEP_S
-from parleyd.conversation.supervisor.lifecycle import STABLE_S
+from parleyd.conversation.supervisor.lifecycle import SLOW_S, STABLE_S
 from parleyd.core import events
 from parleyd.core.states import State
 
@@ -174,3 +174,23 @@ def test_a_fallback_that_is_lost_is_told_by_itself_and_tried_again() -> None:
     assert "the fallback fails" in one.told(events.Trouble)[-1].text
     one.look()
     assert connects(one) == [False, True, True]
+
+
+def test_what_was_said_is_not_given_up_for_a_budget_where_the_fallback_is_asked_next() -> None:
+    one = life()
+    one.take(SPEECH)
+    one.opens()
+    one.facts.spent = BUDGET
+    one.ends(LOST)
+    assert one.state is State.BACKING_OFF
+    one.look()
+    assert connects(one) == [False, True]
+    assert one.state is State.CONNECTING
+
+
+def test_a_fallback_that_takes_its_time_is_no_line_to_the_agent_that_is_slow() -> None:
+    one = life()
+    one.facts.spent = BUDGET
+    one.take(SPEECH)
+    one.look(SLOW_S)
+    assert one.told(events.Trouble) == []

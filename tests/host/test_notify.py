@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import resource
 import socket
 import sys
 import threading
@@ -155,3 +157,19 @@ def test_a_manager_that_has_begun_anew_is_found(manager: Manager, path: Path) ->
     notify.status("three")
     assert again.read() == ["STATUS=three"]
     again.socket.close()
+
+
+def test_a_handle_of_a_high_number_is_none_the_worse(manager: Manager) -> None:
+    """A service with a raised LimitNOFILE may have more than 1024."""
+    notify.status("before")
+    assert notify._line is not None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    low = notify._line
+    try:
+        notify._line = socket.socket(fileno=fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 2000))
+        low.close()
+        notify.status("after")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert manager.read() == ["STATUS=before", "STATUS=after"]

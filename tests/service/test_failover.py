@@ -17,12 +17,13 @@ from harness import Daemon
 
 from parleyd.app.agents import Agents
 from parleyd.app.fallback import LocalFallback
-from parleyd.config.openai_section import OpenAI
+from parleyd.config.openai_section import InstructionsFile, McpServer, OpenAI
 from parleyd.config.retention import Budget
 from parleyd.config.schema import Config, ElevenLabs, Local, Reconnect, Session
 from parleyd.conversation.session import session
 from parleyd.conversation.supervisor import failover
 from parleyd.core import events
+from parleyd.core.errors import UserError
 from parleyd.core.states import State
 from parleyd.embedded import child
 from waiting import until
@@ -234,6 +235,8 @@ def test_a_fallback_that_dies_in_the_middle_of_a_sentence_comes_back_and_that_is
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(child, "RESTART_S", 0.2)
+    # A session in which it has answered has held.
+    monkeypatch.setattr(failover, "STABLE_S", 0.2)
     its_config = config("http://127.0.0.1:9", tmp_path)
     with Agents(its_config) as agents:
         assert agents.fallback is not None
@@ -319,3 +322,40 @@ def test_a_fallback_without_a_scenario_that_can_be_read_says_so(tmp_path: Path) 
         one.say(QUESTION)
         told = one.expect(events.Trouble, lambda event: "the fallback" in event.text)
         assert "none.yaml" in told.text
+
+
+def test_settings_for_the_server_of_the_agent_are_not_for_that_of_the_fallback(tmp_path: Path) -> None:
+    """Its own key is sent in the usual header, for one, and the tokens of other servers are not told to it."""
+    openai = OpenAI(
+        base_url="http://127.0.0.1:9/v1",
+        key_header="X-Own-Key",
+        query={"code": "query-secret"},
+        model="their-model",
+        voice="their-voice",
+        flat_session=True,
+        audio_format="pcmu",
+        mcp={"home": McpServer(url="http://127.0.0.1:9/mcp", authorization="mcp-secret")},
+    )
+    its_config = config("", tmp_path, "openai", openai=openai)
+    with daemon(its_config) as one:
+        one.say(QUESTION)
+        one.expect(events.AnswerText, by_itself)
+        one.expect(events.AnswerEnded)
+        one.service.stop()
+    told = "".join(path.read_text() for path in (tmp_path / "fallback").rglob("*.jsonl"))
+    assert told
+    assert "secret" not in told
+
+
+def test_instructions_that_are_gone_when_it_starts_are_told_and_do_not_end_the_daemon(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("Be brief.")
+    its_config = config("http://127.0.0.1:9", tmp_path, openai=OpenAI(instructions=InstructionsFile(file=str(words))))
+    its_config = msgspec.structs.replace(its_config, local=msgspec.structs.replace(its_config.local, protocol="openai"))
+    with daemon(its_config) as one:
+        words.unlink()
+        one.say(QUESTION)
+        told = one.expect(events.Trouble, lambda event: "the fallback" in event.text)
+        assert "words.txt" in told.text
+    with pytest.raises(UserError, match=r"words\.txt"):
+        Agents(its_config)

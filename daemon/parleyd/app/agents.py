@@ -19,6 +19,7 @@ from parleyd.agents.provider import Agent, Server, ToolSpec
 from parleyd.agents.speech import Speech, StreamedSpeech
 from parleyd.app.fallback import LocalFallback
 from parleyd.config.base import Secret
+from parleyd.config.openai_section import OpenAI
 from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
@@ -109,7 +110,10 @@ class Agents:
         self._apart = apart
         self._child = AgentChild(config.local.scenario) if config.provider == "local" else None
         self._stack = contextlib.ExitStack()
-        self.fallback = LocalFallback(config, self._embedded) if config.has_fallback else None
+        try:
+            self.fallback = LocalFallback(_for_fallback(config), self._embedded) if config.has_fallback else None
+        except ValueError as error:
+            raise UserError(str(error), None, os.EX_CONFIG) from error
 
     def __enter__(self) -> Agents:
         if self._child is not None:
@@ -160,6 +164,20 @@ class Agents:
     def local_speech(self, config: Config) -> StreamedSpeech | None:
         """The voice of this machine; None if there is none."""
         return local_speech(config.announce.local_voice)
+
+
+def _for_fallback(config: Config) -> Config:
+    """Without the settings for the server of the agent: that of the fallback may refuse them, and has no
+    use for the tokens among them."""
+    it = config.openai
+    own = OpenAI(
+        instructions=it.instructions,
+        dynamic_variables=it.dynamic_variables,
+        greeting=it.greeting,
+        language=it.language,
+        turn_detection=it.turn_detection,
+    )
+    return msgspec.structs.replace(config, openai=own)
 
 
 def _key(config: Config) -> str | None:

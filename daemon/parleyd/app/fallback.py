@@ -102,7 +102,8 @@ class LocalFallback:
                     while self._is_wanted:
                         self._changed.wait()
                     self._child = None
-        except (AgentChildError, OSError) as error:
+        except (AgentChildError, OSError, ValueError) as error:
+            # ValueError: the client, whose instructions may be a file that is gone by now.
             self._ends(Ending(EndingKind.RETRY, f"the fallback does not start: {error}", HINT_STARTS))
             return
         log.info("the fallback is not needed any more, and has ended")

@@ -64,7 +64,7 @@ class Local(Section, frozen=True):
         Meta(
             description="fallback: what is said once when it begins to answer, by announce.local_voice; null: nothing"
         ),
-    ] = "I cannot reach my agent. I answer by myself."
+    ] = "My agent cannot answer. I answer by myself."
 
 
 class Wake(Section, frozen=True):

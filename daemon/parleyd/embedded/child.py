@@ -70,7 +70,12 @@ class AgentChild:
 
     def __enter__(self) -> AgentChild:
         self._start()
-        self._watcher.start()
+        try:
+            self._watcher.start()
+        except RuntimeError:
+            self._closing.set()
+            _end(self._process)
+            raise AgentChildError("the system has no thread left to watch over it") from None
         return self
 
     def __exit__(
@@ -181,7 +186,7 @@ class AgentChild:
 
 def _only_in_memory(key: str) -> int:
     """A descriptor of a file with the key, which no other process can name. Raises OSError."""
-    descriptor = os.memfd_create("key", 0)
+    descriptor = os.memfd_create("key", os.MFD_CLOEXEC)
     os.fchmod(descriptor, 0o600)
     os.write(descriptor, key.encode())
     return descriptor

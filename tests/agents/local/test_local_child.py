@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,17 @@ def test_nothing_stays_when_it_ends_while_a_new_process_does_not_get_ready() -> 
 def test_a_bad_scenario_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(AgentChildError, match=r"no\.yaml"), AgentChild(tmp_path / "no.yaml"):
         pass
+
+
+def test_one_that_nobody_can_watch_over_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: threading.Thread) -> None:
+        if self.name == "agent-child":
+            raise RuntimeError("can't start new thread")
+        plain(self)
+
+    plain = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    child = AgentChild(None)
+    with pytest.raises(AgentChildError, match="no thread left"), child:
+        pass
+    assert child._process.poll() is not None

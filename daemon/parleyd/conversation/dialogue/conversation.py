@@ -93,6 +93,7 @@ from parleyd.conversation.dialogue.history import History
 from parleyd.conversation.dialogue.idle import Idle, IdleEnd, Patience
 from parleyd.conversation.dialogue.pictures import Pause, Pictures
 from parleyd.conversation.dialogue.turns import FLOORS, Cue, Effect, Floor
+from parleyd.conversation.dialogue.unanswered import Unanswered
 from parleyd.conversation.dialogue.utterances import Utterances
 from parleyd.core import events
 from parleyd.tools.audit import bounded_parameters
@@ -179,10 +180,9 @@ class Conversation:
         self._can: Capabilities | None = None
         self._output_format = AudioFormat("pcm", 16_000)
         self._transcripts_seen = False
-        # The words that the agent has understood and not answered yet; and whether the last session was with the
-        # fallback.
-        self._unanswered: str | None = None
-        self._was_fallback = False
+        self._unanswered = Unanswered()
+        # Whether the last session was with the fallback, and whether its line was lost.
+        self._was_fallback = self._was_lost = False
         self._calls = 0
         # The calls that run: the agent's id of each, and the key by which it holds the session.
         self._running: dict[str, str] = {}
@@ -288,10 +288,11 @@ class Conversation:
         self._can = capabilities
         self._activity_s = now_s
         self._look_at_commands()
-        is_other, self._was_fallback = is_fallback != self._was_fallback, is_fallback
-        # An agent may be lost after it has understood a question, which is then not sent again as sound.
-        asked = self._unanswered if is_other else None
-        self._unanswered = asked
+        is_asked_again = self._was_lost or is_fallback != self._was_fallback
+        self._was_lost, self._was_fallback = False, is_fallback
+        if not is_asked_again:
+            self._unanswered.clear()
+        asked = self._unanswered.to_ask(now_s)
         again = has_kept_speech or asked is not None or self.to_agent.typed_s is not None
         self._idle.begin(now_s, again=again)
         self._output_format = ready.output_format
@@ -310,8 +311,10 @@ class Conversation:
         if greets and not skip_greeting and not capabilities.speaks_first:
             self._do(Send(session, SpeakNow(is_greeting=True)))
 
-    def line_ended(self) -> None:
-        """Nobody is there to be told anything; the lines so far are carried over into the next session."""
+    def line_ended(self, *, is_lost: bool = False) -> None:
+        """Nobody is there to be told anything; the lines so far are carried over into the next session. is_lost: the
+        session ended by itself."""
+        self._was_lost |= is_lost
         self._stream_ends()
         self._session = None
         self._retry_s = None
@@ -331,7 +334,8 @@ class Conversation:
         if not keep_history or self._continuity.mode != "always":
             self._history.clear()
             self._resume = None
-        self._unanswered = None
+        self._unanswered.clear()
+        self._was_lost = False
         self.to_agent.close()
         self._pictures.session_over(now_s)
         self.to_agent.forget_typed(decided_s, "the conversation was over", now_s)
@@ -379,6 +383,7 @@ class Conversation:
                 self._do(Log(logging.DEBUG, f"an utterance has no transcript: {reason}", {}))
                 self._publish(events.NotTranscribed(at_s=now_s, said=known.number if known else 0, reason=reason))
             case SpeechTaken(until_ms=until_ms):
+                self._unanswered.taken(now_s)
                 self._do(Taken(until_ms))
             case ToolCall():
                 self._activity_s = now_s
@@ -524,7 +529,7 @@ class Conversation:
         if event.final:
             self._history.user_said(event.text, now_s, number)
         if event.final and event.is_understood:
-            self._unanswered = event.text if self._unanswered is None else f"{self._unanswered} {event.text}"
+            self._unanswered.understood(event.text, said_s, now_s, announces_speech=can.announces_speech)
             # Not by words that come late: the agent took its leave in answer to them.
             if said_s >= self._farewell_from_s:
                 self.farewell_s = None
@@ -542,7 +547,7 @@ class Conversation:
         if not is_new or answer.is_greeting:
             return
         self._given, self._given_s = answer.number, now_s
-        self._unanswered = None
+        self._unanswered.answered(now_s)
         for text in self.to_agent.answered():
             self._idle.typed_answered()
             self._history.user_said(text, now_s)
@@ -572,6 +577,7 @@ class Conversation:
     # ------------------------------------------------------------ tools
 
     def _use_tool(self, session: Channel, call: ToolCall, now_s: float) -> None:
+        self._unanswered.answered(now_s)
         shown = bounded_parameters(call.parameters)
         self._publish(events.ToolCalled(at_s=now_s, name=call.name, parameters=shown))
         key = self._begins_to_work(now_s) if call.expects_response and call.name in self._tools else ""
@@ -668,7 +674,7 @@ class Conversation:
         """Mute covers the pictures of the camera, and what was said and not yet answered; see Pictures.mute."""
         self._pictures.mute(on, now_s)
         if on:
-            self._unanswered = None
+            self._unanswered.clear()
 
     def _pause(self, now_s: float) -> Pause:
         is_owed = self._floor is Floor.WAITING and now_s - self._talk_end_s < OWED_S

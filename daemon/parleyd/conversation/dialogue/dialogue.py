@@ -201,9 +201,9 @@ class Dialogue:
         with self._lock:
             return self._conversation.next_idle_look_s(now_s, patience)
 
-    def line_ended(self) -> None:
+    def line_ended(self, *, is_lost: bool = False) -> None:
         with self._turn() as (conversation, _):
-            conversation.line_ended()
+            conversation.line_ended(is_lost=is_lost)
 
     def conclude(self, decided_s: float, *, keep_history: bool) -> None:
         with self._turn() as (conversation, now_s):

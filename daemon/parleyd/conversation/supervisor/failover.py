@@ -20,7 +20,8 @@ in the next pause between turns; asleep by the next wake. One failure of such a 
 back. A session that has held for STABLE_S ends all that.
 
 **The fallback fails**, too: it is tried again at once, then the agent has its turn as if there were no fallback, and
-the fallback is left alone for a time that doubles up to REST_MOST_S. It is told once.
+the fallback is left alone for a time that doubles up to REST_MOST_S. It is told once. Only a session that has held for
+STABLE_S ends that: speech in which its sessions break would otherwise be put to it again without a pause.
 
 **Its process** is started with the first failure, so that it is there when it is needed, and stopped KEEP_S after it
 was used last.
@@ -47,8 +48,8 @@ FIRST_S, MOST_S, LASTING_S = 5.0, 60.0, 600.0
 KEEP_S = 60.0
 # How long a fallback that failed twice in a row is left alone, at first and at most.
 REST_FIRST_S, REST_MOST_S = 5.0, 60.0
-# A pause between turns is looked for this often.
-PAUSE_LOOK_S = 0.25
+# A pause between turns is looked for this often; and the end of a spent budget, which may be hours away.
+PAUSE_LOOK_S, SPENT_LOOK_S = 0.25, 2.0
 
 HINT_FALLBACK = "`parleyd check` names what the fallback needs"
 _NEVER_S = float("inf")
@@ -108,6 +109,7 @@ class Failover:
         """A session is being opened, as it was chosen."""
         if not self.is_configured:
             return
+        self._look_at_fallback(now_s)
         self._is_connecting, self._is_live = True, False
         self.in_fallback = to_fallback
         self._is_spent = to_fallback and is_spent and self._reason is None
@@ -133,8 +135,6 @@ class Failover:
         if not self.in_fallback:
             yield from self._over(now_s)
             return
-        self._fallback_failures = 0
-        self._is_failure_told = False
         self._used_s = now_s
         if not self.answers:
             self.answers = True
@@ -147,12 +147,13 @@ class Failover:
         """The session has ended by itself, or did not come about."""
         if not self.is_configured:
             return
+        self._look_at_fallback(now_s)
         lived_s = now_s - self._live_since_s if self._is_live else 0.0
         was_live = self._is_live
         self._is_connecting = self._is_live = False
         if self.in_fallback:
             self._used_s = now_s
-            yield from self._fallback_ended(ending, now_s)
+            yield from self._fallback_ended(ending, now_s, was_live=was_live)
             return
         if lived_s >= STABLE_S or (was_live and ending.kind is EndingKind.AGENT):
             self._holds()
@@ -169,8 +170,10 @@ class Failover:
             # It was no trial yet.
             self._is_back = True
 
-    def _fallback_ended(self, ending: Ending, now_s: float) -> Commands:
-        if ending.kind not in (EndingKind.RETRY, EndingKind.FINAL) or ending.greeting_refused:
+    def _fallback_ended(self, ending: Ending, now_s: float, *, was_live: bool) -> Commands:
+        # One that hangs up before it has begun has failed, too; it would be asked again at once for ever.
+        is_failure = ending.kind in (EndingKind.RETRY, EndingKind.FINAL) or not was_live
+        if not is_failure or ending.greeting_refused:
             return
         self._fallback_failures += 1
         if self._fallback_failures >= FAILURES or ending.kind is EndingKind.FINAL:
@@ -187,8 +190,10 @@ class Failover:
         """There is no session any more, and nobody wants one."""
         if self._is_in_use:
             self._used_s = now_s
-        if self._is_live and not self.in_fallback:
-            # It has come to a proper end.
+        # It has come to a proper end.
+        if self._is_live and self.in_fallback:
+            self._fallback_holds()
+        elif self._is_live:
             self._holds()
         if self._is_connecting and not self.in_fallback:
             # Somebody has broken the trial off.
@@ -257,7 +262,7 @@ class Failover:
         due_s = [self._overdue_s, self._stop_s]
         if self._is_live and self.in_fallback:
             if self._is_back or self._is_spent:
-                due_s.append(now_s + PAUSE_LOOK_S)
+                due_s.append(now_s + (SPENT_LOOK_S if self._is_spent else PAUSE_LOOK_S))
             elif not self._is_probed:
                 due_s.append(self._again_s)
         if self._is_live and not self.in_fallback and self._failures:
@@ -309,6 +314,15 @@ class Failover:
             yield Publish(events.FallbackOver(at_s=now_s))
         self.answers = False
         self._reason = self._hint = None
+
+    def _look_at_fallback(self, now_s: float) -> None:
+        if self._is_live and self.in_fallback and now_s - self._live_since_s >= STABLE_S:
+            self._fallback_holds()
+
+    def _fallback_holds(self) -> None:
+        """The session with the fallback was a good one."""
+        self._fallback_failures = 0
+        self._is_failure_told = False
 
     def _holds(self) -> None:
         """The session with the agent is a good one."""

@@ -393,7 +393,8 @@ class Lifecycle:
             yield from self._wake_unless_refused(wake, "sessions are allowed again", now_s, facts, keeps_cause=False)
         if self.state is State.CONNECTING and self._slow_at_s is not None and now_s >= self._slow_at_s:
             self._slow_at_s = None
-            yield from self._tell_slow(now_s)
+            if not self._failover.in_fallback:
+                yield from self._tell_slow(now_s)
         yield from self._failover.look(now_s)
         if self.state is State.CONNECTING and self._failover.is_overdue(now_s):
             yield Abandon()
@@ -459,7 +460,9 @@ class Lifecycle:
         if self.state is State.ASLEEP:
             return None
         is_pause = self.state is not State.LIVE or facts.between_turns(now_s)
-        is_free = self._despite_budget or self._failover.in_fallback
+        # Where a line is waited for, the fallback is asked next: what was said is not given up for a budget.
+        is_for_fallback = self._failover.is_configured and self.state is State.BACKING_OFF
+        is_free = self._despite_budget or self._failover.in_fallback or is_for_fallback
         spent = None if is_free else facts.budget_spent()
         if spent is None:
             self._spent_since_s = None

@@ -465,7 +465,7 @@ class Supervisor:
                     session.hang_up("it hangs")
                     self._outbox.end(session)
             case LineEnded():
-                self._dialogue.line_ended()
+                self._dialogue.line_ended(is_lost=True)
             case Conclude(decided_s=decided_s, keep_history=keep_history):
                 self._dialogue.conclude(decided_s, keep_history=keep_history)
             case GiveUpSpeech():
