@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parleyd.config import settings
+from parleyd.config.keys import all_keys
 from parleyd.config.nodes import NodeError
 from parleyd.config.settings import Settings
 
@@ -71,3 +72,36 @@ def test_an_earcon_is_one_of_the_words(value: str) -> None:
     assert settings.refusal("earcons.error", value) is not None
     assert settings.refusal("earcons.error", "off") is None
     assert settings.refusal("earcons.level_db", -6.0) is None
+
+
+# The sections in which a setting changes nothing at all. A new section belongs here, unless somebody has thought of what
+# a person far away could do with it.
+_OF_THE_FILE = (
+    *("provider", "fallback", "local", "profiles", "tools", "camera", "control", "metrics", "transcript", "hooks"),
+    *("button", "mqtt", "debug"),
+)
+_OF_THE_FILE_KEYS = (
+    *("elevenlabs.agent_id", "elevenlabs.base_url", "elevenlabs.api_key", "elevenlabs.branch_id"),
+    *("elevenlabs.environment", "elevenlabs.agent", "elevenlabs.dynamic_variables", "elevenlabs.custom_llm_extra_body"),
+    *("openai.base_url", "openai.api_key", "openai.dynamic_variables", "openai.mcp", "openai.query"),
+    *("openai.key_header", "audio.mode", "audio.output.mixer", "log.format"),
+)
+
+
+def test_whoever_changes_settings_takes_nothing_over() -> None:
+    settable = {key.dotted for key in settings.settable()}
+    powers = [
+        key.dotted
+        for key in all_keys()
+        if any(key.dotted == one or key.dotted.startswith(f"{one}.") for one in (*_OF_THE_FILE, *_OF_THE_FILE_KEYS))
+    ]
+    assert len(powers) > 100
+    for dotted in powers:
+        assert dotted not in settable
+        found = settings.refusal(dotted, "x")
+        assert found is not None
+        assert found[0] == "this cannot be changed by a setting"
+    sections = {dotted.partition(".")[0] for dotted in settable}
+    assert sections.isdisjoint(_OF_THE_FILE)
+    top = {key.name for key in all_keys() if len(key.path) == 1}
+    assert top == sections | set(_OF_THE_FILE), "a new section: may a setting change it?"
