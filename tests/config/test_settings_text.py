@@ -26,6 +26,12 @@ def test_a_text_by_hand() -> None:
         settings.read("gate: [\n")
 
 
+def test_a_part_of_a_map_is_known_by_its_key_as_after_a_restart() -> None:
+    made = Settings(1, {"budget.prices.m.audio_in": 1, "budget.prices.n.audio_in": 2}).by_keys()
+    assert made.values == {"budget.prices": {"m": {"audio_in": 1}, "n": {"audio_in": 2}}}
+    assert settings.read(made.text()) == made
+
+
 def test_each_change_is_a_revision_of_its_own() -> None:
     first = Settings().changed({"gate.vad": "silero", "wake.mode": "word"})
     second = first.changed({"gate.vad": None})

@@ -138,6 +138,18 @@ def test_what_cannot_be_set_is_refused_whole(
     assert value(shared_daemon, "barge_in.confirm_ms")["origin"] == "default"
 
 
+def test_a_part_of_a_map_is_taken_away_by_the_key_that_is_listed(config: Path) -> None:
+    with daemon(config), Client() as client:
+        client.ask("put_config", changes={"budget.prices.m.audio_in": 1})
+        listed = {key for key, one in client.ask("config")["values"].items() if one["origin"] == "settings"}
+        assert listed == {"budget.prices"}
+        # As a program does that takes away what it does not want.
+        client.ask("put_config", changes={**dict.fromkeys(listed), "budget.prices.n.audio_in": 2})
+        assert list(value(client, "budget.prices")["value"]) == ["n"]
+        client.ask("put_config", changes={"budget.prices": None})
+        assert value(client, "budget.prices")["origin"] == "default"
+
+
 @pytest.fixture(scope="module")
 def shared_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("state")
