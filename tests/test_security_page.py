@@ -83,5 +83,6 @@ def test_a_name_that_does_not_exist_is_found() -> None:
         "no/file.py::test_x",
     ]
     assert missing("`scripts/test-service: hardened`") == []
-    for name in ("scripts/test-service: within", "scripts/test-repository: publish", "scripts/test-fleet: no such check"):
+    for script, check in (("service", "within"), ("repository", "publish"), ("fleet", "no such check")):
+        name = f"scripts/test-{script}: {check}"
         assert missing(f"`{name}`") == [name]

@@ -80,8 +80,8 @@ def test_an_earcon_is_one_of_the_words(value: str) -> None:
     assert settings.refusal("earcons.level_db", -6.0) is None
 
 
-# The sections in which a setting changes nothing at all. A new section belongs here, unless somebody has thought of what
-# a person far away could do with it.
+# The sections in which a setting changes nothing at all. A new section belongs here, unless somebody has thought of
+# what a person far away could do with it.
 _OF_THE_FILE = (
     *("provider", "fallback", "local", "profiles", "tools", "camera", "control", "metrics", "transcript", "hooks"),
     *("button", "mqtt", "debug"),

@@ -13,7 +13,8 @@ from parleyd.control.client import Client
 
 POWER = {
     "elevenlabs.base_url": "http://198.51.100.1", "elevenlabs.dynamic_variables": {"a": {"file": "/etc/shadow"}},
-    "openai.instructions": {"file": "/etc/shadow"}, "audio.output.device": "wav:/etc/shadow", "transcript.enabled": True,
+    "openai.instructions": {"file": "/etc/shadow"}, "audio.output.device": "wav:/etc/shadow",
+    "transcript.enabled": True,
     "hooks": [{"on": ["live"], "command": ["/bin/true"]}], "tools.apart": "auto", "control.approve": [],
     "metrics.port": 9464, "mqtt.commands": ["unmute"], "mqtt.texts": "all", "fallback": "local", "debug.record": True,
     "announce.local_voice": "../x",
