@@ -254,9 +254,13 @@ def test_a_fallback_that_dies_in_the_middle_of_a_sentence_comes_back_and_that_is
 
 
 def pid_of(fallback: LocalFallback) -> int:
+    return child_of(fallback)._process.pid
+
+
+def child_of(fallback: LocalFallback) -> child.AgentChild:
     its_child = fallback._child
     assert its_child is not None
-    return its_child._process.pid
+    return its_child
 
 
 def test_its_process_is_there_while_it_is_needed_and_gone_afterwards(
@@ -280,9 +284,7 @@ def test_its_process_is_there_while_it_is_needed_and_gone_afterwards(
                 assert child.resident_bytes(pid) > 0
                 assert fallback._key not in Path(f"/proc/{pid}/cmdline").read_text()
                 assert fallback._key not in Path(f"/proc/{pid}/environ").read_text()
-                its_child = fallback._child
-                assert its_child is not None
-                where = its_child.base_url.replace("http", "ws", 1)
+                where = child_of(fallback).base_url.replace("http", "ws", 1)
                 with (
                     connect(f"{where}/v1/convai/conversation?agent_id=agent_1", proxy=None) as nobody,
                     pytest.raises(ConnectionClosed) as refused,
