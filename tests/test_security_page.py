@@ -9,7 +9,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "SECURITY.md"
-CHECKS = ROOT / "scripts/lib/service-checks"
+# The functions of scripts whose checks count.
+CHECKS = {
+    "scripts/test-service": ROOT / "scripts/lib/service-checks",
+    "scripts/test-repository": ROOT / "scripts/lib/repository-checks",
+}
+FLEET = ROOT / "tests/fleet/__main__.py"
 ACTORS = (
     *("The agent", "The talker", "The MQTT broker", "Tools, hooks", "Members of the group", "A thief", "Supply chain"),
     "The network",
@@ -31,8 +36,10 @@ def missing(cell: str) -> list[str]:
     gone = []
     for name in re.findall(r"`([^`]+)`", cell):
         script, _, check = name.partition(": ")
-        if script == "scripts/test-service":
-            text = CHECKS.read_text() + (ROOT / script).read_text()
+        if script == "scripts/test-fleet":
+            exists = bool(check) and f'"{check}"' in FLEET.read_text()
+        elif script in CHECKS:
+            text = CHECKS[script].read_text() + (ROOT / script).read_text()
             # Defined, and run.
             exists = (
                 f"\n{check}() {{" in text and re.search(rf"^(check|always) .* {check}$", text, re.MULTILINE) is not None
@@ -76,4 +83,6 @@ def test_a_name_that_does_not_exist_is_found() -> None:
         "no/file.py::test_x",
     ]
     assert missing("`scripts/test-service: hardened`") == []
-    assert missing("`scripts/test-service: within`") == ["scripts/test-service: within"]
+    for script, check in (("service", "within"), ("repository", "publish"), ("fleet", "no such check")):
+        name = f"scripts/test-{script}: {check}"
+        assert missing(f"`{name}`") == [name]

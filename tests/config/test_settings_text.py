@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parleyd.config import settings
+from parleyd.config.keys import all_keys
 from parleyd.config.nodes import NodeError
 from parleyd.config.settings import Settings
 
@@ -23,6 +24,12 @@ def test_a_text_by_hand() -> None:
     assert settings.read("- a list\n") == Settings()
     with pytest.raises(NodeError):
         settings.read("gate: [\n")
+
+
+def test_a_part_of_a_map_is_known_by_its_key_as_after_a_restart() -> None:
+    made = Settings(1, {"budget.prices.m.audio_in": 1, "budget.prices.n.audio_in": 2}).by_keys()
+    assert made.values == {"budget.prices": {"m": {"audio_in": 1}, "n": {"audio_in": 2}}}
+    assert settings.read(made.text()) == made
 
 
 def test_each_change_is_a_revision_of_its_own() -> None:
@@ -81,3 +88,36 @@ def test_a_label_stays_until_the_next_one_and_says_that_a_person_has_changed_som
     undone = first.undone_after(second)
     assert (undone.revision, undone.values, undone.label, undone.changed_since) == (3, first.values, "fleet 3", True)
     assert not Settings().undone_after(Settings(2)).changed_since
+
+
+# The sections in which a setting changes nothing at all. A new section belongs here, unless somebody has thought of
+# what a person far away could do with it.
+_OF_THE_FILE = (
+    *("provider", "fallback", "local", "profiles", "tools", "camera", "control", "metrics", "transcript", "hooks"),
+    *("button", "mqtt", "debug"),
+)
+_OF_THE_FILE_KEYS = (
+    *("elevenlabs.agent_id", "elevenlabs.base_url", "elevenlabs.api_key", "elevenlabs.branch_id"),
+    *("elevenlabs.environment", "elevenlabs.agent", "elevenlabs.dynamic_variables", "elevenlabs.custom_llm_extra_body"),
+    *("openai.base_url", "openai.api_key", "openai.dynamic_variables", "openai.mcp", "openai.query"),
+    *("openai.key_header", "audio.mode", "audio.output.mixer", "log.format"),
+)
+
+
+def test_whoever_changes_settings_takes_nothing_over() -> None:
+    settable = {key.dotted for key in settings.settable()}
+    powers = [
+        key.dotted
+        for key in all_keys()
+        if any(key.dotted == one or key.dotted.startswith(f"{one}.") for one in (*_OF_THE_FILE, *_OF_THE_FILE_KEYS))
+    ]
+    assert len(powers) > 100
+    for dotted in powers:
+        assert dotted not in settable
+        found = settings.refusal(dotted, "x")
+        assert found is not None
+        assert found[0] == "this cannot be changed by a setting"
+    sections = {dotted.partition(".")[0] for dotted in settable}
+    assert sections.isdisjoint(_OF_THE_FILE)
+    top = {key.name for key in all_keys() if len(key.path) == 1}
+    assert top == sections | set(_OF_THE_FILE), "a new section: may a setting change it?"

@@ -10,7 +10,7 @@ import pytest
 from parleyd.checks.mqtt_rules import check
 from parleyd.config.mqtt_section import Mqtt
 from parleyd.config.schema import Config
-from parleyd.mqtt.desired import LOOK_S, SETTLE_S, Desired
+from parleyd.mqtt.desired import LOOK_S, PUTS_PER_MINUTE, SETTLE_S, Desired
 from parleyd.mqtt.names import Device, Topics
 from parleyd.mqtt.orders import MAX_PAYLOAD_BYTES, Message, Order, Orders, Refused
 from parleyd.mqtt.publications import Ask, Publish
@@ -273,6 +273,17 @@ def test_a_daemon_that_has_not_answered_is_not_told_again(bench: Bench) -> None:
     bench.want(OWN, 1, gate__hangover_ms=700)
     asked = [one for half_s in range(40) for one in bench.desired.tick(bench.now_s + half_s / 2)]
     assert [one.what for one in asked if isinstance(one, Ask)] == ["put_config"]
+
+
+def test_a_broker_that_changes_its_mind_without_end_is_followed_so_often(bench: Bench) -> None:
+    for revision in range(30):
+        bench.want(OWN, revision, gate__hangover_ms=600 + revision)
+        bench.wait(2.0)
+    assert len(bench.put) == PUTS_PER_MINUTE, "within a minute"
+    bench.wait(60.0)
+    # What it wanted last is made in the end.
+    assert bench.put[-1]["changes"] == {"gate.hangover_ms": 629}
+    assert len(bench.put) == PUTS_PER_MINUTE + 1
 
 
 def test_a_broker_that_is_slow_makes_no_half_of_what_is_wanted(bench: Bench) -> None:

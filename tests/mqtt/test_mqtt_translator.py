@@ -10,7 +10,7 @@ import pytest
 
 from parleyd.config.mqtt_section import Mqtt
 from parleyd.mqtt.activity import Activity
-from parleyd.mqtt.names import EVENTS, Device
+from parleyd.mqtt.names import EVENTS, Device, Topics
 from parleyd.mqtt.orders import COMMAND_S, MAX_PAYLOAD_BYTES, Message, Order, Orders, Refused
 from parleyd.mqtt.patience import FIRST_S, GOOD_S, LASTING_S, LONGEST_S, Failure, Patience
 from parleyd.mqtt.publications import Ask, Publish, Warn
@@ -281,7 +281,7 @@ def command(name: str, payload: bytes | str = b"", **more: Any) -> Message:
     ("came", "do", "fields"),
     [
         (command("wake"), "wake", {}),
-        (command("wake", ' {"anyway": true}'), "wake", {"anyway": True}),
+        (command("wake", ' {"anyway": false}'), "wake", {"anyway": False}),
         (command("mute"), "mute", {}),
         (command("mute", '{"on": true}'), "mute", {}),
         (command("mute", '{"on": "no"}'), "mute", {}),
@@ -351,6 +351,21 @@ def test_nobody_unmutes_through_the_broker_unless_the_owner_said_so() -> None:
         ordered = orders(commands=["unmute"]).order(came)
         assert isinstance(ordered, Order)
         assert ordered.do == "unmute"
+
+
+@pytest.mark.parametrize("topic", [f"{BASE}/do", "parleyd/group/all/do"])
+@pytest.mark.parametrize(
+    ("name", "payload"),
+    [
+        ("unmute", ""), ("unmute", "{}"), ("mute", '{"on": false}'),
+        ("wake", '{"anyway": true}'), ("wake", '{"anyway": 1}'),
+    ],
+)  # fmt: skip
+def test_neither_device_nor_group_is_unmuted_or_exceeds_its_budget(name: str, payload: str, topic: str) -> None:
+    settings = Mqtt(groups=["all"])
+    found = Orders(settings, Topics(settings, DEVICE)).order(Message(f"{topic}/{name}", payload.encode(), 0.0))
+    assert isinstance(found, Refused)
+    assert found.kind == "not_allowed"
 
 
 def test_too_many_texts_within_a_minute_are_refused_and_orders_are_not() -> None:

@@ -14,6 +14,8 @@ import msgspec
 import pytest
 from away import CLOUD, LOCAL, Cloud, sounds, times_heard
 from harness import Daemon
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from parleyd.app.agents import Agents
 from parleyd.app.fallback import LocalFallback
@@ -255,9 +257,13 @@ def test_a_fallback_that_dies_in_the_middle_of_a_sentence_comes_back_and_that_is
 
 
 def pid_of(fallback: LocalFallback) -> int:
+    return child_of(fallback)._process.pid
+
+
+def child_of(fallback: LocalFallback) -> child.AgentChild:
     its_child = fallback._child
     assert its_child is not None
-    return its_child._process.pid
+    return its_child
 
 
 def test_its_process_is_there_while_it_is_needed_and_gone_afterwards(
@@ -281,6 +287,14 @@ def test_its_process_is_there_while_it_is_needed_and_gone_afterwards(
                 assert child.resident_bytes(pid) > 0
                 assert fallback._key not in Path(f"/proc/{pid}/cmdline").read_text()
                 assert fallback._key not in Path(f"/proc/{pid}/environ").read_text()
+                where = child_of(fallback).base_url.replace("http", "ws", 1)
+                with (
+                    connect(f"{where}/v1/convai/conversation?agent_id=agent_1", proxy=None) as nobody,
+                    pytest.raises(ConnectionClosed) as refused,
+                ):
+                    nobody.recv(10)
+                assert refused.value.rcvd is not None
+                assert refused.value.rcvd.code == 3000, "whoever has no key does not talk with it"
                 cloud.start()
                 one.expect(events.FallbackOver)
                 until("it stays", lambda: not Path(f"/proc/{pid}").exists())

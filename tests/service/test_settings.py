@@ -108,6 +108,19 @@ def test_a_setting_is_laid_over_the_file_and_taken_away_again(config: Path) -> N
         ({"announce.local_voice": "../../tmp/x"}, ["announce.local_voice: a setting cannot name a file"]),
         ({"announce.local_voice": "a\0b"}, ["announce.local_voice: "]),
         ({"earcons.error": "foo.wav"}, ["earcons.error: a setting cannot name a file"]),
+        ({"openai": {"instructions": {"file": "shadow"}}}, ["openai.instructions: a setting cannot name a file"]),
+        ({"openai.instructions.file": "shadow"}, ["openai.instructions: a setting cannot name a file"]),
+        ({"openai.dynamic_variables": {"a": {"file": "x"}}}, ["openai.dynamic_variables: this cannot be changed"]),
+        ({"openai": {"dynamic_variables": {"a": {"env": "HOME"}}}}, ["openai.dynamic_variables: this cannot be"]),
+        ({"openai.mcp": {"a": {"url": "https://a.invalid"}}}, ["openai.mcp: this cannot be changed by a setting"]),
+        ({"audio": "off"}, ["audio.mode: this cannot be changed by a setting"]),
+        ({"profiles": {"a": {"settings": {"hooks": []}}}}, ["profiles: this cannot be changed by a setting"]),
+        ({"profiles.a.settings.hooks": []}, ["profiles: this cannot be changed by a setting"]),
+        ({"mqtt": {"commands": ["unmute"]}}, ["mqtt.commands: this cannot be changed by a setting"]),
+        ({"fallback": "local"}, ["fallback: this cannot be changed by a setting"]),
+        ({"local": {"scenario": "x"}}, ["local.scenario: this cannot be changed by a setting"]),
+        ({"": {"hooks": []}}, ["unknown key"]),
+        ({"hooks\n": []}, ["unknown key"]),
         ({"budget.prices": {"m": {"audio_in": 1}}, "budget.prices.m": 3}, ["budget.prices.m: "]),
         ({"gate.vad.x": 1, "gate.vad": "silero"}, ["gate.vad.x: "]),
         ({"session.max_s": None}, ["session.max_s: there is no such setting"]),
@@ -123,6 +136,18 @@ def test_what_cannot_be_set_is_refused_whole(
         assert text in str(caught.value)
     assert not (shared_state / NAME).exists()
     assert value(shared_daemon, "barge_in.confirm_ms")["origin"] == "default"
+
+
+def test_a_part_of_a_map_is_taken_away_by_the_key_that_is_listed(config: Path) -> None:
+    with daemon(config), Client() as client:
+        client.ask("put_config", changes={"budget.prices.m.audio_in": 1})
+        listed = {key for key, one in client.ask("config")["values"].items() if one["origin"] == "settings"}
+        assert listed == {"budget.prices"}
+        # As a program does that takes away what it does not want.
+        client.ask("put_config", changes={**dict.fromkeys(listed), "budget.prices.n.audio_in": 2})
+        assert list(value(client, "budget.prices")["value"]) == ["n"]
+        client.ask("put_config", changes={"budget.prices": None})
+        assert value(client, "budget.prices")["origin"] == "default"
 
 
 @pytest.fixture(scope="module")

@@ -277,6 +277,7 @@ class SettingsKeeper:
         if not self._is_ready:
             raise SettingsError("unavailable", "the daemon is starting", "try again in a moment")
         try:
+            after = after.by_keys()
             text = after.text()
         except RecursionError:
             raise SettingsError("bad_settings", "a value is nested too deeply", "nothing was changed") from None

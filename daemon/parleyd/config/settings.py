@@ -103,6 +103,11 @@ class Settings:
             return Settings(self.revision + 1, values, label)
         return Settings(self.revision + 1, values, self.label, changed_since=bool(self.label))
 
+    def by_keys(self) -> Settings:
+        """The same, with a value for each key of the configuration, as read() has it: a part of a map that was given
+        by a name of its own (budget.prices.NAME) becomes the whole map."""
+        return replace(self, values=dict(flat(nested(self.values))))
+
     def after(self, other: Settings) -> Settings:
         """These values again, as the revision after another one."""
         return replace(self, revision=other.revision + 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,9 @@ LOOK_S = 10.0
 # Refusals of the daemon that pass by themselves. A person has to do something about all others.
 _PASSING = ("stale_revision", "unavailable", "busy", "not_running")
 _MAX_CHARS = 2000
+# Each change is written to the device's card, so a broker that changes its mind without end is followed so often.
+PUTS_PER_MINUTE = 6
+_MINUTE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class Desired:
         self._asks = False
         # The label of the settings that the daemon was told and has not answered yet; its answer; and its refusal.
         self._putting: str | None = None
+        self._puts_s: deque[float] = deque()
         self._made: tuple[str, Mapping[str, Any]] | None = None
         self._refusal: tuple[str, Mapping[str, Any]] | None = None
 
@@ -154,7 +159,7 @@ class Desired:
         commands: list[Ask | Publish] = []
         if self._config.get("probation") is not None and now_s >= self._look_s:
             commands.extend(self._question())
-        return [*commands, *self._decide(self._config)]
+        return [*commands, *self._decide(self._config, now_s)]
 
     def _question(self) -> list[Ask]:
         if not self._is_on or self._asks:
@@ -162,7 +167,7 @@ class Desired:
         self._asks = True
         return [Ask("config")]
 
-    def _decide(self, config: Mapping[str, Any]) -> list[Ask | Publish]:
+    def _decide(self, config: Mapping[str, Any], now_s: float) -> list[Ask | Publish]:
         if not self._wanted:
             return [self._report(config, "none")]
         problems = [
@@ -187,11 +192,20 @@ class Desired:
             error = self._refusal[1]
             problems = str(error.get("text", ""))[:_MAX_CHARS].splitlines()
             return [self._report(config, "refused", problems=problems, hint=error.get("hint"))]
-        if self._putting is not None:
+        if self._putting is not None or not self._may_put(now_s):
             return []
         self._putting = label
         changes = {**dict.fromkeys(present - settings.keys()), **settings}
         return [Ask("put_config", {"revision": config["revision"], "changes": changes, "label": label})]
+
+    def _may_put(self, now_s: float) -> bool:
+        """Counts the change if it may be made now."""
+        while self._puts_s and now_s - self._puts_s[0] >= _MINUTE_S:
+            self._puts_s.popleft()
+        if len(self._puts_s) >= PUTS_PER_MINUTE:
+            return False
+        self._puts_s.append(now_s)
+        return True
 
     def _label(self, settings: Mapping[str, Any]) -> str:
         # The revisions belong to it: who wants the same again under another one has it tried again.

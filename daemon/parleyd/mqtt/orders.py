@@ -107,6 +107,10 @@ class Orders:
             return Refused(reply, "not_allowed", text, hint)
         if fields.keys() & {"do", "protocol", "self"}:
             return Refused(reply, "bad_request", "the command is named by the topic alone", "see docs/mqtt.md")
+        if command == "wake" and fields.get("anyway"):
+            # A budget would be none if the broker could exceed it.
+            text = "a spent budget is exceeded at the device alone"
+            return Refused(reply, "not_allowed", text, "on the device: parleyd wake --anyway")
         if command in _TEXTS and (refusal := self._text(reply, fields, message.at_s)) is not None:
             return refusal
         within_s = COMMAND_S if message.expires_s is None else min(COMMAND_S, message.expires_s)
