@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import socket
+import threading
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,10 @@ log = logging.getLogger("parleyd.agent")
 # The rate of `response_format: pcm` (platform.openai.com, API reference, audio/speech).
 _OPENAI_SPEECH_HZ = 24_000
 _CHUNK_BYTES = PIPELINE_RATE_HZ // 10 * BYTES_PER_SAMPLE
+# The rates of a sound that can be speech.
+_RATES_HZ = range(4_000, 192_001)
+# What the packages raise at JSON of another shape than they expect; neither of them checks it.
+_GARBAGE = (ValueError, LookupError, TypeError, AttributeError)
 
 
 def _nobody() -> None:
@@ -63,9 +68,9 @@ class OpenAIEars:
                 model=self._at.model or "whisper-1",
                 language=self._at.language or openai.omit,
             )
-        except (openai.OpenAIError, ValueError) as error:
+            return _words(answer.text)
+        except (openai.OpenAIError, *_GARBAGE) as error:
             return _not_heard(self._at, self._failed, error)
-        return _words(answer.text)
 
 
 class WyomingEars:
@@ -90,7 +95,7 @@ class WyomingEars:
                 while (event := _read(wire)) is not None:
                     if Transcript.is_type(event.type):
                         return _words(Transcript.from_event(event).text)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, *_GARBAGE) as error:
             return _not_heard(self._at, self._failed, error)
         return _not_heard(self._at, self._failed, EOFError("it closed the connection"))
 
@@ -104,6 +109,7 @@ class VoiceByAddress:
         self._failed = failed
         self._local_name = local
         self._local: Voice | None = None
+        self._lock = threading.Lock()
         self._client = _openai_client(at) if at.base_url is not None else None
         if self._client is None:
             _wyoming_place(at)
@@ -114,14 +120,19 @@ class VoiceByAddress:
             return b""
         try:
             pcm, native_hz = self._by_openai(text) if self._client is not None else self._by_wyoming(text)
-        except (openai.OpenAIError, OSError, ValueError, KeyError, EOFError) as error:
+        except (openai.OpenAIError, OSError, EOFError, *_GARBAGE) as error:
             self._failed()
             log.warning("the voice at %s does not answer, so the local one speaks: %s", _place(self._at), _why(error))
-            if self._local is None:
-                self._local = Voice(self._local_name)
-            return self._local.say(text, rate_hz)
+            return self._local_voice().say(text, rate_hz)
         resampler = Resampler(native_hz, rate_hz)
         return resampler.process(pcm) + resampler.flush()
+
+    def _local_voice(self) -> Voice:
+        # Several sentences may fail at once.
+        with self._lock:
+            if self._local is None:
+                self._local = Voice(self._local_name)
+            return self._local
 
     def close(self) -> None:
         if self._local is not None:
@@ -132,10 +143,12 @@ class VoiceByAddress:
         answer = self._client.audio.speech.create(
             input=text, model=self._at.model or "tts-1", voice=self._at.voice or "alloy", response_format="pcm"
         )
+        kind = answer.response.headers.get("content-type", "")
         pcm = answer.read()
-        if not pcm or len(pcm) % BYTES_PER_SAMPLE:
-            raise ValueError("the answer is no PCM")
-        return pcm, _OPENAI_SPEECH_HZ
+        # A page or a message of an error would be heard as noise.
+        if kind.startswith(("text/", "application/json")):
+            raise ValueError("the answer is no sound")
+        return _checked(pcm, _OPENAI_SPEECH_HZ)
 
     def _by_wyoming(self, text: str) -> tuple[bytes, int]:
         voice = None
@@ -152,9 +165,7 @@ class VoiceByAddress:
                     rate_hz = chunk.rate
                     pcm += chunk.audio
                 elif AudioStop.is_type(event.type):
-                    if not pcm:
-                        raise ValueError("it sent no sound")
-                    return bytes(pcm), rate_hz
+                    return _checked(bytes(pcm), rate_hz)
         raise EOFError("it closed the connection")
 
 
@@ -197,7 +208,17 @@ def _read(wire: BinaryIO) -> Event | None:
     return event
 
 
+def _checked(pcm: bytes, rate_hz: object) -> tuple[bytes, int]:
+    """The sound, if it is one. Raises ValueError."""
+    if not pcm or len(pcm) % BYTES_PER_SAMPLE:
+        raise ValueError("the answer is no PCM")
+    if not isinstance(rate_hz, int) or rate_hz not in _RATES_HZ:
+        raise ValueError("its sound has no rate of speech")
+    return pcm, rate_hz
+
+
 def _words(text: str) -> str:
+    """Raises AttributeError for what is no text."""
     text = " ".join(text.split())
     return text if any(sign.isalnum() for sign in text) else NOT_UNDERSTOOD
 

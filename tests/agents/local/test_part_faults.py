@@ -28,6 +28,8 @@ WRITTEN = {
 QUESTION = "Is the kettle on?"
 NEVER = threading.Event()
 FIRST = words("The kettle is on. ")
+# JSON that is no chunk.
+SHAPES = ("[]", "null", '{"choices": 5}', '{"choices": [{"delta": {"content": 5}}]}', '{"choices": [{"delta": "x"}]}')
 ERROR_EVENT = 'data: {"error": {"message": "Is the kettle on? cannot be answered", "type": "server_error"}}\n\n'
 
 
@@ -68,10 +70,14 @@ def refused() -> str:
         ([NEVER], "took too long"),
         ([ERROR_EVENT], "reported an error"),
         (["data: {no JSON\n\n"], "stopped in the middle"),
+        *((["data: " + shape + "\n\n"], "stopped in the middle") for shape in SHAPES),
         ([{"finish": "stop"}], None),
         ([words("<think>The kettle? Hm.</think>"), {"finish": "stop"}], None),
     ],
-    ids=["401", "429 and come again in half a minute", "500", "silence", "error", "garbage", "nothing", "thoughts"],
+    ids=[
+        *("401", "429 and come again in half a minute", "500", "silence", "error", "garbage", *SHAPES),
+        *("nothing", "thoughts"),
+    ],
 )
 def test_a_model_without_an_answer_is_an_apology(
     answer: list[Any], reason: str | None, caplog: pytest.LogCaptureFixture
