@@ -38,7 +38,7 @@ _OPENAI_SPEECH_HZ = 24_000
 _CHUNK_BYTES = PIPELINE_RATE_HZ // 10 * BYTES_PER_SAMPLE
 # The rates of a sound that can be speech.
 _RATES_HZ = range(4_000, 192_001)
-# What the packages raise at JSON of another shape than they expect; neither of them checks it.
+# The errors of the packages at JSON of another shape than they expect; neither of them checks it.
 _GARBAGE = (ValueError, LookupError, TypeError, AttributeError)
 
 

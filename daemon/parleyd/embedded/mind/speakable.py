@@ -26,7 +26,7 @@ _EMOJI = re.compile("[\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\ufe0e\ufe0f\u200d\
 _JSON = re.compile(r"^\s*[\[{]\s*(?:[\"{\[]|$)")
 
 
-# Directions to an actor, in brackets: what a voice does not read out.
+# Directions to an actor, in brackets, which a voice does not read out.
 _DOES = (
     r"(?:[a-z]+ly )?(?:sigh(?:s|ing)?|laugh(?:s|ing|ter)?|chuckl(?:es?|ing)|giggl(?:es?|ing)|gasp(?:s|ing)?"
     r"|cough(?:s|ing)?|yawn(?:s|ing)?|groan(?:s|ing)?|sniff(?:s|ing)?|(?:ex|in)hal(?:es?|ing)|smil(?:es?|ing)"
