@@ -13,6 +13,7 @@ from parleyd.config.base import Secret
 from parleyd.config.secrets import SecretError, resolve
 from parleyd.core.errors import UserError
 from parleyd.host import web_pages
+from parleyd.host.files import read_file
 
 if TYPE_CHECKING:
     from parleyd.embedded.replica import Replica
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 DRAIN_S = 20.0
 _MOST_DRAIN_S = 3600.0
 LEAST_SECRET_CHARS = 16
+_MOST_PEM_BYTES = 1024 * 1024
 # Instead of --signing-secret-file.
 SECRET_VARIABLE = "PARLEYD_SIGNING_SECRET"
 
@@ -96,32 +98,61 @@ def _secret(path: Path | None) -> tuple[str | None, str]:
     """The secret, if there is one, and its place."""
     if path is not None:
         return first_line(path), str(path)
-    return os.environ.get(SECRET_VARIABLE), SECRET_VARIABLE
+    if SECRET_VARIABLE not in os.environ:
+        return None, SECRET_VARIABLE
+    hint = "put such as `openssl rand -hex 32` into it, or use --signing-secret-file FILE"
+    return _resolved(Secret(env=SECRET_VARIABLE), hint), SECRET_VARIABLE
 
 
 def first_line(path: Path) -> str:
     """A key or a secret. Raises UserError."""
+    return _resolved(Secret(file=str(path)))
+
+
+def _resolved(secret: Secret, hint: str | None = None) -> str:
     try:
-        return resolve(Secret(file=str(path))) or ""
+        return resolve(secret) or ""
     except SecretError as error:
-        raise UserError(str(error), error.hint, os.EX_NOINPUT) from error
+        raise UserError(str(error), hint or error.hint, os.EX_NOINPUT) from error
 
 
 def _tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    chain, of_key = _pem(certificate), key or certificate
+    private = chain if key is None else _pem(key)
+    if not _is_chain(chain):
+        text = f"{certificate} is no certificate that can be used: it has none in PEM, or a damaged one"
+        raise UserError(text, "give the chain with --tls-cert FILE", os.EX_DATAERR)
+    if b"-----BEGIN ENCRYPTED" in private or b"Proc-Type: 4,ENCRYPTED" in private:
+        text = f"the private key in {of_key} has a password, and a service has nobody to ask for it"
+        raise UserError(text, f"take it off: openssl pkey -in {of_key} -out FILE", os.EX_DATAERR)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        # A password would be asked for on the terminal, which a service has none of.
+        # A password would be asked for on the terminal.
         context.load_cert_chain(certificate, key, password=lambda: "")
     except ssl.SSLError as error:
-        text = f"{certificate} is no certificate that can be used: {error.reason or 'it is no PEM'}"
-        raise UserError(
-            text, "give the chain with --tls-cert, and its key without a password", os.EX_DATAERR
-        ) from error
-    except OSError as error:
-        named = key if key is not None and certificate.is_file() else certificate
-        hint = "name the files with --tls-cert and --tls-key"
-        raise UserError(f"cannot read {named}: {error.strerror}", hint, os.EX_NOINPUT) from error
+        if error.reason == "KEY_VALUES_MISMATCH":
+            text = f"the private key in {of_key} is not that of the first certificate in {certificate}"
+        else:
+            text = f"{of_key} has no private key that can be used ({error.reason or 'it has none in PEM'})"
+        raise UserError(text, "give the right one with --tls-key FILE", os.EX_DATAERR) from error
     return context
+
+
+def _pem(path: Path) -> bytes:
+    try:
+        return read_file(path, _MOST_PEM_BYTES)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a usable path"
+        hint = "name the files with --tls-cert and --tls-key"
+        raise UserError(f"cannot read {path}: {reason}", hint, os.EX_NOINPUT) from error
+
+
+def _is_chain(content: bytes) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=content.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError):
+        return False
+    return True
 
 
 def _count(text: str) -> int:

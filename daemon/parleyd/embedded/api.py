@@ -49,7 +49,7 @@ class Api:
 
     def is_key(self, key: str) -> bool:
         right = self._settings.api_key
-        return bool(key) if right is None else secrets.compare_digest(key.encode(), right.encode())
+        return bool(key) if right is None else secrets.compare_digest(key_bytes(key), key_bytes(right))
 
     def refusal(self, request: Request) -> str | None:
         """Why this client gets no conversation; checked after the handshake, as by the real service."""
@@ -163,6 +163,11 @@ class Api:
     def _is_by_tls(self, request: Request) -> bool:
         """Whether the client has come by TLS, to this server or to the balancer before it."""
         return self._has_tls or request.headers.get("X-Forwarded-Proto", "").lower() in ("https", "wss")
+
+
+def key_bytes(key: str) -> bytes:
+    """The bytes of a key in a header, where any may be: the WebSocket library has those beyond ASCII as surrogates."""
+    return key.encode(errors="surrogateescape")
 
 
 def scripted_response(answer: HttpAnswer) -> Response:

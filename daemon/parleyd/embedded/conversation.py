@@ -91,6 +91,7 @@ class Conversation:
         self._utterances: asyncio.Queue[_Utterance] = asyncio.Queue()
         # The words of an utterance that may have ended.
         self._guess: asyncio.Task[str] | None = None
+        self._guesses: set[asyncio.Task[str]] = set()
         self._times: TurnTimes | None = None
         self._is_understanding = False
         self._scripted_transcripts = list(script.transcripts)
@@ -123,11 +124,12 @@ class Conversation:
             async for _ in self.line.received():
                 pass
         finally:
-            self._drop_guess()
-            tasks = [*self._tasks, *([self._answer] if self._answer else [])]
+            tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._guesses, *([self._answer] if self._answer else [])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # After those that could begin another one.
+            self._mind.drop_guess()
 
     # ---------------------------------------------------------------- for the script
 
@@ -359,6 +361,9 @@ class Conversation:
         self._drop_guess()
         self._figures.guesses += 1
         self._guess = asyncio.create_task(self._understand_ahead(pcm))
+        # Also when its utterance waits for an earlier one, and the conversation ends.
+        self._guesses.add(self._guess)
+        self._guess.add_done_callback(self._guesses.discard)
 
     async def _understand_ahead(self, pcm: bytes) -> str:
         text = await self._workers.transcribe(pcm, final=True)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import struct
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -106,9 +105,10 @@ class Line:
         """Stops reading and sending; the client's buffers fill up."""
         self._open_gate.clear()
         self._socket.transport.pause_reading()
-        until_s = time.monotonic() + seconds
+        # Not by wait_for: in Python 3.11 it loses a cancellation that comes together with the end of the connection.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._socket.wait_closed(), max(0.0, until_s - time.monotonic()))
+            async with asyncio.timeout(seconds):
+                await self._socket.wait_closed()
         if not self._is_gone and not self._socket.transport.is_closing():
             self._socket.transport.resume_reading()
         self._open_gate.set()

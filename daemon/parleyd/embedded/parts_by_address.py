@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import socket
+import threading
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,13 +29,21 @@ from parleyd.config.secrets import resolve
 from parleyd.core.errors import UserError
 from parleyd.embedded.recognise import NOT_UNDERSTOOD
 from parleyd.embedded.settings import PartAddress
-from parleyd.embedded.voice import Voice
+from parleyd.embedded.voice import Voice, VoiceError
 
 log = logging.getLogger("parleyd.agent")
 
 # The rate of `response_format: pcm` (platform.openai.com, API reference, audio/speech).
 _OPENAI_SPEECH_HZ = 24_000
 _CHUNK_BYTES = PIPELINE_RATE_HZ // 10 * BYTES_PER_SAMPLE
+# The rates of a sound that can be speech.
+_RATES_HZ = range(4_000, 192_001)
+# The errors of the packages at JSON of another shape than they expect; neither of them checks it.
+_GARBAGE = (ValueError, LookupError, TypeError, AttributeError)
+
+
+class _BadAnswerError(ValueError):
+    """The part has sent something else than an answer; the text says what, in words of this program."""
 
 
 def _nobody() -> None:
@@ -63,9 +72,9 @@ class OpenAIEars:
                 model=self._at.model or "whisper-1",
                 language=self._at.language or openai.omit,
             )
-        except (openai.OpenAIError, ValueError) as error:
+            return _words(answer.text)
+        except (openai.OpenAIError, *_GARBAGE) as error:
             return _not_heard(self._at, self._failed, error)
-        return _words(answer.text)
 
 
 class WyomingEars:
@@ -90,9 +99,9 @@ class WyomingEars:
                 while (event := _read(wire)) is not None:
                     if Transcript.is_type(event.type):
                         return _words(Transcript.from_event(event).text)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, *_GARBAGE) as error:
             return _not_heard(self._at, self._failed, error)
-        return _not_heard(self._at, self._failed, EOFError("it closed the connection"))
+        return _not_heard(self._at, self._failed, _BadAnswerError("it closed the connection"))
 
 
 class VoiceByAddress:
@@ -104,6 +113,7 @@ class VoiceByAddress:
         self._failed = failed
         self._local_name = local
         self._local: Voice | None = None
+        self._lock = threading.Lock()
         self._client = _openai_client(at) if at.base_url is not None else None
         if self._client is None:
             _wyoming_place(at)
@@ -114,14 +124,25 @@ class VoiceByAddress:
             return b""
         try:
             pcm, native_hz = self._by_openai(text) if self._client is not None else self._by_wyoming(text)
-        except (openai.OpenAIError, OSError, ValueError, KeyError, EOFError) as error:
+        except (openai.OpenAIError, OSError, *_GARBAGE) as error:
             self._failed()
-            log.warning("the voice at %s does not answer, so the local one speaks: %s", _place(self._at), _why(error))
-            if self._local is None:
-                self._local = Voice(self._local_name)
-            return self._local.say(text, rate_hz)
+            told = _place(self._at), _why(error)
+            try:
+                local = self._local_voice()
+            except VoiceError:
+                log.warning("the voice at %s does not answer, and there is no local one: %s", *told)
+                raise
+            log.warning("the voice at %s does not answer, so the local one speaks: %s", *told)
+            return local.say(text, rate_hz)
         resampler = Resampler(native_hz, rate_hz)
         return resampler.process(pcm) + resampler.flush()
+
+    def _local_voice(self) -> Voice:
+        # Several sentences may fail at once.
+        with self._lock:
+            if self._local is None:
+                self._local = Voice(self._local_name)
+            return self._local
 
     def close(self) -> None:
         if self._local is not None:
@@ -132,10 +153,12 @@ class VoiceByAddress:
         answer = self._client.audio.speech.create(
             input=text, model=self._at.model or "tts-1", voice=self._at.voice or "alloy", response_format="pcm"
         )
+        kind = answer.response.headers.get("content-type", "")
         pcm = answer.read()
-        if not pcm or len(pcm) % BYTES_PER_SAMPLE:
-            raise ValueError("the answer is no PCM")
-        return pcm, _OPENAI_SPEECH_HZ
+        # A page or a message of an error would be heard as noise.
+        if kind.startswith(("text/", "application/json")):
+            raise _BadAnswerError("the answer is no sound")
+        return _checked(pcm, _OPENAI_SPEECH_HZ)
 
     def _by_wyoming(self, text: str) -> tuple[bytes, int]:
         voice = None
@@ -148,14 +171,12 @@ class VoiceByAddress:
                 if AudioChunk.is_type(event.type):
                     chunk = AudioChunk.from_event(event)
                     if (chunk.width, chunk.channels) != (BYTES_PER_SAMPLE, 1):
-                        raise ValueError("its sound is not mono with 16 bits")
+                        raise _BadAnswerError("its sound is not mono with 16 bits")
                     rate_hz = chunk.rate
                     pcm += chunk.audio
                 elif AudioStop.is_type(event.type):
-                    if not pcm:
-                        raise ValueError("it sent no sound")
-                    return bytes(pcm), rate_hz
-        raise EOFError("it closed the connection")
+                    return _checked(bytes(pcm), rate_hz)
+        raise _BadAnswerError("it closed the connection")
 
 
 def ears_at(at: PartAddress, failed: Callable[[], None] = _nobody) -> OpenAIEars | WyomingEars:
@@ -193,11 +214,21 @@ def _read(wire: BinaryIO) -> Event | None:
     wire.flush()
     event = read_event(wire)
     if event is not None and event.type == "error":
-        raise ValueError("it reported an error")
+        raise _BadAnswerError("it reported an error")
     return event
 
 
+def _checked(pcm: bytes, rate_hz: object) -> tuple[bytes, int]:
+    """The sound, if it is one. Raises _BadAnswerError."""
+    if not pcm or len(pcm) % BYTES_PER_SAMPLE:
+        raise _BadAnswerError("the answer is no PCM")
+    if not isinstance(rate_hz, int) or rate_hz not in _RATES_HZ:
+        raise _BadAnswerError("its sound has no rate of speech")
+    return pcm, rate_hz
+
+
 def _words(text: str) -> str:
+    """Raises AttributeError for what is no text."""
     text = " ".join(text.split())
     return text if any(sign.isalnum() for sign in text) else NOT_UNDERSTOOD
 
@@ -213,6 +244,17 @@ def _place(at: PartAddress) -> str:
 
 
 def _why(error: Exception) -> str:
-    # The text of an error may repeat what was said.
-    status = getattr(error, "status_code", None)
-    return f"HTTP {status}" if status is not None else str(getattr(error, "strerror", None) or type(error).__name__)
+    # The text of any other error may repeat what was said.
+    match error:
+        case _BadAnswerError():
+            return str(error)
+        case openai.APIStatusError():
+            return f"HTTP {error.status_code}"
+        case TimeoutError() | openai.APITimeoutError():
+            return "it took too long"
+        case openai.APIConnectionError():
+            return "it cannot be reached"
+        case OSError() if error.strerror:
+            return error.strerror
+        case _:
+            return f"its answer cannot be read ({type(error).__name__})"

@@ -86,6 +86,15 @@ def connection_with_posts(answer: Answer) -> type[ServerConnection]:
                 self._buffer = bytearray()
                 self._answering = asyncio.create_task(self._answer(post))
 
+        async def handshake(self, *args: Any, **more: Any) -> None:
+            try:
+                await super().handshake(*args, **more)
+            except asyncio.CancelledError:
+                # The time limit of the handshake ends requests, and not answers: speech takes its time.
+                if self._answering is not None:
+                    await self.wait_closed()
+                raise
+
         async def _answer(self, post: Post) -> None:
             assert isinstance(self.transport, asyncio.Transport)
             try:

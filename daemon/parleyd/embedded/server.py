@@ -16,6 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, MutableMapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -126,9 +127,7 @@ class LocalAgent:
         self._conversations: dict[str, Conversation] = {}
         tls = self._replica.tls
         self._api = Api(self.settings, self.scenario, agents, secret=self._replica.secret, has_tls=tls is not None)
-        self._operation = Operation(
-            self._replica, self.figures, lambda: len(self._lines) + len(self._scripts), self._has_key
-        )
+        self._operation = Operation(self._replica, self.figures, self._places_taken, self._has_key)
         self._http = Http(self.settings)
         self._count = 0
         self._handshakes = 0
@@ -329,6 +328,10 @@ class LocalAgent:
                     del self._conversations[conversation_id]
                     ended = f"the {'agent' if line.is_closing else 'client'} ended the conversation"
                     self._api.remember(socket.request, record, conversation_id, ended, conversation.user_id)
+        except Exception:
+            # The client would wait, and take a place, as long as it likes.
+            line.close(1011)
+            raise
         finally:
             record.end(await line.ended())
             self._lines.discard(line)
@@ -400,6 +403,8 @@ class LocalAgent:
         refusal = self._page_refusal(post.headers.get("Origin"), post.headers.get("Host"), is_upgrade=False)
         if refusal is not None:
             raise RefusedPostError(403, refusal, {"detail": refusal})
+        if not _is_target(post.target):
+            raise RefusedPostError(400, "Bad Request", {"detail": "Bad Request"})
         path = post.path.rstrip("/")
         is_post = post.method == "POST"
         if is_post and uploads.PATH.search(path):
@@ -423,6 +428,11 @@ class LocalAgent:
             return web_pages.host_refusal(host)
         return refusal
 
+    def _places_taken(self) -> int:
+        """The number of sessions, with those whose handshake goes on. One whose handshake was refused, or whose client
+        went away in it, is kept until the memory is tidied up."""
+        return len(self._lines) + sum(map(_is_expected, self._scripts))
+
     def _has_key(self, headers: Headers) -> bool:
         """Whether a request may see what conversations need a key for."""
         return has_key(headers, self.settings) or self._api.is_key(headers.get("xi-api-key", ""))
@@ -431,6 +441,8 @@ class LocalAgent:
         """Answers an HTTP request; None: the WebSocket handshake goes on."""
         headers = request.headers
         is_upgrade = "Upgrade" in headers
+        if not _is_target(request.path):
+            return json_response(400, {"detail": "Bad Request"})
         refusal = self._page_refusal(headers.get("Origin"), headers.get("Host"), is_upgrade=is_upgrade)
         if refusal is not None:
             return json_response(403, {"detail": refusal})
@@ -455,9 +467,11 @@ class LocalAgent:
             index = self._handshakes
             self._handshakes += 1
         script = self.scenario.script_for(index)
+        # Before the first wait: many clients come at once.
+        self._scripts[socket] = script
         answer = await _handshake(socket, script.handshake)
-        if answer is None:
-            self._scripts[socket] = script
+        if answer is not None:
+            del self._scripts[socket]
         return answer
 
 
@@ -482,6 +496,21 @@ async def _handshake(socket: ServerConnection, handshake: Handshake) -> Response
             socket.transport.abort()
         return json_response(500, {})  # goes nowhere any more
     return None if handshake.status is None else scripted_response(handshake)
+
+
+def _is_expected(socket: ServerConnection) -> bool:
+    """Whether a session may still follow from this handshake."""
+    is_refused = socket.response is not None and socket.response.status_code != HTTPStatus.SWITCHING_PROTOCOLS
+    return not is_refused and not socket.transport.is_closing()
+
+
+def _is_target(target: str) -> bool:
+    """Whether this is the target of a request: RFC 9112, 3.2, has no signs beyond ASCII."""
+    try:
+        urlsplit(target)
+    except ValueError:
+        return False
+    return target.isascii()
 
 
 def _select_subprotocol(_socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

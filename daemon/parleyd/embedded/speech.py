@@ -110,7 +110,9 @@ class SpeechStream:
         is_first = True
         while True:
             try:
-                raw = await asyncio.wait_for(self._socket.recv(), INACTIVITY_S)
+                # Not by wait_for: in Python 3.11 it loses a cancellation that comes together with a message.
+                async with asyncio.timeout(INACTIVITY_S):
+                    raw = await self._socket.recv()
             except TimeoutError:
                 why = f"Have not received a new text input within the timeout of {INACTIVITY_S:g} seconds."
                 raise _EndedError(1008, "input_timeout_exceeded", why) from None

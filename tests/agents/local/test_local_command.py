@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from local_client import Client, spoken
 
 from listeners import addresses
@@ -145,6 +147,12 @@ def test_a_port_in_use_is_one_line() -> None:
         (["--tls-key", "bad.yaml"], 64, ["--tls-key", "--tls-cert"]),
         (["--tls-cert", "none.pem"], 66, ["none.pem", "No such file"]),
         (["--tls-cert", "bad.yaml"], 65, ["bad.yaml", "no certificate"]),
+        (["--tls-cert", "noise"], 65, ["noise", "no certificate"]),
+        (["--tls-cert", "chain"], 65, ["chain has no private key", "--tls-key"]),
+        (["--tls-cert", "chain", "--tls-key", "none.pem"], 66, ["none.pem", "No such file"]),
+        (["--tls-cert", "chain", "--tls-key", "noise"], 65, ["noise has no private key", "--tls-key"]),
+        (["--tls-cert", "chain", "--tls-key", "other"], 65, ["key in other is not that", "in chain", "--tls-key"]),
+        (["--tls-cert", "chain", "--tls-key", "locked"], 65, ["key in locked has a password", "openssl pkey"]),
         (["--replica", "A_1", "--signing-secret-file", "bad.yaml"], 64, ["'A_1'", "small letters"]),
         (["--replica", "a"], 64, ["--signing-secret-file"]),
         (["--replica", "a", "--signing-secret-file", "bad.yaml"], 65, ["bad.yaml", "6 characters", "openssl"]),
@@ -158,11 +166,34 @@ def test_a_port_in_use_is_one_line() -> None:
 )  # fmt: skip
 def test_bad_usage_is_one_clear_line(arguments: list[str], code: int, words: list[str], tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("agent:\n  frist_message: x\n")
+    (tmp_path / "noise").write_bytes(bytes(range(256)) * 8)
+    for name in ("chain", "other"):
+        issued = trustme.CA().issue_cert("127.0.0.1")
+        content = issued.cert_chain_pems[0] if name == "chain" else issued.private_key_pem
+        content.write_to_path(str(tmp_path / name))
+    # A key with a password is known by its first line.
+    (tmp_path / "locked").write_text(
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIF\n-----END ENCRYPTED PRIVATE KEY-----\n"
+    )
     with command("--port", "0", *arguments, cwd=tmp_path) as process:
         _, errors = process.communicate(timeout=WAIT_S)
     assert process.returncode == code, errors
     assert all(word in errors for word in words), errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [(b"", ["is empty"]), (b"a secret of some words", ["a blank"]), (b"aaaaaaaaaaaaaaaaaaa\xff", ["such as"])],
+)
+def test_a_secret_of_the_environment_is_checked_like_that_of_a_file(secret: bytes, words: list[str]) -> None:
+    environment = {**os.environb, b"PARLEYD_SIGNING_SECRET": secret}
+    with command("--port", "0", "--replica", "a", env=environment) as process:
+        _, errors = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 66, errors
+    assert errors.count("\n") == 1, errors
+    assert all(word in errors for word in ("PARLEYD_SIGNING_SECRET", "--signing-secret-file", *words)), errors
+    assert not secret or secret.decode(errors="replace") not in errors
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,12 @@ pytest.importorskip("openai")
 from local_client import Client, Start, person, spoken
 from model_servers import Odd, words
 
+from parleyd.embedded import scenario
 from parleyd.embedded.hearing import Hearing, HearingEvent, SpeechEnded, SpeechMayHaveEnded, SpeechResumed
+from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.turn_times import TurnTimes
+from parleyd.embedded.voice import Voice
+from waiting import until
 
 RATE_HZ = 16_000
 
@@ -106,6 +110,44 @@ def test_a_guess_of_a_client_that_goes_away_is_stopped(start: Start) -> None:
             client.say(person().say("What time is it?", RATE_HZ) + silence(300))
             assert server.asked_event.wait(60)
         assert server.left.wait(60)
+
+
+class SlowEars:
+    """Understands the first utterance when it may."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+        self.is_asked = threading.Event()
+        self.count = 0
+
+    def transcribe(self, pcm: bytes, *, final: bool = True) -> str:
+        self.count += 1
+        self.is_asked.set()
+        assert self.may.wait(60)
+        return f"What time is it, number {self.count}?"
+
+
+def test_a_guess_that_waits_for_earlier_words_is_stopped_likewise(agent_voice: Voice) -> None:
+    ears = SlowEars()
+    with Odd() as server:
+        script = scenario.parse(of(server.base_url), "test.yaml")
+        with LocalAgent(script.agent, script, ears=ears, voice=agent_voice) as agent:
+            with Client(agent) as client:
+                client.until("conversation_initiation_metadata")
+                sentence = person().say("What time is it?", RATE_HZ)
+                client.say(sentence + silence(900))
+                assert ears.is_asked.wait(60)
+                client.say(sentence + silence(900))
+                until("the second guess", lambda: agent.figures.guesses == 2)
+            until("the end of the session", lambda: agent.figures.sessions_now == 0)
+            ears.may.set()
+            with Client(agent) as client:
+                client.until("conversation_initiation_metadata")
+                client.say(sentence + silence(900))
+                # One recogniser: all that was asked before has had its turn.
+                client.until("agent_response")
+            assert ears.count == 2, "nobody wants to know the second utterance"
+            assert len(server.asked) == 1
 
 
 def test_guesses_can_be_left_out(start: Start) -> None:

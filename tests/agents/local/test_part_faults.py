@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ WRITTEN = {
 QUESTION = "Is the kettle on?"
 NEVER = threading.Event()
 FIRST = words("The kettle is on. ")
+# JSON that is no chunk.
+SHAPES = ("[]", "null", '{"choices": 5}', '{"choices": [{"delta": {"content": 5}}]}', '{"choices": [{"delta": "x"}]}')
 ERROR_EVENT = 'data: {"error": {"message": "Is the kettle on? cannot be answered", "type": "server_error"}}\n\n'
 
 
@@ -68,10 +71,14 @@ def refused() -> str:
         ([NEVER], "took too long"),
         ([ERROR_EVENT], "reported an error"),
         (["data: {no JSON\n\n"], "stopped in the middle"),
+        *((["data: " + shape + "\n\n"], "stopped in the middle") for shape in SHAPES),
         ([{"finish": "stop"}], None),
         ([words("<think>The kettle? Hm.</think>"), {"finish": "stop"}], None),
     ],
-    ids=["401", "429 and come again in half a minute", "500", "silence", "error", "garbage", "nothing", "thoughts"],
+    ids=[
+        *("401", "429 and come again in half a minute", "500", "silence", "error", "garbage", *SHAPES),
+        *("nothing", "thoughts"),
+    ],
 )
 def test_a_model_without_an_answer_is_an_apology(
     answer: list[Any], reason: str | None, caplog: pytest.LogCaptureFixture
@@ -151,7 +158,28 @@ def test_ears_that_fail_are_words_that_were_not_understood(fault: str, caplog: p
         assert "was not understood" in server.asked[-1]["messages"][-1]["content"]
     # An empty transcript is no failure of the recogniser.
     assert ("the recogniser at" in caplog.text) == bool(fault)
+    assert not fault or REASONS[fault] in caplog.text
     assert "too hard" not in caplog.text
+
+
+REASONS = {
+    "refused": "Connection refused", "silent": "it took too long", "error": "it reported an error",
+    "leaves": "it closed the connection", "garbage": "",
+}  # fmt: skip
+
+
+def test_without_a_local_voice_in_its_place_the_call_ends(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    voice = f'voice_at: {{wyoming: "tcp://{refused()}"}},'
+    with Odd([FIRST, {"finish": "stop"}]) as server, agent_of(f'base_url: "{server.base_url}"', voice) as agent:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with Client(agent) as client:
+            client.until("conversation_initiation_metadata")
+            client.send({"type": "user_message", "text": QUESTION})
+            assert client.until("error")["error_event"]["error_type"] == "tts_cascade_error"
+            assert client.until_closed()[0] == 1002
+    assert "does not answer, and there is no local one: Connection refused" in caplog.text
 
 
 @pytest.mark.parametrize("fault", ["refused", "silent", "error", "leaves", "garbage", "second sentence"])
@@ -167,5 +195,5 @@ def test_a_voice_that_fails_is_replaced_by_the_local_one(fault: str, caplog: pyt
             assert sum(len(pcm) for _, pcm in client.audio) / 32_000 > 2
             assert errors(client) == []
             assert agent.figures.failures["voice"] == (2 if is_second else 3)
-    assert "so the local one speaks" in caplog.text
+    assert f"so the local one speaks: {REASONS.get(fault, 'it closed')}" in caplog.text
     assert "kettle" not in caplog.text

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
 import pytest
 
 # An extra of its own: the oldest packages that are allowed otherwise have none of it.
@@ -52,6 +59,66 @@ def test_openais_api(start: Start) -> None:
 def test_an_address_that_is_none(at: PartAddress) -> None:
     with pytest.raises(UserError, match="tcp://"):
         ears_at(at)
+
+
+@contextmanager
+def answering(content: bytes) -> Iterator[str]:
+    """A server that answers each connection with this, whatever it is asked; HOST:PORT."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            self.request.sendall(content)
+            self.request.shutdown(socket.SHUT_WR)
+            while self.request.recv(65536):
+                pass
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def event(kind: str, data: object, payload: bytes = b"") -> bytes:
+    return json.dumps({"type": kind, "data": data, "payload_length": len(payload)}).encode() + b"\n" + payload
+
+
+def sound(rate_hz: object, payload: bytes = b"\0\0") -> bytes:
+    told = {"rate": rate_hz, "width": 2, "channels": 1}
+    return event("audio-chunk", told, payload) + event("audio-stop", {})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[]\n", b"null\n", b'{"type": "x", "data_length": "a"}\n', event("transcript", []),
+        event("transcript", {"text": None}), sound("x"), sound(0), sound(-5), sound(22050.5), sound(10**12),
+        sound(22050, b"\0"),
+    ],
+)  # fmt: skip
+def test_garbage_of_a_wyoming_server_is_no_answer(content: bytes) -> None:
+    failed: list[None] = []
+    with answering(content) as place:
+        at = PartAddress(wyoming=f"tcp://{place}", timeout_s=10)
+        if not content.startswith(b'{"type": "audio'):
+            assert ears_at(at, lambda: failed.append(None)).transcribe(bytes(3200)) == NOT_UNDERSTOOD
+        with closing(VoiceByAddress(at, None, lambda: failed.append(None))) as voice:
+            assert len(voice.say("Hello.", 16_000)) > 8_000, "the local voice"
+    assert failed
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/html"])
+@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"text": null}', b'{"text": 5}', b"a page"])
+def test_garbage_of_openais_api_is_no_answer(kind: str, body: bytes) -> None:
+    failed: list[None] = []
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    with answering(head.encode() + body) as place:
+        at = PartAddress(base_url=f"http://{place}/v1", timeout_s=10)
+        assert ears_at(at, lambda: failed.append(None)).transcribe(bytes(3200)) == NOT_UNDERSTOOD
+        with closing(VoiceByAddress(at, None, lambda: failed.append(None))) as voice:
+            assert len(voice.say("Hello.", 16_000)) > 8_000, "the local voice, and no page as sound"
+    assert len(failed) == 2
 
 
 def test_the_whole_agent_with_parts_elsewhere() -> None:

@@ -18,6 +18,7 @@ from realtime_client import RATE_HZ
 
 from agents import function_tool
 from parleyd.audio.pcm import level_dbfs
+from parleyd.embedded import server
 from parleyd.embedded.server import LocalAgent
 
 CHUNK_BYTES = RATE_HZ // 10 * 2
@@ -122,6 +123,15 @@ def test_openai_speaks_a_text(start: Start) -> None:
         pcm = answer.read()
     assert level_dbfs(pcm) > -40
     assert len(pcm) > RATE_HZ
+
+
+def test_a_speech_may_take_longer_than_a_handshake(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HANDSHAKE_S", 0.3)
+    base_url = start("agent: {stream_speed: 2, chunk_ms: 100}").base_url
+    client = OpenAI(api_key="k", base_url=f"{base_url}/v1", max_retries=0)
+    text = "The kettle is on, and it will boil soon."
+    pcm = client.audio.speech.create(model="tts-1", voice="cedar", input=text, response_format="pcm").read()
+    assert len(pcm) / 2 / RATE_HZ > 1, "more than a second of sound, at twice its speed"
 
 
 # ---------------------------------------------------------------- openai-agents

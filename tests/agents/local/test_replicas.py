@@ -148,6 +148,27 @@ def balanced(a: str, b: str) -> Iterator[str]:
         process.wait()
 
 
+UPGRADE = (
+    b"Host: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+def raw(stack: ExitStack, replica: Replica, request: bytes) -> socket.socket:
+    """A connection on which this was sent, as no client's library would."""
+    host, _, port = replica.address.partition(":")
+    client = stack.enter_context(socket.create_connection((host, int(port)), WAIT_S))
+    client.sendall(request + b"\r\n")
+    return client
+
+
+def to_the_end(client: socket.socket) -> bytes:
+    received = b""
+    while data := client.recv(4096):
+        received += data
+    return received
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[tuple[str, dict[str, Replica]]]:
     """The balancer's base URL, and the replicas by their names."""
@@ -174,6 +195,8 @@ def test_every_signed_url_leads_to_a_session_and_every_file_to_its_conversation(
             assert status == 200, answer
             assert answer_to(client, "What time is it?").startswith("It is ")
     assert upload(base_url, "conv_a_0123456789abcd")[0] == 404
+    for path in ("/metrics", "/metrics/", "/metrics?x"):
+        assert ask(base_url, path)[0] == 404, "the figures are asked of each replica"
 
 
 def test_a_signature_of_one_replica_is_taken_by_the_other_for_its_agent_alone(
@@ -268,6 +291,35 @@ def test_figures_need_the_key_and_a_full_server_refuses(tmp_path: Path) -> None:
             assert "parleyd_agent_turns_total 1.0" in lines
             assert 'parleyd_agent_delay_seconds_bucket{le="+Inf",part="ears"} 0.0' in lines
         until(lambda: ask(replica.base_url, "/health/ready", None)[0] == 200, "still full")
+
+
+def test_whoever_gets_no_session_takes_no_place(tmp_path: Path) -> None:
+    path = b"GET /v1/convai/conversation?agent_id=a HTTP/1.1\r\n"
+    with Replica("a", tmp_path, "--most-sessions", "1") as replica, ExitStack() as stack:
+        for _ in range(2):
+            assert b" 426 " in to_the_end(raw(stack, replica, path + b"Host: 127.0.0.1\r\n")), "no WebSocket"
+        for request in (
+            path + UPGRADE + b"xi-api-key: \xff\r\n",
+            b"GET /v1/realtime HTTP/1.1\r\n" + UPGRADE + b"Authorization: Bearer \xff\r\n",
+        ):
+            # The client stays; the server closes by itself.
+            assert (3000).to_bytes(2, "big") in to_the_end(raw(stack, replica, request))
+            until(lambda: ask(replica.base_url, "/health/ready", None)[0] == 200, "a place is taken")
+        for request in (b"GET /metrics?\xff", b"GET //[x", b"POST //[x", b"GET /previews/\xff.wav?token=\xff"):
+            client = raw(stack, replica, request + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n")
+            assert b" 400 " in to_the_end(client)
+        client = raw(stack, replica, b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nxi-api-key: \xff\r\n")
+        assert b" 401 " in to_the_end(client)
+
+
+def test_many_that_come_at_once_are_no_more_than_the_most(tmp_path: Path) -> None:
+    request = b"GET /v1/convai/conversation?agent_id=a HTTP/1.1\r\n" + UPGRADE + f"xi-api-key: {KEY}\r\n".encode()
+    with Replica("a", tmp_path, "--most-sessions", "3") as replica, ExitStack() as stack:
+        os.kill(replica.process.pid, signal.SIGSTOP)
+        clients = [raw(stack, replica, request) for _ in range(12)]
+        os.kill(replica.process.pid, signal.SIGCONT)
+        answers = [client.recv(12)[9:] for client in clients]
+        assert sorted(answers) == [b"101"] * 3 + [b"503"] * 9
 
 
 def test_a_session_of_the_realtime_protocol_is_ended_likewise(tmp_path: Path) -> None:

@@ -173,19 +173,32 @@ async def _text(
             except ValueError as error:
                 # The SDK lets bad JSON in a stream through (openai 3.57).
                 raise _BrokenError from error
-            for choice in (chunk.choices or ())[:1]:
-                delta: Any = choice.delta
-                if delta is None:
-                    continue
-                is_over = is_over or choice.finish_reason is not None
-                for call in delta.tool_calls or ():
-                    _add_call(written.calls, call)
-                if text := delta.content:
-                    limit_s = next_s
-                    written.said += text
-                    yield text
+            text, is_last = _take(chunk, written)
+            is_over = is_over or is_last
+            if text:
+                limit_s = next_s
+                yield text
     if not is_over:
         raise _BrokenError
+
+
+def _take(chunk: Any, written: Written) -> tuple[str, bool]:
+    """The text of one chunk, and whether it ends the answer; also fills `written`. Raises _BrokenError."""
+    text, is_last = "", False
+    try:
+        for choice in (chunk.choices or ())[:1]:
+            delta = choice.delta
+            if delta is None:
+                continue
+            is_last = choice.finish_reason is not None
+            for call in delta.tool_calls or ():
+                _add_call(written.calls, call)
+            text += delta.content or ""
+    except (AttributeError, TypeError) as error:
+        # The SDK lets any JSON through, of any shape (openai 3.57).
+        raise _BrokenError from error
+    written.said += text
+    return text, is_last
 
 
 class _BrokenError(Exception):

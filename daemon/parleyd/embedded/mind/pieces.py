@@ -10,7 +10,14 @@ import re
 
 from sentence_stream import SentenceBoundaryDetector
 
-from parleyd.embedded.mind.speakable import begun_product, is_settled, speakable, with_times, without_hidden
+from parleyd.embedded.mind.speakable import (
+    begun_product,
+    is_settled,
+    may_be_call,
+    speakable,
+    with_times,
+    without_hidden,
+)
 
 # A shorter beginning ("Well,") sounds cut off, and saves hardly any time.
 FIRST_CLAUSE_CHARS = 12
@@ -29,8 +36,7 @@ class Pieces:
     def add(self, text: str) -> list[str]:
         """The pieces that are complete now."""
         self._held += text
-        if not self._has_begun and self._held.lstrip()[:1] in ("{", "["):
-            # Probably the call of a tool, which is no speech as a whole.
+        if not self._has_begun and may_be_call(self._held):
             return []
         if not is_settled(self._held):
             return []

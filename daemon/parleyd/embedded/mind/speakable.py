@@ -26,6 +26,15 @@ _EMOJI = re.compile("[\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\ufe0e\ufe0f\u200d\
 _JSON = re.compile(r"^\s*[\[{]\s*(?:[\"{\[]|$)")
 
 
+# Directions to an actor, in brackets, which a voice does not read out.
+_DOES = (
+    r"(?:[a-z]+ly )?(?:sigh(?:s|ing)?|laugh(?:s|ing|ter)?|chuckl(?:es?|ing)|giggl(?:es?|ing)|gasp(?:s|ing)?"
+    r"|cough(?:s|ing)?|yawn(?:s|ing)?|groan(?:s|ing)?|sniff(?:s|ing)?|(?:ex|in)hal(?:es?|ing)|smil(?:es?|ing)"
+    r"|grin(?:s|ning)?|wink(?:s|ing)?|nod(?:s|ding)?|shrug(?:s|ging)?|whisper(?:s|ing)?|pauses?"
+    r"|clears? (?:[a-z]+ )?throat)(?: [a-z]+ly)?[.!…]?"
+)
+_DIRECTIONS = re.compile(rf"^\s*[(\[]{_DOES}[)\]][\s.,;:!]*|[(\[]{_DOES}[)\]]", re.IGNORECASE)
+
 # The sign of a product; an asterisk with a blank on one side alone is emphasis.
 _TIMES = re.compile(r"(?<=[\d)])(?:\*| \* )(?=[\d(])")
 # The end of a text that may become a product.
@@ -55,6 +64,7 @@ def speakable(text: str) -> str:
         return ""
     text = _URL.sub(r"\1", _LINK.sub(r"\1", text))
     text = _LINE_START.sub("", _LIST_BREAK.sub(",\n", text))
+    text = _DIRECTIONS.sub("", text)
     # Emphasis may stand in emphasis.
     for _ in range(2):
         text = _EMPHASIS.sub(r"\2", text)
@@ -62,6 +72,11 @@ def speakable(text: str) -> str:
     text = re.sub(r"(?<!\w)[*#|`~]+|[|`~]+|[*]+(?!\w)", " ", text)
     text = re.sub(r"\s+([.,;:!?])", r"\1", " ".join(text.split()))
     return text if any(sign.isalnum() for sign in text) else ""
+
+
+def may_be_call(text: str) -> bool:
+    """Whether a text that begins like this may be the call of a tool, which is no speech as a whole."""
+    return text.lstrip()[:1] == "{" or _JSON.match(text) is not None
 
 
 def is_settled(text: str) -> bool:

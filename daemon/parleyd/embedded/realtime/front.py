@@ -19,6 +19,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
+from parleyd.embedded.api import key_bytes
 from parleyd.embedded.line import Line, LineClosedError
 from parleyd.embedded.realtime import client_messages, protocol
 from parleyd.embedded.realtime.client_messages import RefusedError
@@ -56,8 +57,8 @@ def has_key(headers: Headers, settings: AgentSettings) -> bool:
     """Whether the client has sent the key, or none is needed."""
     if settings.api_key is None:
         return not settings.require_auth or any(_keys_in(headers))
-    right = settings.api_key.encode()
-    return any(secrets.compare_digest(key.encode(), right) for key in _keys_in(headers))
+    right = key_bytes(settings.api_key)
+    return any(secrets.compare_digest(key_bytes(key), right) for key in _keys_in(headers))
 
 
 class Front:
