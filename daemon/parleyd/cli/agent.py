@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         from parleyd.embedded.server import LocalAgent
     except ModuleNotFoundError as error:
-        text = f"the embedded agent needs the package {error.name}"
+        text = f"the embedded agent needs the package {(error.name or '').partition('.')[0]}"
         raise UserError(text, EXTRA_HINT, os.EX_UNAVAILABLE) from error
     scenario = _scenario(args.scenario)
     changes = {
