@@ -63,6 +63,11 @@ def import_failure(error: ImportError) -> UserError | None:
     return UserError(text, remedy(package, str(error)), os.EX_UNAVAILABLE)
 
 
+def missing_module(error: ImportError) -> str:
+    """The name of the package for Python: `websockets`, and not the part of it that was asked for."""
+    return (error.name or "").partition(".")[0]
+
+
 def _named(module: str | None) -> Package | None:
     top = (module or "").partition(".")[0]
     return next((package for package in PACKAGES if package.module.partition(".")[0] == top), None)
