@@ -43,7 +43,7 @@ def package(folder: Path, version: str, name: str = "parleyd", description: str 
     }
     control.write_text("".join(f"{key}: {value}\n" for key, value in facts.items()))
     file = folder / f"{name}_{version}_amd64.deb"
-    command = ["dpkg-deb", "--root-owner-group", "--build", folder / "tree", file]
+    command: list[str | Path] = ["dpkg-deb", "--root-owner-group", "--build", folder / "tree", file]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     return file
 
@@ -69,7 +69,8 @@ def test_each_package_goes_to_its_release_and_a_share_is_kept_until_it_is_said_a
     assert "BEGIN PGP PUBLIC KEY" in (folder / "user-data").read_text()
 
     newer = package(tmp_path, "2~deb12")
-    for words in (["--phase", "10", newer], []):
+    share: list[str | Path] = ["--phase", "10", newer]
+    for words in (share, []):
         assert build(keys, folder, "--key", KEY, *words).returncode == os.EX_OK
         stanzas = {
             stanza.split("Version: ")[1].split()[0]: stanza for stanza in lists[0].read_text().split("\n\n")[:-1]

@@ -14,6 +14,8 @@ import pytest
 from parleyd.cli.commands import COMMANDS, GROUPS
 from parleyd.cli.examples import EXAMPLES, block
 from parleyd.cli.main import parser_for
+from parleyd.core.errors import UserError
+from parleyd.host.packages import PACKAGES
 
 
 def parleyd(*arguments: str, shell: str = "", folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -34,6 +36,14 @@ def test_closed_standard_streams_are_no_failure(closed: str, tmp_path: Path) -> 
     told = parleyd("check", "-c", "good.yaml", shell=closed, folder=tmp_path)
     assert (told.returncode, told.stderr) == (os.EX_OK, "")
     assert (">&-" in f" {closed}".replace("2>&-", "")) == (told.stdout == "")
+
+
+def test_a_hint_follows_a_question_without_a_second_mark() -> None:
+    assert UserError("unknown key; did you mean volume?", "nothing was changed").with_hint.endswith(
+        "volume? nothing was changed"
+    )
+    assert UserError("it is away", "try again").with_hint == "it is away; try again"
+    assert UserError("it is away").with_hint == "it is away"
 
 
 # Python itself reports a module as missing that is None there.
@@ -60,7 +70,7 @@ def parleyd_without(module: str, *arguments: str, path: Path | None = None) -> s
         ("numpy", ("tune",), "numpy", "pip install numpy"),
         ("samplerate", ("tune",), "samplerate", "pip install samplerate"),
         ("yaml", ("check",), "PyYAML", "pip install PyYAML"),
-        ("msgspec", ("doctor",), "msgspec", "pip install msgspec"),
+        ("msgspec", ("check",), "msgspec", "pip install msgspec"),
         ("msgspec", ("run", "--help"), "msgspec", "pip install msgspec"),
         ("websocket", ("run",), "websocket-client", "pip install websocket-client"),
     ],
@@ -73,6 +83,19 @@ def test_a_missing_package_is_one_line_that_names_it_and_the_command_that_instal
     assert told.stderr.startswith(f"parleyd: the package {package} is missing; ")
     assert remedy in told.stderr
     assert len(told.stderr.splitlines()) == 1
+
+
+def test_the_doctor_starts_without_any_of_the_packages() -> None:
+    """It says which is missing; so it must not need one itself."""
+    without = "".join(f"sys.modules[{package.module.partition('.')[0]!r}] = None\n" for package in PACKAGES)
+    told = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{without}import parleyd.cli.doctor"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (told.returncode, told.stderr) == (os.EX_OK, "")
 
 
 def test_a_missing_package_is_told_to_programs_and_its_origin_to_who_debugs() -> None:

@@ -52,7 +52,7 @@ def remedy(package: Package, problem: str) -> str:
 
 
 def import_failure(error: ImportError) -> UserError | None:
-    """What the user is told; None when none of the packages is at fault, but parleyd itself."""
+    """The error for the user; None when none of the packages is at fault, but parleyd itself."""
     package = _named(error.name) or _being_imported(error.__traceback__)
     if package is None:
         return None
