@@ -6,6 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -34,6 +35,15 @@ def test_every_page_of_the_handbook_is_in_the_index_once(tmp_path: Path) -> None
     assert all((tmp_path / f"{name}.md").is_file() for name in named)
     # The pages link to files of other kinds, too.
     assert (tmp_path / "config" / "parleyd.yaml").is_file()
+
+
+def test_every_link_of_the_pages_leads_to_a_file_of_the_site(tmp_path: Path) -> None:
+    """A repository shows a folder, too; a site of pages cannot, and scripts/build-docs would end there."""
+    docs_site.sources(ROOT, tmp_path)
+    for page in [*tmp_path.glob("[A-Z]*.md"), *(tmp_path / "docs").rglob("*.md")]:
+        text = re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for link in re.findall(r"\]\(([^)\s#]+)", text):
+            assert ":" in link or (page.parent / unquote(link)).is_file(), f"{page.relative_to(tmp_path)}: {link}"
 
 
 WHOLE = '<html><body id="top"><a href="other.html#part">x</a><a href="https://example.org">x</a></body></html>'

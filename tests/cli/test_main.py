@@ -14,6 +14,8 @@ import pytest
 from parleyd.cli.commands import COMMANDS, GROUPS
 from parleyd.cli.examples import EXAMPLES, block
 from parleyd.cli.main import parser_for
+from parleyd.core.errors import UserError
+from parleyd.host.packages import PACKAGES
 
 
 def parleyd(*arguments: str, shell: str = "", folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -34,6 +36,86 @@ def test_closed_standard_streams_are_no_failure(closed: str, tmp_path: Path) -> 
     told = parleyd("check", "-c", "good.yaml", shell=closed, folder=tmp_path)
     assert (told.returncode, told.stderr) == (os.EX_OK, "")
     assert (">&-" in f" {closed}".replace("2>&-", "")) == (told.stdout == "")
+
+
+def test_a_hint_follows_a_question_without_a_second_mark() -> None:
+    assert UserError("unknown key; did you mean volume?", "nothing was changed").with_hint.endswith(
+        "volume? nothing was changed"
+    )
+    assert UserError("it is away", "try again").with_hint == "it is away; try again"
+    assert UserError("it is away").with_hint == "it is away"
+
+
+# Python itself reports a module as missing that is None there.
+_WITHOUT = """
+import sys
+sys.modules[sys.argv[1]] = None
+from parleyd.cli.main import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def parleyd_without(module: str, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """path: a folder in which modules are looked for first."""
+    program = [sys.executable, "-c", _WITHOUT, module, *arguments]
+    environment = {**os.environ, **({"PYTHONPATH": str(path)} if path else {})}
+    return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("module", "command", "package", "remedy"),
+    [
+        ("pyaudio", ("devices",), "PyAudio", "apt-get install python3-pyaudio"),
+        ("pyaudio", ("tune",), "PyAudio", "apt-get install python3-pyaudio"),
+        ("numpy", ("tune",), "numpy", "pip install numpy"),
+        ("samplerate", ("tune",), "samplerate", "pip install samplerate"),
+        ("yaml", ("check",), "PyYAML", "pip install PyYAML"),
+        ("msgspec", ("check",), "msgspec", "pip install msgspec"),
+        ("msgspec", ("run", "--help"), "msgspec", "pip install msgspec"),
+        ("websocket", ("run",), "websocket-client", "pip install websocket-client"),
+    ],
+)
+def test_a_missing_package_is_one_line_that_names_it_and_the_command_that_installs_it(
+    module: str, command: tuple[str, ...], package: str, remedy: str
+) -> None:
+    told = parleyd_without(module, *command)
+    assert (told.returncode, told.stdout) == (os.EX_UNAVAILABLE, "")
+    assert told.stderr.startswith(f"parleyd: the package {package} is missing; ")
+    assert remedy in told.stderr
+    assert len(told.stderr.splitlines()) == 1
+
+
+def test_the_doctor_starts_without_any_of_the_packages() -> None:
+    """It says which is missing; so it must not need one itself."""
+    without = "".join(f"sys.modules[{package.module.partition('.')[0]!r}] = None\n" for package in PACKAGES)
+    told = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{without}import parleyd.cli.doctor"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (told.returncode, told.stderr) == (os.EX_OK, "")
+
+
+def test_a_missing_package_is_told_to_programs_and_its_origin_to_who_debugs() -> None:
+    told = json.loads(parleyd_without("pyaudio", "devices", "--json").stdout)["error"]
+    assert (told["text"], told["exit_code"]) == ("the package PyAudio is missing", os.EX_UNAVAILABLE)
+    assert "Traceback" in parleyd_without("pyaudio", "--debug", "devices").stderr
+
+
+def test_a_package_that_is_there_and_broken_is_named_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "pyaudio.py").write_text("raise ImportError('libportaudio.so.2: cannot open\\nMore of it.')")
+    told = parleyd_without("nothing", "devices", path=tmp_path)
+    assert told.returncode == os.EX_UNAVAILABLE
+    assert "the package PyAudio cannot be imported: libportaudio.so.2: cannot open; " in told.stderr
+    assert "More of it" not in told.stderr
+
+
+def test_a_module_of_parleyd_that_is_missing_is_a_fault_and_no_missing_package() -> None:
+    told = parleyd_without("parleyd.cli.devices", "devices")
+    assert told.returncode == 1
+    assert "Traceback" in told.stderr
 
 
 def test_a_command_that_is_nearly_one_is_recognised() -> None:

@@ -82,6 +82,23 @@ def test_every_command_and_option_is_there(folder: Path) -> None:
                 assert option in chapter[1], f"{command} {option}"
 
 
+def test_every_action_of_a_command_says_what_it_does() -> None:
+    """In its own help and in the manual page, which have nothing else than its options otherwise."""
+    nested = [
+        (command, name, inner)
+        for command in COMMANDS
+        for _, parser in _actions(parser_for([command]))
+        for name, inner in _actions(parser)
+    ]
+    assert nested
+    assert [f"{command} {name}" for command, name, inner in nested if not inner.description] == []
+
+
+def _actions(parser: argparse.ArgumentParser) -> list[tuple[str, argparse.ArgumentParser]]:
+    nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return list(nested[0].choices.items()) if nested else []
+
+
 def test_the_sections_are_those_of_the_handbook() -> None:
     titles = re.findall(r"^## `(.*)`$", document(), re.MULTILINE)
     assert titles == [".".join(section.path) for section in sections() if section.path]

@@ -26,6 +26,7 @@ from parleyd.doctor import agent_fit, clock, daemon, installation, machine, serv
 from parleyd.doctor.service import Unit
 from parleyd.doctor.sound_access import Holder, Node, Server
 from parleyd.host import python_env
+from parleyd.host.packages import PACKAGES
 from parleyd.platform.desired import (
     ALLOWED,
     BASIC_EVENTS,
@@ -73,7 +74,7 @@ def test_what_is_looked_for_is_what_is_required() -> None:
     cfg = configparser.ConfigParser()
     cfg.read(pathlib.Path(__file__).parents[2] / "setup.cfg")
     required = re.findall(r"^([\w-]+) *>=", cfg["options"]["install_requires"], re.MULTILINE)
-    assert {package.distribution.lower() for package in installation.PACKAGES} == {name.lower() for name in required}
+    assert {package.distribution.lower() for package in PACKAGES} == {name.lower() for name in required}
 
 
 def test_the_webrtcvad_trap_names_the_package_that_mends_it() -> None:

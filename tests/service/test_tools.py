@@ -309,8 +309,10 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
     with pytest.raises(RequestError, match="there wait"):
         commands(messages.Approve())
     assert commands(messages.Approve(approval=second))["call_id"] == "call_2"
-    for request in (messages.Approve(), messages.Deny(approval=first), messages.Approve(approval="call_1")):
-        with pytest.raises(RequestError, match="no call waits"):
+    with pytest.raises(RequestError, match="no call waits for a person"):
+        commands(messages.Approve())
+    for request in (messages.Deny(approval=first), messages.Approve(approval="call_1")):
+        with pytest.raises(RequestError, match="no call waits for this approval"):
             commands(request)
     line = scene.line()
     line.wait_event("mcp_tool_approval_result", 2)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from parleyd.config.schema import Config
+from typing import TYPE_CHECKING
+
 from parleyd.embedded import synthesisers
+
+if TYPE_CHECKING:  # the doctor starts without what this imports
+    from parleyd.config.schema import Config
 
 
 def has_voice(config: Config) -> bool:

@@ -60,7 +60,11 @@ def missing(config: Config) -> Iterator[KeyProblem]:
         modules, packages = EXTRAS[reason]
         if any(importlib.util.find_spec(module) is None for module in modules):
             key = reason.partition(":")[0]
-            yield _warning(key, f"{reason} needs the package {' and '.join(packages)}", python_env.install(*packages))
+            yield _warning(
+                key,
+                f"{reason} needs the package{'s' * (len(packages) > 1)} {' and '.join(packages)}",
+                python_env.install(*packages),
+            )
     if config.has_fallback:
         yield from _fallback(config)
     yield from missing_programs(config)

@@ -25,6 +25,7 @@ from parleyd.embedded.errors import EXTRA_HINT
 from parleyd.embedded.record import Activity
 from parleyd.embedded.scenario import Scenario, load
 from parleyd.embedded.settings import AgentSettings, FormatName, MindSettings, PartAddress
+from parleyd.host.packages import missing_module
 from parleyd.host.signals import NUDGE, Signals
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         from parleyd.embedded.server import LocalAgent
     except ModuleNotFoundError as error:
-        text = f"the embedded agent needs the package {error.name}"
+        text = f"the embedded agent needs the package {missing_module(error)}"
         raise UserError(text, EXTRA_HINT, os.EX_UNAVAILABLE) from error
     scenario = _scenario(args.scenario)
     changes = {

@@ -11,10 +11,10 @@ from parleyd.core.text import name_text
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    for order, word in (("approve", "allow"), ("deny", "deny")):
+    for order, word in (("approve", "Allows"), ("deny", "Denies")):
         parser = subparsers.add_parser(
             order,
-            description=f"{word.capitalize()} a call of the agent's that waits for a person: of a tool of this device "
+            description=f"{word} a call of the agent's that waits for a person: of a tool of this device "
             "(confirm: true in the configuration), or of an MCP tool (tools.mcp). `parleyd status` shows the calls "
             "that wait, with all their parameters.",
         )

@@ -29,9 +29,9 @@ from parleyd.config.secrets import HIDDEN, SecretError, is_sensitive_name, maske
 from parleyd.control.client import Client, NotRunningError, RefusedError
 from parleyd.core.text import printable
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.installation import PACKAGES
 from parleyd.doctor.report import facts as doctor_facts
 from parleyd.doctor.run import Check, Outcome, examine
+from parleyd.host.packages import PACKAGES
 
 LOG_LINES = 2000
 MOST_LOG_BYTES = 2 * 2**20

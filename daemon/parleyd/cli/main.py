@@ -53,16 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # argparse exits with 2; sysexits has its own code for wrong usage.
         return os.EX_USAGE if exit_.code else os.EX_OK
     except UserError as failure:
-        if "--debug" in arguments:
-            _print_trace()
-        if "--json" in arguments:
-            return _failed_in_json(failure)
-        if isinstance(failure, _UsageError):
-            print(failure.usage, end="", file=sys.stderr)
-            print(wrapped(f"{failure.prog}: {printable(str(failure))}", sys.stderr), file=sys.stderr)
-            return failure.exit_code
-        print(wrapped(f"parleyd: {printable(failure.with_hint)}", sys.stderr), file=sys.stderr)
-        return failure.exit_code
+        return _failed(failure, arguments)
+    except ImportError as error:
+        # Imported here, because only who lacks a package needs it.
+        from parleyd.host.packages import import_failure
+
+        of_a_package = import_failure(error)
+        if of_a_package is None:
+            raise
+        return _failed(of_a_package, arguments)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -194,6 +193,20 @@ def _first_steps() -> str:
         (*textwrap.wrap(f"parleyd {parleyd.__version__}. {DESCRIPTION}", width), "", block("first steps", steps, width),
          *textwrap.wrap(more, width))
     )  # fmt: skip
+
+
+def _failed(failure: UserError, arguments: Sequence[str]) -> int:
+    """Prints the error that is being handled. Returns the exit code."""
+    if "--debug" in arguments:
+        _print_trace()
+    if "--json" in arguments:
+        return _failed_in_json(failure)
+    if isinstance(failure, _UsageError):
+        print(failure.usage, end="", file=sys.stderr)
+        print(wrapped(f"{failure.prog}: {printable(str(failure))}", sys.stderr), file=sys.stderr)
+    else:
+        print(wrapped(f"parleyd: {printable(failure.with_hint)}", sys.stderr), file=sys.stderr)
+    return failure.exit_code
 
 
 def _failed_in_json(failure: UserError) -> int:

@@ -87,7 +87,8 @@ def _command_lines() -> Iterator[str]:
         "EXIT STATUS",
         "As in **sysexits.h**(3head): 0 good, 64 wrong usage, 65 and 66 a bad or a missing file, 69 something is "
         "unavailable, 70 failed, 73 and 74 output that cannot be written, 75 no answer in time, 77 not allowed, 78 "
-        "configuration, 130 after Ctrl-C (0 from **run** and **demo --mic**, which end so).",
+        "configuration, 130 after Ctrl-C (0 from **run**, **agent** and **demo --mic**, which usually end in this "
+        "way); 1 from **status** when something is wrong.",
     )
     yield from _chapter("SEE ALSO", f"**parleyd.yaml**(5), {_ALSO}")
 

@@ -28,7 +28,7 @@ ORDERS = {
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for order in ORDERS:
-        parser = subparsers.add_parser(order, description=f"Tell the running daemon to {SUMMARIES[order]}.")
+        parser = subparsers.add_parser(order, description=f"Tells the running daemon to {SUMMARIES[order]}.")
         add_options(parser)
         if order == "wake":
             parser.add_argument("--anyway", action="store_true", help="ignore a spent budget")

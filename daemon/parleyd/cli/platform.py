@@ -45,14 +45,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "server did not keep it; 77 the key may not; 78 configuration.",
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    plan = actions.add_parser("plan", help="show what would be changed, and change nothing")
+    plan = actions.add_parser(
+        "plan",
+        help="show what would be changed, and change nothing",
+        description="Shows what `parleyd platform apply` would change, and changes nothing.",
+    )
     _common(plan)
     plan.set_defaults(run=_plan)
-    apply = actions.add_parser("apply", help="change the agent, after a question")
+    apply = actions.add_parser(
+        "apply",
+        help="change the agent, after a question",
+        description="Shows what does not fit, and changes the agent on the platform after a question.",
+    )
     _common(apply)
     apply.add_argument("--yes", action="store_true", help="do not ask")
     apply.set_defaults(run=_apply)
-    create = actions.add_parser("create", help="make a new agent that fits this device, and print its id")
+    create = actions.add_parser(
+        "create",
+        help="make a new agent that fits this device, and print its id",
+        description="Makes a new agent on the platform that fits this device, and prints its id.",
+    )
     create.add_argument("name", metavar="NAME", help="the agent's name on the platform")
     _file_and_key(create)
     create.add_argument("--write", action="store_true", help="write the id into the configuration file")

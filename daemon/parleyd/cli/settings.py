@@ -37,7 +37,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "set",
         description="Sets a key of the running daemon, and says when that takes effect. The configuration file stays "
         "as it is.",
-        epilog="examples: parleyd set gate.hangover_ms 900; parleyd set wake.mode word",
     )
     setting.add_argument("key", metavar="KEY", help="for example gate.hangover_ms; `parleyd settings --all` lists them")
     setting.add_argument("value", metavar="VALUE", help="a text, a number, true, false, or JSON")

@@ -44,7 +44,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "repeated alone: parleyd setup audio. Exit codes: 0 all done; 1 a step was left out; 130 interrupted.",
     )
     parser.add_argument("step", nargs="*", type=_step, metavar="STEP", help=f"{', '.join(flow.NAMES)}; default: all")
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="the configuration file to write")
+    parser.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help="the file to write; default: that of the service that fits"
+    )
     parser.add_argument("--answers", type=Path, metavar="FILE", help="do not ask: the answers are in this file")
     parser.add_argument(
         "--answer", action="append", default=[], metavar="KEY=VALUE", help="do not ask: one answer; may be repeated"

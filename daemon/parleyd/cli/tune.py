@@ -46,7 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "-c", "--config", type=Path, metavar="FILE", help=f"default: {config_path()}, or the built-in defaults"
     )
     parser.add_argument("--wav", type=Path, metavar="PATH", help="use a recording instead of the microphone")
-    parser.add_argument("--seconds", type=_seconds, default=15.0, metavar="N", help="how long to listen (%(default)g)")
+    parser.add_argument(
+        "--seconds", type=_seconds, default=15.0, metavar="N", help="how long to listen; default: %(default)g"
+    )
     parser.add_argument("--noise", action="store_true", help="nobody speaks: all sound that opens the gate is noise")
     parser.add_argument("--out", type=Path, metavar="PNG", help=f"the picture; default: {_PICTURE}, none with --json")
     parser.add_argument("--save", type=Path, metavar="WAV", help="store the microphone's sound")

@@ -128,11 +128,18 @@ def limits(key: Key) -> str:
     number = key.number
     if number is None:
         return ""
-    low = f"above {number.gt:g}" if number.gt is not None else f"{number.ge:g}" if number.ge is not None else ""
-    high = f"{number.le:g}" if number.le is not None else ""
+    low = f"above {_plain(number.gt)}" if number.gt is not None else _plain(number.ge)
+    high = _plain(number.le)
     joint = "up to" if number.gt is not None else "to"
     text = f"{low} {joint} {high}" if low and high else low or high
     return f"{text} {key.unit}" if text and key.unit else text
+
+
+def _plain(number: float | None) -> str:
+    """Without an exponent, which not everybody reads; empty without a number."""
+    if number is None:
+        return ""
+    return str(int(number)) if number == int(number) else f"{number:g}"
 
 
 def kind(key: Key) -> str:

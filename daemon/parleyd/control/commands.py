@@ -195,7 +195,8 @@ class Commands:
         settled = None if approval is None else tools.approve(approval, allow=allow, who=who)
         if settled is None:
             hint = "the question may have run out: tools.confirm_s, or tools.mcp.ask_s"
-            raise RequestError("nothing_waits", "no call waits for this approval", hint)
+            text = "no call waits for a person" if approval is None else "no call waits for this approval"
+            raise RequestError("nothing_waits", text, hint)
         return {"approval": settled.approval, "call_id": settled.call_id, "name": settled.name}
 
     def _run_tool(self, name: str, parameters: dict[str, Any]) -> dict[str, str | None]:

@@ -21,4 +21,8 @@ class UserError(Exception):
 
     @property
     def with_hint(self) -> str:
-        return f"{self}; {self.hint}" if self.hint else str(self)
+        text = str(self)
+        if not self.hint:
+            return text
+        # A question has its mark already.
+        return f"{text} {self.hint}" if text.endswith("?") else f"{text}; {self.hint}"

@@ -12,42 +12,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from parleyd.checks.this_machine import EXTRAS, wanted_extras
 from parleyd.core.findings import Finding, error, good, note, warning
 from parleyd.doctor.examination import Examination
 from parleyd.host import python_env
+from parleyd.host.packages import PACKAGES, Package, remedy
 
 # The oldest version of python_requires in setup.cfg, and the newest version on which the tests run.
 _OLDEST, _NEWEST = (3, 11), (3, 13)
 
 
-@dataclass(frozen=True)
-class Package:
-    """module: the name for import. distribution: the name for pip. is_needed: the daemon does not run without it."""
-
-    module: str
-    distribution: str
-    is_needed: bool = True
-    without: str = ""
-
-
-# The same packages as in setup.cfg.
-PACKAGES = (
-    Package("numpy", "numpy"),
-    Package("pyaudio", "PyAudio"),
-    Package("webrtcvad", "webrtcvad-wheels"),
-    Package("websocket", "websocket-client"),
-    Package("yaml", "PyYAML"),
-    Package("msgspec", "msgspec"),
-    Package("regex", "regex"),
-    Package("jsonschema", "jsonschema"),
-    Package("prompt_toolkit", "prompt_toolkit"),
-    Package("samplerate", "samplerate"),
-    Package("systemd.daemon", "systemd-python"),
-    Package("pywebrtc_audio", "pywebrtc-audio", False, "the microphone is closed while the agent speaks"),
-)
 # The packages whose versions are shown, because they explain most problems.
 _SHOWN = ("PyAudio", "webrtcvad-wheels", "websocket-client", "numpy")
 
@@ -127,7 +102,7 @@ def judge_packages(
         problem = problems.get(package.module)
         if not problem or (package.module == "webrtcvad" and has_old_vad):
             continue
-        text, hint = f"{package.distribution} cannot be imported: {problem}", _hint(package, problem)
+        text, hint = f"{package.distribution} cannot be imported: {problem}", remedy(package, problem)
         if package.is_needed:
             yield error(text, hint)
         else:
@@ -135,19 +110,6 @@ def judge_packages(
     if not any(problems.values()):
         known = [f"{name} {version}" for name in _SHOWN if (version := versions.get(name))]
         yield good(f"all {len(problems)} can be imported: {', '.join(known)}")
-
-
-def _hint(package: Package, problem: str) -> str:
-    if "killed by" in problem:
-        again = python_env.install("--force-reinstall", "--no-binary", ":all:", package.distribution)
-        return f"it was built for another CPU: {again}"
-    if package.module == "pyaudio":
-        return "sudo apt-get install python3-pyaudio (with a virtual environment that has --system-site-packages)"
-    if package.module == "systemd.daemon":
-        return "sudo apt-get install python3-systemd (with a virtual environment that has --system-site-packages)"
-    if package.module == "numpy" and "libopenblas" in problem:
-        return "sudo apt-get install libopenblas0-pthread"
-    return python_env.install(package.distribution)
 
 
 def _version(package: Package) -> str | None:

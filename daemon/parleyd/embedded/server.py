@@ -51,6 +51,7 @@ from parleyd.embedded.uploads import Upload
 from parleyd.embedded.voice import Speaking, Voice
 from parleyd.embedded.workers import Workers
 from parleyd.host import python_env, web_pages
+from parleyd.host.packages import missing_module
 
 CONVERSATION_PATH = "/v1/convai/conversation"
 SUBPROTOCOLS = (Subprotocol("convai"), Subprotocol("realtime"))
@@ -480,7 +481,7 @@ def _elsewhere() -> ModuleType:
     try:
         from parleyd.embedded import parts_by_address
     except ImportError as error:
-        text = f"ears and voices by address need the package {error.name}"
+        text = f"ears and voices by address need the package {missing_module(error)}"
         raise UserError(text, python_env.install("openai", "wyoming"), os.EX_UNAVAILABLE) from None
     return parts_by_address
 

@@ -12,6 +12,7 @@ from parleyd.embedded.mind.parts import Mind
 from parleyd.embedded.mind.scripted import ScriptedMind
 from parleyd.embedded.settings import AgentSettings, MindSettings
 from parleyd.host import python_env
+from parleyd.host.packages import missing_module
 
 if TYPE_CHECKING:
     from parleyd.embedded.mind.language_mind import LanguageMinds
@@ -78,6 +79,6 @@ def _model(settings: MindSettings, failed: Callable[[], None]) -> LanguageMinds:
         from parleyd.embedded.mind.language_mind import LanguageMinds
         from parleyd.embedded.mind.language_model import LanguageModel
     except ImportError as error:
-        text = f"a mind by address needs the package {error.name}"
+        text = f"a mind by address needs the package {missing_module(error)}"
         raise UserError(text, python_env.install("openai", "sentence-stream"), os.EX_UNAVAILABLE) from None
     return LanguageMinds(LanguageModel(settings, failed))

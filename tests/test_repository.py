@@ -1,0 +1,113 @@
+"""scripts/build-repository with packages that are nothing but a name; scripts/test-repository tries all of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+KEY = "packages@parleyd.invalid"
+
+pytestmark = pytest.mark.skipif(
+    any(shutil.which(program) is None for program in ("apt-ftparchive", "dpkg-deb", "gpg", "gpgv")),
+    reason="apt-utils, dpkg, gpg or gpgv is missing",
+)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment in which gpg has the key."""
+    folder = tmp_path_factory.mktemp("gnupg")
+    folder.chmod(0o700)
+    environment = {**os.environ, "GNUPGHOME": str(folder)}
+    command = ["gpg", "--batch", "--passphrase", "", "--quick-generate-key", KEY, "ed25519", "sign", "never"]
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+    yield environment
+    subprocess.run(["gpgconf", "--kill", "gpg-agent"], env=environment, check=False, timeout=60)
+
+
+def package(folder: Path, version: str, name: str = "parleyd", description: str = "x") -> Path:
+    control = folder / "tree" / "DEBIAN" / "control"
+    control.parent.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "Package": name,
+        "Version": version,
+        "Architecture": "amd64",
+        "Maintainer": "x",
+        "Description": description,
+    }
+    control.write_text("".join(f"{key}: {value}\n" for key, value in facts.items()))
+    file = folder / f"{name}_{version}_amd64.deb"
+    command: list[str | Path] = ["dpkg-deb", "--root-owner-group", "--build", folder / "tree", file]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return file
+
+
+def build(keys: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [ROOT / "scripts" / "build-repository", *arguments]
+    return subprocess.run(command, env=keys, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_each_package_goes_to_its_release_and_a_share_is_kept_until_it_is_said_anew(
+    keys: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "web"
+    both = [package(tmp_path, "1~deb12"), package(tmp_path, "1~deb13")]
+    done = build(keys, folder, "--key", KEY, "--url", "https://packages.example.org/p", *both)
+    assert done.returncode == os.EX_OK, done.stderr
+    lists = [folder / "dists" / suite / "main/binary-amd64/Packages" for suite in ("bookworm", "trixie")]
+    assert [f"Version: 1~deb{release}\n" in one.read_text() for one, release in zip(lists, (12, 13), strict=True)] == [
+        True,
+        True,
+    ]
+    assert "Suites: trixie\n" in (folder / "trixie.sources").read_text()
+    assert "BEGIN PGP PUBLIC KEY" in (folder / "user-data").read_text()
+
+    newer = package(tmp_path, "2~deb12")
+    share: list[str | Path] = ["--phase", "10", newer]
+    for words in (share, []):
+        assert build(keys, folder, "--key", KEY, *words).returncode == os.EX_OK
+        stanzas = {
+            stanza.split("Version: ")[1].split()[0]: stanza for stanza in lists[0].read_text().split("\n\n")[:-1]
+        }
+        assert {version: "Phased-Update-Percentage: 10" in stanza for version, stanza in stanzas.items()} == {
+            "1~deb12": False,
+            "2~deb12": True,
+        }
+    assert build(keys, folder, "--key", KEY, "--phase", "100").returncode == os.EX_OK
+    assert "Phased" not in lists[0].read_text()
+
+
+def test_what_is_wrong_is_said_with_its_exit_code_and_nothing_is_published(
+    keys: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "web"
+    good = package(tmp_path, "1~deb12")
+    assert build(keys, folder, "--key", KEY, good).returncode == os.EX_OK
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    (tmp_path / "again").mkdir()
+    (tmp_path / "torn.deb").write_bytes(b"")
+    cases: list[tuple[list[str | Path], int, str]] = [
+        ([], os.EX_USAGE, "scripts/build-repository FOLDER --key KEY"),
+        (["--key"], os.EX_USAGE, "--key wants a value"),
+        (["--key", "nobody@parleyd.invalid", good], os.EX_NOINPUT, "gpg has no secret key 'nobody@parleyd.invalid'"),
+        (["--key", KEY, "--phase", "101"], os.EX_USAGE, "--phase 101: a whole number from 0 to 100"),
+        (["--key", KEY, tmp_path / "absent.deb"], os.EX_NOINPUT, "absent.deb: there is no such file"),
+        (["--key", KEY, tmp_path / "torn.deb"], os.EX_DATAERR, "torn.deb: this is no package of parleyd"),
+        (["--key", KEY, package(tmp_path, "1~deb12", "other")], os.EX_DATAERR, "this is no package of parleyd"),
+        (["--key", KEY, package(tmp_path, "1")], os.EX_DATAERR, "its version 1 names neither Debian 12 nor 13"),
+        (["--key", KEY, package(tmp_path / "again", "1~deb12", description="y")], os.EX_DATAERR, "with other contents"),
+    ]
+    for arguments, code, words in cases:
+        told = build(keys, folder, *arguments)
+        assert (told.returncode, words in told.stderr) == (code, True), (arguments, told.stderr)
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+    # A file where the folder should be.
+    assert build(keys, good, "--key", KEY).returncode == os.EX_USAGE
+    told = build(keys, tmp_path / "torn.deb" / "x", "--key", KEY)
+    assert (told.returncode, "the folder cannot be made" in told.stderr) == (os.EX_CANTCREAT, True)
