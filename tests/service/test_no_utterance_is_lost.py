@@ -112,13 +112,14 @@ def test_a_question_on_which_each_session_is_closed_is_not_asked_for_ever_and_th
 
 
 @pytest.mark.parametrize("ends", ["sleep", "age", "bound"])
-def test_what_is_given_up_is_told_with_its_cause(ends: str) -> None:
+def test_what_is_given_up_is_told_with_its_cause(ends: str, caplog: pytest.LogCaptureFixture) -> None:
     def play(line: Line) -> None:
         if ends == "sleep":
             line.ready()
             line.wait_turn()
         line.over.wait(WAIT_S)
 
+    caplog.set_level("INFO")
     session = Session(idle_timeout_s=60, keep_utterance_s=1 if ends == "age" else 120, buffer_s=3)
     with ScriptedServer(play) as server, Daemon(config(server, session=session)) as daemon:
         daemon.say(QUESTION)
@@ -132,6 +133,9 @@ def test_what_is_given_up_is_told_with_its_cause(ends: str) -> None:
         assert lost.lost_ms >= 500
         words = {"sleep": "sent to sleep", "age": "in time", "bound": "more was said than is kept"}
         assert words[ends] in lost.cause
+        # The event comes after the line of the log.
+        told = [one.getMessage() for one in caplog.records if "of speech reached no agent" in one.getMessage()]
+        assert told == [f"{lost.lost_ms / 1000:.2f} s of speech reached no agent: {lost.cause}"]
 
 
 def test_what_a_hung_server_was_told_beyond_the_bound_is_told_when_the_line_is_lost() -> None:
