@@ -34,8 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="?",
         type=_name,
         metavar="NAME",
-        help=f"the name of the key; default: that of the configured provider, or {DEFAULT_NAME} where no configuration "
-        "can be read",
+        help=f"the name of the key; default: that of the configured provider, otherwise {DEFAULT_NAME}",
     )
     parser.add_argument("--file", type=Path, metavar="PATH", help="store it in this file, mode 0600, not encrypted")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
