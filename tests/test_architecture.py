@@ -121,10 +121,31 @@ def test_the_rooms_of_a_package_have_an_order() -> None:
 
 
 def test_the_conversation_knows_no_provider_and_no_device() -> None:
-    forbidden = ("agents.elevenlabs", "audio.devices")
+    forbidden = ("agents.elevenlabs", "agents.openai", "audio.devices")
     for name, others in known().items():
         if below(name, "conversation"):
             assert not [other for other in others if below(other, *forbidden)], name
+
+
+# Which packages do without the names of providers, also in their texts: what they say is true with each provider.
+WITHOUT_PROVIDERS = ("announce", "audio", "control", "conversation", "core", "tools", "usage")
+PROVIDER_WORDS = re.compile(r"elevenlabs|openai|convai", re.IGNORECASE)
+
+
+def literals(tree: ast.AST) -> Iterator[str]:
+    """The texts of a module that are no docstrings."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            yield from literals(node)
+
+
+def test_what_is_common_to_all_providers_names_none() -> None:
+    looked_at = [name for name in modules() if below(name, *WITHOUT_PROVIDERS)]
+    assert {name.split(".")[0] for name in looked_at} == set(WITHOUT_PROVIDERS)
+    found = [(name, text) for name in looked_at for text in literals(modules()[name]) if PROVIDER_WORDS.search(text)]
+    assert not found
 
 
 def test_one_provider_imports_nothing_from_another() -> None:

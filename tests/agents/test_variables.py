@@ -129,4 +129,6 @@ def test_the_opening_holds_them_and_an_agent_that_misses_one_is_answered_with_it
     ending = again.judge_close(1008, "Missing required dynamic variables in first message: {'name'}", None)
     assert ending.kind is EndingKind.FINAL
     assert ending.hint is not None
-    assert f"{path} cannot be read: No such file" in ending.hint
+    assert ending.hint.startswith(
+        f"correct where elevenlabs.dynamic_variables finds name: {path} cannot be read: No such"
+    )

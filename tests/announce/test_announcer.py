@@ -46,7 +46,13 @@ def test_a_thread_that_ends_does_not_hide_the_next_ones_work() -> None:
 
 
 class _Dialogue:
+    """Notes what the agent is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
     def context(self, text: str, context_id: str | None, *, by_person: bool) -> bool:
+        self.told.append(text)
         return True
 
 
@@ -80,6 +86,25 @@ def test_that_nothing_is_left_is_said_by_the_local_voice() -> None:
         ("Most of the talking time is used up.", False),
         ("The talking time is used up.", True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("near", "told"),
+    [
+        (
+            events.BudgetNear(at_s=1.0, period="month", left_money=0.4, of_money=2.0, currency="EUR"),
+            "Only 0.40 EUR are left for talking this month; the person was told.",
+        ),
+        (
+            events.BudgetNear(at_s=1.0, period="day", left_s=150.0, of_minutes=15),
+            "This device may talk for another 2 min this day; the person was told.",
+        ),
+    ],
+)
+def test_the_agent_is_told_how_much_is_left(near: events.BudgetNear, told: str) -> None:
+    dialogue = _Dialogue()
+    BudgetNotice(Config(), _Announcer(), dialogue)(near)  # type: ignore[arg-type]
+    assert dialogue.told == [told]
 
 
 def test_an_account_without_credit_is_told_once_until_the_agent_answers_again() -> None:

@@ -95,6 +95,11 @@ def test_an_answer_that_the_server_cut_short_does_not_pass_for_a_whole_one() -> 
     assert Story().tell(cut).sounded == ["error"]
 
 
+def test_an_answer_that_failed_is_told_to_who_asked() -> None:
+    failed = events.AnswerFailed(at_s=5, text="the account has no credit left", hint=None)
+    assert Story().talks(1).pauses(2).tell(failed).sounded == ["error"]
+
+
 def test_a_command_to_sleep_is_always_answered() -> None:
     assert Story().talks(1).woken(1, "speech").pauses(2).live(2).asleep(3, Trigger.SLEEP).sounded == ["sleeping"]
 
@@ -119,7 +124,7 @@ def test_a_line_that_comes_back_at_once_is_not_worth_a_word() -> None:
 
 
 @pytest.mark.parametrize(("at_s", "trigger"), [(1.2, Trigger.REFUSED), (11.0, Trigger.LOST)])
-def test_what_will_not_hint_or_has_kept_somebody_waiting_is_told_at_the_first_failure(
+def test_what_will_not_pass_or_has_kept_somebody_waiting_is_told_at_the_first_failure(
     at_s: float, trigger: Trigger
 ) -> None:
     assert Story().woken(1, "command").fails(at_s, trigger).sounded == ["listening", "error"]

@@ -11,7 +11,7 @@ from typing import Any
 import pexpect
 from test_control_server import daemon, parleyd
 
-from parleyd.cli.status import _health, _meter, _speaker, page, shown
+from parleyd.cli.status import _health, _meter, _speaker, _usage, page, shown
 
 
 def test_every_trouble_stands_in_its_column_with_what_to_do_below() -> None:
@@ -144,3 +144,19 @@ def test_the_page_of_a_real_daemon_has_the_words_and_its_json_has_not(tmp_path: 
         assert parleyd("say", "hello").returncode == 0
         assert "  typed       “hello”, " in parleyd("status").stdout
         assert json.loads(parleyd("status", "--json").stdout)["words"] is None
+
+
+def test_money_and_tokens_of_today() -> None:
+    usage = {
+        "session_minutes_today": 3.5, "session_minutes_month": 40.0,
+        "minutes_left_today": None, "minutes_left_month": None,
+        "money_today": 0.25, "money_month": 4.0, "money_left_today": None, "money_left_month": 1.5, "currency": "EUR",
+        "tokens_today": {"audio_in": 12_345, "text_out": 6},
+        "sent_bytes_today": 200_000, "received_bytes_today": 1500, "stayed_share_today": None,
+    }  # fmt: skip
+    assert _usage(usage) == (
+        "3.5 min of session (40 this month); 0.25 EUR (4.00 this month); 1.50 EUR left this month; "
+        "12,345 audio in, 6 text out tokens; 0.2 MB up, 1.5 kB down"
+    )
+    costless = usage | {"money_today": 0.0, "money_month": 0.0, "money_left_month": None, "tokens_today": {}}
+    assert _usage(costless) == "3.5 min of session (40 this month); 0.2 MB up, 1.5 kB down"

@@ -366,3 +366,26 @@ def test_the_failures_stand_at_the_end_each_hint_once_and_the_first_thing_to_do_
     lines.clear()
     report.Page(lines.append, width=80).end([outcomes[3]])
     assert lines[2:] == ["", "to fix:", "  device files: no plug in a card", "  -> plug in a card"]
+
+
+@pytest.mark.parametrize(
+    ("key", "more", "check", "words"),
+    [
+        ("sk-wrongwrongwrong", "", "key", "openai.api_key"),
+        (KEY, "  model: gpt-nothing\n", "conversation", "openai.model"),
+    ],
+    ids=["a wrong key", "a wrong model"],
+)
+def test_the_second_provider(agent: LocalAgent, tmp_path: Path, key: str, more: str, check: str, words: str) -> None:
+    (tmp_path / "key").write_text(key)
+    (tmp_path / "key").chmod(0o600)
+    path = tmp_path / "parleyd.yaml"
+    path.write_text(
+        f"provider: openai\nopenai:\n  base_url: http://127.0.0.1:{agent.port}/v1\n  instructions: Be brief.\n"
+        f"  api_key: {{file: {tmp_path / 'key'}}}\n{more}audio: {{input: {{device: null}}, output: {{device: null}}}}\n"
+    )
+    found, code = as_json("-c", path)
+    assert code == os.EX_CONFIG
+    [fault] = [one for one in found[check] if one["severity"] == "error"]
+    assert words in fault["hint"]
+    assert key not in json.dumps(found)

@@ -20,6 +20,7 @@ from parleyd.config.schema import Audio, Config, ElevenLabs, Metrics
 from parleyd.core import events
 from parleyd.core.health import Grade, Trouble
 from parleyd.core.log_fields import NOTICE
+from parleyd.usage.limits import Usage
 
 
 def test_a_file_that_cannot_be_written_is_told_once_and_tried_again(
@@ -69,3 +70,23 @@ def test_the_version_and_the_troubles_are_labels() -> None:
     assert found["parleyd_build_info", *sorted((parleyd.__version__, "elevenlabs"))] == 1.0
     assert found["parleyd_settings_revision",] == 7.0
     assert [labels for name, *labels in found if name == "parleyd_trouble"] == [["agent"], ["memory"]]
+
+
+def test_the_cost_and_the_tokens_are_those_of_the_usage() -> None:
+    config = Config(audio=Audio(mode="off"), elevenlabs=ElevenLabs(agent_id="a"))
+    agent = ElevenLabsAgent(config.elevenlabs, None)
+    status = Service(config, agent, NullInput(), NullOutput(), events.Bus()).status()
+    usage: Usage = {
+        **status.usage,
+        "money_today": 1.25,
+        "money_month": 7.5,
+        "tokens_today": {"audio_in": 12, "text_out": 3},
+    }
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for metric in prometheus.figures(replace(status, usage=usage))
+        for sample in metric.samples
+    }
+    assert (found["parleyd_today_cost",], found["parleyd_month_cost",]) == (1.25, 7.5)
+    tokens = {key[1]: value for key, value in found.items() if key[0] == "parleyd_today_tokens"}
+    assert tokens == {"audio_in": 12.0, "text_out": 3.0}

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from realtime_plays import QUESTION, STORY, config, daemon, embedded, scripted
 
-from parleyd.config.openai_section import McpServer, Transcription
+from parleyd.agents.openai.agent import OpenAIAgent
+from parleyd.config.openai_section import McpServer, Transcription, TurnDetection
+from parleyd.config.overlay import overlay
+from parleyd.config.profile_sections import Profile
 from parleyd.config.schema import BargeIn, Session, Wake
 from parleyd.config.tool_sections import Mcp, McpRule, Tools
 from parleyd.core import events
@@ -184,13 +188,71 @@ def test_a_bad_key_is_final_with_its_hint(key: str | None, word: str) -> None:
         assert "openai.api_key" in (ending.hint or "")
 
 
-def test_a_refused_session_names_what_is_wrong() -> None:
-    with embedded() as agent, daemon(config(agent, openai={"voice": "nobody"})) as one:
+QUOTA = '{"error": {"code": "insufficient_quota", "message": "You exceeded your current quota."}}'
+GONE = "default: {{handshake: {{status: {status}, body: '{body}'}}}}"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "openai", "reason", "hint"),
+    [
+        ("", {"model": "gpt-nothing"}, "gpt-nothing", "openai.model"),
+        (GONE.format(status=429, body=QUOTA), {}, "no credit left", "billing settings"),
+        (GONE.format(status=404, body="Not Found"), {}, "HTTP 404", "openai.base_url"),
+        ("", {"voice": "nobody"}, "nobody", "openai.voice"),
+        (
+            "agent: {realtime: {dialect: {turn_detection: [server_vad, none]}}}",
+            {"turn_detection": TurnDetection(type="semantic")},
+            "turn_detection",
+            "openai.turn_detection",
+        ),
+    ],
+    ids=["a wrong model", "no credit", "another protocol", "an unknown voice", "semantic turns that it does not have"],
+)
+def test_what_only_a_person_can_mend_is_final_with_its_hint_and_keeps_what_was_said(
+    scenario: str, openai: dict[str, Any], reason: str, hint: str
+) -> None:
+    with embedded(scenario) as agent, daemon(config(agent, openai=openai)) as one:
         one.say(QUESTION)
         ending = one.expect(events.SessionEnded).ending
         assert ending.kind is EndingKind.FINAL
-        assert "nobody" in ending.reason
-        assert "voice" in ending.reason
+        assert reason in ending.reason
+        assert hint in (ending.hint or "")
+        one.expect(events.TalkStopped)
+        assert one.service._outbox.kept_ms > 500
+        assert not one.of(events.SpeechLost)
+
+
+def test_what_was_said_to_a_wrong_model_is_answered_after_a_reload_that_names_another() -> None:
+    with embedded() as agent, daemon(config(agent, openai={**TRANSCRIBED, "model": "gpt-nothing"})) as one:
+        one.say(QUESTION)
+        assert one.expect(events.SessionEnded).ending.kind is EndingKind.FINAL
+        one.expect(events.TalkStopped)
+        mended = config(agent, openai=TRANSCRIBED)
+        changed = one.service.reconfigure(mended, lambda settings: OpenAIAgent(settings.openai, "k"))
+        assert "openai.model" in changed.next_session
+        assert one.expect(events.SessionOpened).resent_ms > 500
+        assert one.expect(events.Heard, lambda event: event.final).text == QUESTION
+        one.expect(events.AnswerEnded)
+        assert not one.of(events.SpeechLost)
+
+
+def test_a_session_under_a_profile_has_the_profiles_settings_of_the_agent() -> None:
+    with embedded() as agent:
+        night = Profile(settings={"openai": {"voice": "cedar", "instructions": "Whisper."}})
+        by_day = config(agent, openai={"voice": "marin"}, wake=Wake(mode="manual"), profiles={"night": night})
+        with daemon(by_day) as one:
+            one.service.wake()
+            one.expect(events.AnswerEnded)
+            by_night = overlay(by_day, night.settings)
+            one.service.reconfigure(by_night, lambda settings: OpenAIAgent(settings.openai, "k"))
+            one.service.sleep()
+            one.expect_state(State.ASLEEP)
+            one.service.wake()
+            one.expect(events.AnswerEnded)
+        asked = [record.events_of("session.update")[0]["session"] for record in agent.connections]
+        assert [session["audio"]["output"]["voice"] for session in asked] == ["marin", "cedar"]
+        assert [session["instructions"].split(".")[0] for session in asked] == ["Be brief", "Whisper"]
+        assert [record.deviations for record in agent.connections] == [[], []]
 
 
 def test_a_response_that_fails_is_told_and_asked_for_again() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from parleyd.cli import secret
 from parleyd.config import secret_store
 from parleyd.config.base import Secret
-from parleyd.config.secrets import resolve
+from parleyd.config.secrets import KEY_NAMES, resolve
 from parleyd.core.errors import UserError
 
 KEY = "sk_0123456789abcdef"
@@ -108,3 +110,36 @@ def test_without_systemd_creds_it_says_what_to_do(monkeypatch: pytest.MonkeyPatc
         secret_store.encrypted("elevenlabs", KEY)
     assert str(caught.value.hint).startswith("store it in a file")
     assert KEY not in caught.value.with_hint
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("provider: openai\n", "openai"),
+        ("elevenlabs: {agent_id: agent_x}\n", "elevenlabs"),
+        ("provider: local\n", "elevenlabs"),
+        ("provider: [\n", "elevenlabs"),
+        (None, "elevenlabs"),
+    ],
+)
+def test_without_a_name_it_is_the_key_of_the_configured_provider(
+    text: str | None, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "parleyd.yaml"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setattr(secret, "config_path", lambda: path)
+    assert secret.default_name() == name
+
+
+@pytest.mark.parametrize("name", ["elevenlabs", "openai"])
+def test_it_says_where_a_providers_key_belongs(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    told = store(name, "--file", path).stdout.decode()
+    assert f"in the configuration, {name}.api_key: {{file: {path}}}" in told
+
+
+def test_the_service_loads_the_keys_of_all_providers() -> None:
+    unit = Path(__file__).parents[2] / "systemd" / "parleyd.service"
+    loaded = re.findall(r"^LoadCredentialEncrypted=(\S+)$", unit.read_text(), re.MULTILINE)
+    assert set(KEY_NAMES) <= set(loaded)

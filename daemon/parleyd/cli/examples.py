@@ -92,7 +92,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "set": (("set gate.hangover_ms 1200", "without touching the file"),),
     "unset": (("unset gate.hangover_ms", "the file decides again"),),
     "devices": (("devices", "with the names for the configuration"),),
-    "secret": (("secret elevenlabs", "asks for the key"), ("secret elevenlabs < key.txt", "reads the key")),
+    "secret": (
+        ("secret", "asks for the key of the configured provider"),
+        ("secret elevenlabs < key.txt", "reads the key"),
+    ),
     "check": (
         ("check", "the configuration in use"),
         ("check -c new.yaml", "another one, before it is used"),

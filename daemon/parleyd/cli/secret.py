@@ -11,10 +11,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.terminal import show
 from parleyd.config.secret_store import Stored, store
 from parleyd.config.secrets import KEY_NAMES, MAX_SECRET_BYTES, SecretError, check_key, clean
 from parleyd.core.errors import UserError
+from parleyd.host.directories import config_path
 
 DEFAULT_NAME = KEY_NAMES[0]
 # The password of the broker, which systemd/parleyd-mqtt.service loads.
@@ -31,9 +33,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "name",
         nargs="?",
         type=_name,
-        default=DEFAULT_NAME,
         metavar="NAME",
-        help="the name of the key; default: %(default)s",
+        help=f"the name of the key; default: that of the configured provider, otherwise {DEFAULT_NAME}",
     )
     parser.add_argument("--file", type=Path, metavar="PATH", help="store it in this file, mode 0600, not encrypted")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -48,22 +49,32 @@ def _name(text: str) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
+    name = args.name or default_name()
     try:
-        key = clean(_read(args.name), "what was given", "give the key and nothing else, on one line")
-        if args.name in KEY_NAMES:
+        key = clean(_read(name), "what was given", "give the key and nothing else, on one line")
+        if name in KEY_NAMES:
             check_key(key, "what was given")
     except SecretError as error:
         raise UserError(str(error), error.hint, os.EX_DATAERR) from None
     try:
-        stored = store(args.name, key, args.file)
+        stored = store(name, key, args.file)
     except OSError as error:
-        where = error.filename or args.file or args.name
+        where = error.filename or args.file or name
         raise UserError(f"cannot store the key at {where}: {error.strerror}", None, os.EX_CANTCREAT) from None
     if args.json:
         print(json.dumps(asdict(stored), indent=2))
     else:
         _print(stored)
     return os.EX_OK
+
+
+def default_name() -> str:
+    """The provider's of the configuration. A configuration may come later than the key, or be for root alone."""
+    try:
+        provider = load(config_path()).config.provider
+    except ConfigError:
+        return DEFAULT_NAME
+    return provider if provider in KEY_NAMES else DEFAULT_NAME
 
 
 def _read(name: str) -> str:

@@ -30,8 +30,8 @@ _SENSITIVE_NAME = re.compile(r"key|token|pass(word|wd|code|phrase)|secret|author
 _MAY_BE_KEY = re.compile(rb"[!-\"$-~][!-~]{11,}")
 
 # The usual names of the providers' keys in systemd's store, those that systemd/parleyd.service loads; the first one is
-# the default of `parleyd secret`.
-KEY_NAMES = ("elevenlabs",)
+# the default of `parleyd secret` where no configuration names another provider.
+KEY_NAMES = ("elevenlabs", "openai")
 
 _log = logging.getLogger(__name__)
 

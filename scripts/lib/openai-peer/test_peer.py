@@ -127,7 +127,7 @@ def test_a_question_wakes_and_its_first_word_is_whole() -> None:
 
 
 @pytest.mark.parametrize("mode", ["server", "local"])
-def test_barge_in_with_truncation(mode: str) -> None:
+def test_barge_in(mode: str) -> None:
     with daemon(barge_in=BargeIn(mode=mode)) as one:  # type: ignore[arg-type]
         one.say(STORY)
         one.expect(events.AnswerStarted)

@@ -121,7 +121,7 @@ class ElevenLabsAgent:
         # The hint depends on whether the variable is missing in the configuration, or its value could not be read.
         unfound = [f"{name}: {why}" for name, why in self._variables.failures.items() if f"'{name}'" in ending.reason]
         if ending.kind is EndingKind.FINAL and unfound:
-            return replace(ending, hint=f"hint where elevenlabs.dynamic_variables finds {'; '.join(unfound)}")
+            return replace(ending, hint=f"correct where elevenlabs.dynamic_variables finds {'; '.join(unfound)}")
         return ending
 
     def judge_silence(self, waited_s: float) -> Ending:
