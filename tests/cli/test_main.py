@@ -199,6 +199,15 @@ def test_wrong_usage_is_told_with_the_usage() -> None:
     assert told.stderr.endswith("parleyd volume: argument LEVEL: 'loud' is not a volume; use 0 to 100, up or down\n")
 
 
+@pytest.mark.parametrize(("fraction", "percent"), [("0.5", "50"), ("0.05", "5"), ("0.999", "99.9")])
+def test_a_volume_as_the_configuration_has_it_is_not_taken_for_less_than_one_percent(
+    fraction: str, percent: str
+) -> None:
+    told = parleyd("volume", fraction)
+    assert (told.returncode, told.stdout) == (64, "")
+    assert f"the volume is given in percent: did you mean {percent}? (or write {fraction}%)" in told.stderr
+
+
 def test_help_has_the_options_of_one_command() -> None:
     asked, option = parleyd("help", "tools", "run"), parleyd("tools", "run", "--help")
     assert (asked.returncode, asked.stdout) == (os.EX_OK, option.stdout)

@@ -19,8 +19,10 @@ import wave
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
+from parleyd.board.row import HEAD
 from parleyd.chat.wrap import columns
 from parleyd.cli.commands import COMMANDS
 from parleyd.cli.main import main
@@ -33,9 +35,11 @@ HELP = [
     ("help", "tools", "run"),
     ("help", "platform", "apply"),
 ]
-# Commands without their page here: they run until somebody ends them, or take minutes, or have tests of their lines.
+# Commands of dialogues, whose tests are at the end of this file.
+ASKING = {"secret", "report", "agent", "bench"}
+# Commands whose own tests look at the width of what they show while they run.
 # (`check --all` prints YAML, whose lines are not wrapped.)
-ELSEWHERE = {"run", "chat", "button", "agent", "bench", "demo", "stop", "secret", "setup", "report"}
+ELSEWHERE = {"demo", "setup"}
 DAEMON = [
     ("status",),
     ("status", "--all"),
@@ -187,7 +191,7 @@ def assert_fits(arguments: tuple[str, ...], shown: str, whole: str, width: int) 
 
 def test_no_command_is_forgotten() -> None:
     shown = {arguments[0] for arguments in (*DAEMON, *ALONE)}
-    assert COMMANDS.keys() - shown - ELSEWHERE == set()
+    assert COMMANDS.keys() - shown - ASKING - ELSEWHERE == set()
 
 
 @pytest.mark.parametrize("arguments", HELP, ids=" ".join)
@@ -232,3 +236,104 @@ def test_pages_of_a_daemon(width: int, tmp_path: Path, request: pytest.FixtureRe
             if not words(shown) - words(whole):
                 break
         assert_fits(arguments, shown, whole, width)
+
+
+def test_the_end_of_a_daemon(width: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    (tmp_path / "daemon.yaml").write_text(RUNNING)
+    request.getfixturevalue("daemon")
+    assert_fits(("stop",), Terminal(width)("stop"), "stopped", width)
+
+
+# ---------------------------------------------------------------- commands that ask, or that run for long
+
+
+@contextlib.contextmanager
+def typing(width: int, *arguments: str) -> Iterator[pexpect.spawn[str]]:
+    """The command as a process on a terminal of its own, at which somebody types."""
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "parleyd", *arguments],
+        dimensions=(50, width),
+        encoding="utf-8",
+        timeout=60,
+        # Without LINES and COLUMNS, which readline has put into this process's own environment.
+        env=dict(os.environ),
+    )
+    try:
+        yield child
+    finally:
+        child.close(force=True)
+
+
+def into_a_pipe(*arguments: str, said: str = "") -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "parleyd", *arguments], input=said, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == os.EX_OK, done.stderr
+    return done.stdout + done.stderr
+
+
+def seen(child: pexpect.spawn[str]) -> str:
+    assert child.before is not None
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", child.before).replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("name", ["elevenlabs", "mqtt", "another"])
+def test_a_key_is_asked_for_and_stored(width: int, name: str) -> None:
+    key = f"sk_{'0a' * 24}"
+    arguments = ("secret", name, "--file", "key")
+    with typing(width, *arguments) as child:
+        child.expect(r"shown\):")
+        asked = f"{seen(child)}shown):"
+        child.sendline(key)
+        child.expect(pexpect.EOF)
+        stored = seen(child)
+    question = f"Paste the key {name} (what you type is not shown):"
+    assert_fits(arguments, asked, question, width)
+    assert_fits(arguments, stored, into_a_pipe(*arguments, said=key), width)
+    assert "stored in" in stored
+
+
+def test_a_report_before_it_is_written(width: int) -> None:
+    arguments = ("report", "--no-doctor", "-c", "good.yaml", "-o", "report.tar.gz")
+    whole = into_a_pipe(*arguments, "--yes")
+    Path("report.tar.gz").unlink()
+    shown_whole = into_a_pipe(*arguments, "--show")
+    question = "Write it? [y]es, [n]o, or the name of a file to read it:"
+    with typing(width, *arguments) as child:
+        child.expect(r"read\s+it: ")
+        listed = f"{seen(child)}it:"
+        child.sendline("nothing")
+        child.expect(r"read\s+it: ")
+        refused = f"{seen(child)}it:"
+        child.sendline("about.txt")
+        child.expect(r"read\s+it: ")
+        # What is in a file is shown as it is there; it begins with the version.
+        heading = seen(child).partition("\nparleyd ")[0]
+        child.sendline("no")
+        child.expect(pexpect.EOF)
+    names = re.findall(r"^ +(\S+\.\w+) ", whole, re.MULTILINE)
+    told = f"nothing There is no nothing; there are: {', '.join(names)}"
+    assert_fits(arguments, listed, f"{whole} {question}", width)
+    assert_fits(arguments, refused, f"{told} {question}", width)
+    assert_fits(arguments, heading, f"about.txt ==== {whole} {shown_whole}", width)
+    assert not Path("report.tar.gz").exists()
+
+
+def test_the_first_lines_of_the_agent(width: int) -> None:
+    arguments = ("agent", "--port", "0", "--ears", "none", "--quit-with-stdin")
+    with typing(width, *arguments[:-1]) as child:
+        child.expect("/v1\r\n")
+        shown = f"{seen(child)}/v1\n"
+    assert_fits(arguments, shown, into_a_pipe(*arguments), width)
+
+
+def test_a_measurement(width: int) -> None:
+    Path("bench.yaml").write_text('provider: local\naudio: {input: {device: "null"}, output: {device: "null"}}\n')
+    shown = Terminal(width)("bench", "--seconds", "0.1", "-c", "bench.yaml")
+    lines, _, table = shown.partition("\n\n")
+    # The table is one to be copied into a page: its lines are never wrapped.
+    assert table.startswith(HEAD)
+    assert len(table.splitlines()) == len(HEAD.splitlines()) + 1
+    told = "asleep: be quiet in a session, nobody speaks the agent tells a story"
+    assert_fits(("bench",), lines, told, width)

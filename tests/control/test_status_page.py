@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pexpect
+import pytest
 from test_control_server import daemon, parleyd
 
 from parleyd.cli.status import _health, _meter, _speaker, _usage, page, shown
@@ -80,6 +81,15 @@ def test_long_words_are_cut_and_a_daemon_of_another_version_has_none() -> None:
     assert line.endswith("word…”, 5 s ago")
     assert len(line) < 170
     assert "heard" not in names(STATUS)
+
+
+def test_timers_are_named_by_their_label_or_their_number() -> None:
+    tea = {"number": 1, "label": "tea", "left_s": 250.0}
+    roast = {"number": 2, "label": "", "left_s": 3 * 3600.0}
+    (row,) = (row for row in page(STATUS | {"timers": [tea, roast]}) if row.name == "timers")
+    assert row.text == "tea in 4 min 10 s, 2 in 3 h"
+    assert "timers" not in names(STATUS), "a daemon of another version tells of none"
+    assert "timers" not in names(STATUS | {"timers": []})
 
 
 def test_the_page_is_coloured_by_the_health() -> None:
@@ -160,3 +170,39 @@ def test_money_and_tokens_of_today() -> None:
     )
     costless = usage | {"money_today": 0.0, "money_month": 0.0, "money_left_month": None, "tokens_today": {}}
     assert _usage(costless) == "3.5 min of session (40 this month); 0.2 MB up, 1.5 kB down"
+
+
+# Stands for systemd's own program, which scripts/test-service uses, in a booted system.
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >>"{asked}"
+case "$*" in --user*) exit 1 ;; esac
+cat <<'END'
+LoadState=loaded
+ActiveState=failed
+SubState=failed
+Result=exit-code
+ExecMainStatus=69
+NRestarts=4
+StatusText=failed: there is no microphone; plug one in
+END
+"""
+
+
+def test_if_nobody_listens_systemd_is_asked_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = tmp_path / "asked"
+    program = tmp_path / "systemctl"
+    program.write_text(SYSTEMCTL.format(asked=asked))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    told = parleyd("status")
+    assert (told.returncode, told.stdout) == (os.EX_UNAVAILABLE, "")
+    why = "the system service has failed 5 times: there is no microphone; plug one in"
+    assert f"parleyd is not running: {why}" in told.stderr
+    assert "journalctl" in told.stderr
+    assert asked.read_text().count("show parleyd.service") == 2, "the system's, and the user's"
+    asked.unlink()
+    # Who names a socket means one that systemd may not know.
+    told = parleyd("status", "--socket", str(tmp_path / "none.sock"))
+    assert told.returncode == os.EX_UNAVAILABLE
+    assert "has failed" not in told.stderr
+    assert not asked.exists()

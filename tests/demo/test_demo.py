@@ -128,6 +128,17 @@ def test_ctrl_c_in_the_middle(tmp_path: Path) -> None:
     assert "Traceback" not in child.before
 
 
+@pytest.mark.usefixtures("vcard")
+def test_at_ones_own_microphone_it_says_what_to_ask(tmp_path: Path) -> None:
+    with terminal(tmp_path, "-m", "parleyd", "demo", "--mic") as child:
+        child.expect("listening on")
+        said = " ".join(child.before.split())
+        child.sendintr()
+        child.expect(pexpect.EOF)
+    assert "by your own microphone and speaker. Try: what time is it? Tell me a story. Count to ten." in said
+    assert "It needs no key and no network. Ctrl-C ends it." in said
+
+
 @contextmanager
 def terminal(folder: Path, *arguments: str) -> Iterator[pexpect.spawn[str]]:
     child = pexpect.spawn(

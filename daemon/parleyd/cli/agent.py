@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from parleyd.cli import agent_serving
+from parleyd.cli.terminal import show
 from parleyd.config.base import Secret
 from parleyd.config.problem import ConfigError
 from parleyd.core.errors import UserError
@@ -228,7 +229,10 @@ class _Printer:
 
     def _print(self, text: str) -> None:
         try:
-            print(text, flush=True)
+            if self._is_json:
+                print(text, flush=True)
+            else:
+                show(text)
         except (BrokenPipeError, ValueError):
             self._done()
 

@@ -22,6 +22,9 @@ from parleyd.doctor.table import CHECKS
 from parleyd.transcript.reading import entries
 
 _PICTURE = Path("parleyd-tune.png")
+_QUESTION = "Write it? [y]es, [n]o, or the name of a file to read it:"
+# Where fewer columns are left beside a file's name and size, what it is stands below them.
+_LEAST_ABOUT = 24
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -105,7 +108,11 @@ def _list(parts: Sequence[Part], output: Path, *, words: bool) -> None:
     longest = max(len(part.name) for part in parts)
     for part in parts:
         lead = f"  {part.name:<{longest}}  {_size(len(part.content)):>7}  "
-        print("\n".join(rows(part.about, width, lead=lead, indent=" " * len(lead))))
+        if width is not None and width < len(lead) + _LEAST_ABOUT:
+            print(lead.rstrip())
+            print("\n".join(rows(part.about, width, lead="    ", indent="    ")))
+        else:
+            print("\n".join(rows(part.about, width, lead=lead, indent=" " * len(lead))))
     print()
 
 
@@ -117,7 +124,7 @@ def _agrees(parts: Sequence[Part]) -> bool:
     by_name = {part.name: part for part in parts}
     while True:
         try:
-            said = input("Write it? [y]es, [n]o, or the name of a file to read it: ").strip()
+            said = input(f"{wrapped(_QUESTION, sys.stdout)} ").strip()
         except EOFError:
             print()
             return False
@@ -128,11 +135,11 @@ def _agrees(parts: Sequence[Part]) -> bool:
         if said in by_name:
             _show(by_name[said])
         else:
-            print(f"There is no {one_line(said)}; there are: {', '.join(by_name)}")
+            print(wrapped(f"There is no {one_line(said)}; there are: {', '.join(by_name)}", sys.stdout))
 
 
 def _show(part: Part) -> None:
-    print(f"==== {part.name}: {part.about} ({_size(len(part.content))})")
+    print(wrapped(f"==== {part.name}: {part.about} ({_size(len(part.content))})", sys.stdout, indent="     "))
     print(printable(part.content.decode()) if part.is_text else "(a picture)")
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from parleyd.checks.configuration import ConfigError, load
-from parleyd.cli.terminal import show
+from parleyd.cli.terminal import show, wrapped
 from parleyd.config.secret_store import Stored, store
 from parleyd.config.secrets import KEY_NAMES, MAX_SECRET_BYTES, SecretError, check_key, clean
 from parleyd.core.errors import UserError
@@ -79,7 +79,7 @@ def default_name() -> str:
 
 def _read(name: str) -> str:
     if sys.stdin.isatty():
-        return getpass.getpass(f"Paste the key {name} (what you type is not shown): ")
+        return getpass.getpass(f"{wrapped(f'Paste the key {name} (what you type is not shown):', sys.stdin)} ")
     data = sys.stdin.buffer.read(MAX_SECRET_BYTES)
     lines = data.decode("utf-8-sig", "replace").splitlines()
     return lines[0] if lines else ""
