@@ -104,6 +104,27 @@ def test_talk_is_measured_from_its_beginning() -> None:
     assert [v.talk_ms for v in verdicts if v.talk_ms] == list(range(120, 401, FRAME_MS))
 
 
+def test_it_says_since_when_somebody_talks() -> None:
+    gate = Gate(500, 900)
+    run(gate, "." * 30 + "#" * 5)
+    assert gate.talk_since_s is None
+    run(gate, "#" * 10, start=35)
+    assert gate.talk_since_s == 30 * FRAME_MS / 1000
+    run(gate, "." * 30, start=45)
+    assert gate.talk_since_s is None
+
+
+def test_it_is_attentive_as_long_as_sound_like_speech_is_in_its_onset_window() -> None:
+    gate = Gate(500, 900)
+    run(gate, "." * 30)
+    assert not gate.is_attentive
+    window_frames = ONSET_WINDOW_MS // FRAME_MS
+    run(gate, "#" + "." * (window_frames - 1), start=30)
+    assert gate.is_attentive
+    run(gate, ".", start=30 + window_frames)
+    assert not gate.is_attentive
+
+
 def test_with_hold_back_off_everything_leaves_at_once() -> None:
     gate = Gate(500, 900)
     run(gate, "." * 40)
