@@ -68,7 +68,7 @@ class Passed:
     speech: bool
     """True if it belongs to an utterance."""
     held_back: Why | None = None
-    """The reason why it was not sent although it sounds like speech; None: it belongs to an utterance, or is no speech."""
+    """The reason why it was not sent although it sounds like speech; None for all other frames."""
 
 
 @dataclass(frozen=True, slots=True)
