@@ -104,6 +104,22 @@ def test_talk_is_measured_from_its_beginning() -> None:
     assert [v.talk_ms for v in verdicts if v.talk_ms] == list(range(120, 401, FRAME_MS))
 
 
+def test_it_says_since_when_somebody_talks() -> None:
+    gate, told = Gate(500, 900), []
+    for start, pattern in ((0, "." * 30 + "#" * 5), (35, "#" * 10), (45, "." * 30)):
+        run(gate, pattern, start=start)
+        told.append(gate.talk_since_s)
+    assert told == [None, 30 * FRAME_MS / 1000, None]
+
+
+def test_it_is_attentive_as_long_as_sound_like_speech_is_in_its_onset_window() -> None:
+    gate, told = Gate(500, 900), []
+    for pattern in ("." * 30, "#", "." * (ONSET_WINDOW_MS // FRAME_MS - 1), "."):
+        run(gate, pattern)
+        told.append(gate.is_attentive)
+    assert told == [False, True, True, False]
+
+
 def test_with_hold_back_off_everything_leaves_at_once() -> None:
     gate = Gate(500, 900)
     run(gate, "." * 40)

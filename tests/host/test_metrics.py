@@ -51,6 +51,15 @@ def test_an_answer_that_began_while_somebody_spoke_has_no_delay() -> None:
     assert collector.metrics.speech_to_sound.count == 0
 
 
+def test_only_the_first_answer_after_somebody_spoke_has_a_delay() -> None:
+    collector = MetricsCollector()
+    collector.take(events.TalkStopped(at_s=2.0, utterance=1))
+    collector.take(events.AnswerStarted(at_s=2.5, answer=1))
+    collector.take(events.AnswerStarted(at_s=7.0, answer=2))
+    assert collector.metrics.speech_to_sound.count == 1
+    assert collector.metrics.speech_to_sound.last_ms == 500.0
+
+
 def test_distribution() -> None:
     it = Distribution()
     for ms in (1, 5, 6, 10**9):

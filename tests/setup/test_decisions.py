@@ -24,7 +24,7 @@ from parleyd.setup.fitting import fitting
 from parleyd.setup.meter import bar, notes
 from parleyd.setup.page import Page
 from parleyd.setup.samples import SampleError, decoded
-from parleyd.setup.sounds import only_hdmi, preferred, sounds, standard_of
+from parleyd.setup.sound_devices import only_hdmi, preferred, sound_devices, standard_of
 from parleyd.setup.voices import for_language, read_voices
 
 
@@ -67,7 +67,7 @@ CARDS = [
 
 
 def test_cards_by_their_name_without_the_number_and_hdmi_last() -> None:
-    found = sounds(CARDS, "output", None, None)
+    found = sound_devices(CARDS, "output", None, None)
     assert [one.label for one in found] == [
         "USB PnP Sound Device: Audio",
         "room",
@@ -83,12 +83,12 @@ def test_cards_by_their_name_without_the_number_and_hdmi_last() -> None:
 
 def test_two_cards_of_the_same_name_keep_their_number() -> None:
     twins = [card(0, "Headset: USB Audio (hw:0,0)", 1), card(1, "Headset: USB Audio (hw:1,0)", 1)]
-    assert [one.spec for one in sounds(twins, "input", None, None)] == [one.name for one in twins]
+    assert [one.spec for one in sound_devices(twins, "input", None, None)] == [one.name for one in twins]
 
 
 def test_a_server_lists_its_own_devices_and_holds_the_cards() -> None:
     server = [ServerDevice("usb", "USB speaker", False), ServerDevice("hdmi", "Built-in HDMI", True)]
-    found = sounds(CARDS, "output", server, "default")
+    found = sound_devices(CARDS, "output", server, "default")
     assert [(one.label, one.spec, one.server_name) for one in found] == [
         ("USB speaker", "default", "usb"),
         ("room", "room", None),
@@ -109,19 +109,19 @@ def test_after_the_end_of_the_input_an_error_stands_on_its_own_line(
 
 
 def test_the_answer_default_is_that_of_alsa_or_of_the_server() -> None:
-    by_alsa = standard_of(sounds(CARDS, "output", None, None))
+    by_alsa = standard_of(sound_devices(CARDS, "output", None, None))
     assert by_alsa is not None
     assert (by_alsa.spec, by_alsa.server_name) == ("default", None)
     server = [ServerDevice("usb", "USB speaker", False), ServerDevice("hdmi", "Built-in HDMI", True)]
-    of_server = standard_of(sounds(CARDS, "output", server, "pulse"))
+    of_server = standard_of(sound_devices(CARDS, "output", server, "pulse"))
     assert of_server is not None
     assert (of_server.spec, of_server.server_name) == ("pulse", "hdmi")
-    assert standard_of(sounds(CARDS[:2], "output", None, None)) is None
+    assert standard_of(sound_devices(CARDS[:2], "output", None, None)) is None
 
 
 def test_only_hdmi_is_noticed() -> None:
-    assert only_hdmi(sounds([CARDS[0], CARDS[3]], "output", None, None))
-    assert not only_hdmi(sounds(CARDS, "output", None, None))
+    assert only_hdmi(sound_devices([CARDS[0], CARDS[3]], "output", None, None))
+    assert not only_hdmi(sound_devices(CARDS, "output", None, None))
     assert not only_hdmi([])
 
 

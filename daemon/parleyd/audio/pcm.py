@@ -44,7 +44,9 @@ class AudioFormat:
     """The format of a provider's sound."""
 
     encoding: Literal["pcm", "ulaw", "alaw"]
+    """pcm: signed 16 bit, little-endian. ulaw and alaw: 8 bit of G.711. All mono."""
     rate_hz: int
+    """The number of samples in a second."""
 
     @property
     def sample_bytes(self) -> int:

@@ -53,25 +53,33 @@ _LONG_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """The observations of a device. Times are monotonic; last_sound_s is None for a speaker, whose zeros have no
-    meaning."""
+    """The observations of a device."""
 
     last_period_s: float
+    """Monotonic time of the last period."""
     last_sound_s: float | None
+    """Monotonic time of the last period that was not digital silence; None for a speaker, whose zeros have no
+    meaning."""
     active: bool
+    """False if the device certainly delivers nothing any more; True is no proof that it does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """since_s: the last sign of life. muted: it delivers only digital silence."""
+    """The report that a device is lost or muted."""
 
     since_s: float
+    """Monotonic time of the last sign of life."""
     muted: bool
+    """True if it delivers periods, but only of digital silence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Back:
+    """The report that a device is back."""
+
     away_s: float
+    """The duration for which it was lost or muted, in seconds."""
 
 
 class Health:

@@ -21,7 +21,7 @@ from parleyd.config.schema import Audio
 from parleyd.core.errors import UserError
 from parleyd.setup.dialog import Option
 from parleyd.setup.meter import TONE_HZ, Meter, notes
-from parleyd.setup.sounds import Sound, is_configured, only_hdmi, preferred, sounds, standard_of
+from parleyd.setup.sound_devices import SoundDevice, is_configured, only_hdmi, preferred, sound_devices, standard_of
 from parleyd.setup.state import Setup
 from parleyd.setup.try_step import daemon_runs
 from parleyd.tuning import echo
@@ -89,17 +89,17 @@ def _run(setup: Setup) -> str:
 # ---------------------------------------------------------------- choosing
 
 
-def _chosen(setup: Setup, direction: Direction) -> Sound:
+def _chosen(setup: Setup, direction: Direction) -> SoundDevice:
     """The microphone or the speaker, which is also in use from now on in this process."""
     section = setup.config.audio.input if direction == "input" else setup.config.audio.output
     key = _NAMES[direction]
     given = setup.dialog.answer(key)
     if given is not None and given.startswith(_SPECIAL):
-        return Sound(given, given)
+        return SoundDevice(given, given)
     while True:
         found = _found(direction)
         if section.device.startswith(_SPECIAL):
-            found.append(Sound(section.device, section.device, "of the configuration", is_default=True))
+            found.append(SoundDevice(section.device, section.device, "of the configuration", is_default=True))
         if found:
             break
         text = f"there is no {key}"
@@ -124,7 +124,7 @@ def _chosen(setup: Setup, direction: Direction) -> Sound:
     return chosen
 
 
-def _found(direction: Direction) -> list[Sound]:
+def _found(direction: Direction) -> list[SoundDevice]:
     try:
         in_time(host.refresh, "looking for devices")
         devices = in_time(host.devices, "listing the devices")
@@ -135,10 +135,10 @@ def _found(direction: Direction) -> list[Sound]:
     names = {device.name for device in devices if device.channels(direction)}
     behind = source_behind if direction == "input" else sink_behind
     through = next((name for name in ("default", "pulse", "pipewire") if name in names and behind(name)), None)
-    return sounds(devices, direction, server, through)
+    return sound_devices(devices, direction, server, through)
 
 
-def _use(setup: Setup, chosen: Sound, direction: Direction) -> None:
+def _use(setup: Setup, chosen: SoundDevice, direction: Direction) -> None:
     """Makes the sound server give this process the chosen device. Its own ALSA plugin may not follow the environment;
     then the device has to become the default at once."""
     if chosen.server_name is None:
@@ -150,7 +150,7 @@ def _use(setup: Setup, chosen: Sound, direction: Direction) -> None:
         _make_default(setup, chosen, _KINDS[direction])
 
 
-def _make_default(setup: Setup, chosen: Sound, kind: Kind) -> None:
+def _make_default(setup: Setup, chosen: SoundDevice, kind: Kind) -> None:
     if chosen.server_name is None or chosen.is_default:
         return
     name = "microphone" if kind == "source" else "speaker"
@@ -179,7 +179,7 @@ def _own_environment() -> Iterator[None]:
 # ---------------------------------------------------------------- hearing
 
 
-def _listening(setup: Setup, chosen: Sound) -> tuple[int | None, _Recording | None]:
+def _listening(setup: Setup, chosen: SoundDevice) -> tuple[int | None, _Recording | None]:
     """The gain to be written, None for the present one; and what was heard."""
     page = setup.page
     if not setup.dialog.yes("listen", "Hear whether it works? You speak for five seconds.", unattended=False):
@@ -213,7 +213,7 @@ def _record(setup: Setup, device: InputDevice, gain_db: float) -> _Recording:
         setup.page.still()
 
 
-def _judged(setup: Setup, chosen: Sound, heard: _Recording, gain_db: float) -> tuple[Facts, list[Advice]]:
+def _judged(setup: Setup, chosen: SoundDevice, heard: _Recording, gain_db: float) -> tuple[Facts, list[Advice]]:
     gate = setup.config.gate
     ears = detector("webrtcvad", gate.aggressiveness)
     facts = facts_of(rehearse(heard.pcm, heard.rate_hz, ears, Gate(gate.pre_roll_ms, gate.hangover_ms)))
@@ -227,7 +227,7 @@ def _judged(setup: Setup, chosen: Sound, heard: _Recording, gain_db: float) -> t
 # ---------------------------------------------------------------- sounding
 
 
-def _sounding(setup: Setup, chosen: Sound, recording: _Recording | None) -> None:
+def _sounding(setup: Setup, chosen: SoundDevice, recording: _Recording | None) -> None:
     page = setup.page
     volume = setup.config.audio.output.software_volume
     while setup.dialog.yes("tone", "Play two notes?", unattended=False):
@@ -251,7 +251,7 @@ def _play(device: OutputDevice, pcm: bytes, rate_hz: int, volume: float) -> None
 # ---------------------------------------------------------------- echo
 
 
-def _echo(setup: Setup, microphone: Sound, speaker: Sound, gain_db: int | None) -> str | None:
+def _echo(setup: Setup, microphone: SoundDevice, speaker: SoundDevice, gain_db: int | None) -> str | None:
     """The mode to be written; None for the present one."""
     page = setup.page
     audio: Audio = setup.config.audio

@@ -183,6 +183,12 @@ def test_an_override_that_no_one_configured_has_another_hint() -> None:
     assert (extra.hint or "").endswith("or remove elevenlabs.custom_llm_extra_body")
 
 
+def test_a_refused_override_that_the_configuration_does_not_know_is_only_to_be_allowed() -> None:
+    text = "Override for field 'conversation_config_override.conversation.text_only' is not allowed by config."
+    assert refused_override(1008, text, None) == "text_only"
+    assert judge_close(1008, text, None).hint == ALLOW
+
+
 @pytest.mark.parametrize(
     ("text", "reason", "hint"),
     [

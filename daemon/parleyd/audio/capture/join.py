@@ -28,12 +28,16 @@ PATIENCE_SAMPLES = PIPELINE_RATE_HZ * 600 // 1000
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """pcm: the sound of the newer stream that continues the older one, and end_s the time of its end. skip_samples: how
-    many samples of its next sound the older stream has delivered already."""
+    """The place at which the newer stream continues the older one."""
 
     pcm: bytes
+    """Signed 16 bit, little-endian, mono, at the pipeline's rate: the newer stream's sound that continues the older
+    one."""
     end_s: float
+    """Monotonic time of the end of that sound."""
     skip_samples: int
+    """The number of samples, at the pipeline's rate, of the newer stream's next sound that the older stream has
+    delivered already."""
 
 
 class Join:

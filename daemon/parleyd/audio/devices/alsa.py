@@ -45,7 +45,9 @@ class Place:
     """A card's number, and the id that it had when this object was made."""
 
     number: int
+    """The card's number, as in hw:NUMBER."""
     card_id: str
+    """The id that the card with this number had."""
 
     @property
     def is_empty(self) -> bool:

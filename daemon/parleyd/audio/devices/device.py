@@ -35,19 +35,25 @@ def too_few_channels(what: str, there_are: int, wanted: int) -> DeviceError:
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """The properties of an open device. latency_s: as reported by the device."""
+    """The properties of an open device."""
 
     rate_hz: int
+    """The rate of the device, which may differ from the pipeline's."""
     channels: int
+    """The number of channels that are open at the device."""
     period_samples: int
+    """The length of a period, in samples of one channel at rate_hz."""
     latency_s: float
+    """The latency in seconds, as reported by the device."""
 
 
 class InputDevice(Protocol):
-    """A microphone. `name` is shown to people. overflows: how often the hardware has lost sound so far."""
+    """A microphone."""
 
     name: str
+    """The name that is shown to people."""
     overflows: int
+    """The number of times that the hardware has lost sound so far."""
 
     def open(self, deliver: Deliver) -> StreamInfo:
         """Start delivering. Raises DeviceError. May be opened again after close()."""
@@ -69,10 +75,12 @@ class OpensBeside(Protocol):
 
 
 class OutputDevice(Protocol):
-    """A speaker. underruns: how often the hardware had no sound to play so far."""
+    """A speaker."""
 
     name: str
+    """The name that is shown to people."""
     underruns: int
+    """The number of times that the hardware had no sound to play so far."""
 
     def open(self, fill: Fill) -> StreamInfo:
         """Start asking for sound. Raises DeviceError. May be opened again after close()."""

@@ -32,11 +32,17 @@ class CardDevice:
     """One entry of PortAudio's list."""
 
     index: int
+    """The number of the entry in PortAudio's list."""
     name: str
+    """The name that PortAudio gives it."""
     host_api: str
+    """The name of the host API that it belongs to, for example ALSA."""
     default_rate_hz: int
+    """The rate that PortAudio names as its default."""
     input_channels: int
+    """The largest number of channels to record; 0: no microphone."""
     output_channels: int
+    """The largest number of channels to play; 0: no speaker."""
 
     def channels(self, direction: Direction) -> int:
         return self.input_channels if direction == "input" else self.output_channels

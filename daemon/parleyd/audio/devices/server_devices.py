@@ -18,11 +18,14 @@ _HDMI = re.compile(r"\b(hdmi|displayport|vc4)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class ServerDevice:
-    """name: the server's own, for pactl. description: for people."""
+    """A device of the sound server."""
 
     name: str
+    """The server's own name, for pactl."""
     description: str
+    """The name that is shown to people."""
     is_default: bool
+    """True if it is the server's default."""
 
 
 class Named(Protocol):

@@ -36,10 +36,12 @@ _READY, _FAILED = 4, 5
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source of a sound server. positions: of pulse/channelmap.h, one for each channel."""
+    """A source of a sound server."""
 
     name: str
+    """The server's own name."""
     positions: tuple[int, ...]
+    """One position of pulse/channelmap.h for each channel, in the order of the channels."""
 
     @property
     def names(self) -> list[str]:
@@ -49,10 +51,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """ask_for: the number of channels to open; take: the number of the wanted one among them, from 1."""
+    """The request by which one channel of a source arrives unchanged."""
 
     ask_for: int
+    """The number of channels to open."""
     take: int
+    """The number of the wanted channel among them, from 1."""
 
 
 def choose(source: Source, channel: int) -> Choice:

@@ -34,14 +34,20 @@ _MOST_DATA_BYTES = 0xFFFFFFFF - _HEADER_BYTES
 
 @dataclass(frozen=True, slots=True)
 class WavHeader:
-    """The header of a file. coding: 1 integer, 3 float. data_bytes counts from data_offset."""
+    """The header of a file."""
 
     coding: int
+    """The format of a sample: 1 integer PCM, 3 float."""
     channels: int
+    """The number of channels, whose samples alternate."""
     rate_hz: int
+    """The number of samples of one channel in a second."""
     bits: int
+    """The size of one sample of one channel."""
     data_offset: int
+    """The place of the first byte of sound, from the beginning of the file."""
     data_bytes: int
+    """The number of bytes of sound, from data_offset on."""
 
     @property
     def block_bytes(self) -> int:

@@ -32,10 +32,12 @@ AGAIN_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """after_voice: the earcon waits until the agent has finished."""
+    """An earcon that is to be played."""
 
     earcon: Earcon
+    """The name of the earcon."""
     after_voice: bool = False
+    """True if it waits until the agent has finished."""
 
 
 class EarconCues:

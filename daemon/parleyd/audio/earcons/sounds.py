@@ -74,10 +74,12 @@ WORDS: dict[Earcon, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """Mono 16-bit PCM and its rate."""
+    """The sound of an earcon."""
 
     pcm: bytes
+    """Signed 16 bit, little-endian, mono."""
     rate_hz: int
+    """The rate of `pcm`."""
 
     @property
     def duration_s(self) -> float:

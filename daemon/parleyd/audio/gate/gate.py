@@ -61,29 +61,34 @@ NEXT_TALK_MS = 3000
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A frame that leaves the gate. held_back: why it was not sent although it sounds like speech, or None."""
+    """A frame that leaves the gate."""
 
     frame: Frame
+    """The frame as it came in."""
     speech: bool
+    """True if it belongs to an utterance."""
     held_back: Why | None = None
+    """The reason why it was not sent although it sounds like speech; None for all other frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of one frame.
-
-    opened/closed: an utterance began/ended with this frame; speech_s: when the speech itself began/ended.
-    talk_started/talk_stopped: a stretch of talk inside (or at the edge of) the utterance.
-    talk_ms: how long the current stretch has lasted, up to its last speech; 0 when nobody talks.
-    """
+    """The result of one frame."""
 
     passed: tuple[Passed, ...]
+    """The frames that leave the gate now, in order; none while they are held back."""
     opened: bool = False
+    """True if an utterance began with this frame."""
     closed: bool = False
+    """True if an utterance ended with this frame."""
     speech_s: float = 0.0
+    """Monotonic time at which the speech began or ended; 0 if no talk or utterance began or ended with this frame."""
     talk_started: bool = False
+    """True if a stretch of talk began, inside the utterance or at its edge."""
     talk_stopped: bool = False
+    """True if a stretch of talk ended, inside the utterance or at its edge."""
     talk_ms: int = 0
+    """The duration of the current stretch of talk up to its last speech; 0 when nobody talks."""
 
 
 class Gate:

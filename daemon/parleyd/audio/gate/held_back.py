@@ -20,11 +20,14 @@ _LATELY_MINUTES = 60
 
 @dataclass(frozen=True, slots=True)
 class HeldBackReport:
-    """A report. held_ms: since the last report. minutes: since the last report. total_ms: since the start."""
+    """A report of the speech-like sound that was not sent."""
 
     held_ms: dict[str, int]
+    """The duration since the last report, for each reason."""
     minutes: int
+    """The time since the last report."""
     total_ms: int
+    """The duration since the start, for all reasons."""
 
 
 class HeldBack:

@@ -30,11 +30,12 @@ _LAGS = slice(PIPELINE_RATE_HZ // _PITCH_HZ[1], PIPELINE_RATE_HZ // _PITCH_HZ[0]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """level_dbfs: in the voice band; a tone has the same level as by pcm.level_dbfs. pitch: 0 to 1, how exactly the
-    wave repeats itself at a voice's pitch; 0 if it was not requested."""
+    """The measures of one frame."""
 
     level_dbfs: float
+    """The level in the voice band; a tone has the same level as by pcm.level_dbfs."""
     pitch: float
+    """0 to 1: the exactness with which the wave repeats itself at a voice's pitch; 0 if it was not requested."""
 
 
 _SILENCE = Measured(SILENCE_DBFS, 0.0)

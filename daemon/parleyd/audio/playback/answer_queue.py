@@ -43,12 +43,14 @@ class _Block:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A piece of a segment: its owner, its format, its bytes. Without a format it stands for the rest of the segment in
-    the resampler."""
+    """A piece of a segment."""
 
     owner: Segment
+    """The segment that it belongs to."""
     fmt: AudioFormat | None = None
+    """The format of `data`. None: the piece stands for the rest of the segment in the resampler."""
     data: bytes = b""
+    """The sound in the provider's format; empty without a format."""
 
 
 class ChunkQueue:

@@ -15,12 +15,15 @@ Floats = npt.NDArray[np.float32]
 
 
 class Move(NamedTuple):
-    """A factor during one stretch of sound: in a straight line from `begin`, which is that of the sample before, to
-    `end` within the first `over_samples`, and level from there on. 1.0 leaves a sound as it is."""
+    """A factor during one stretch of sound: in a straight line from `begin` to `end`, and level from there on. 1.0
+    leaves a sound as it is."""
 
     begin: float
+    """The factor of the sample before the stretch."""
     end: float
+    """The factor at the end of the line, and after it."""
     over_samples: int = 1
+    """The length of the line, in samples at the device's rate."""
 
     def factors(self, samples: int) -> np.float32 | Floats:
         """One factor for all, or float32 of shape (samples,)."""
@@ -59,10 +62,12 @@ class Fader:
 
 
 class Layer(NamedTuple):
-    """One of the sounds that play at the same time. pcm: signed 16 bit, little-endian, mono, at the device's rate."""
+    """One of the sounds that play at the same time."""
 
     pcm: bytes
+    """Signed 16 bit, little-endian, mono, at the device's rate."""
     gains: tuple[Move, ...] = ()
+    """The factors of this sound, which are multiplied; none: it is played as it is."""
 
 
 def mixed(samples: int, layers: Sequence[Layer], volume: Move) -> bytes:

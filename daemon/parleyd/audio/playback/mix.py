@@ -36,21 +36,26 @@ _DUCK_RANGE_S, _UNDUCK_RANGE_S = 0.005, 0.010
 
 @dataclass(frozen=True, slots=True)
 class Audible:
-    """Until when each kind of sound is to be heard, in monotonic seconds: in the past if it is silent, infinite while
-    more of it waits."""
+    """The monotonic time until which each kind of sound is heard: in the past if it is silent, infinite while more of
+    it waits."""
 
     voice_until_s: float
+    """The end of the agent's voice."""
     earcon_until_s: float
+    """The end of the earcon."""
     announcement_until_s: float
+    """The end of the announcement."""
 
 
 class Period(NamedTuple):
-    """The sound that the device takes at once. Its layers, each mono at the device's rate, belong to this object
-    alone."""
+    """The sound that the device takes at once."""
 
     samples: int
+    """The length, in samples at the device's rate."""
     layers: Sequence[Layer]
+    """The sounds that play at the same time; they belong to this object alone."""
     volume: Move
+    """The factor of all layers together."""
 
     def pcm(self) -> bytes:
         """Returns signed 16 bit, little-endian, mono, `samples` long. The arithmetic of a period needs no lock."""

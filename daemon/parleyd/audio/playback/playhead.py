@@ -22,19 +22,20 @@ _REMEMBERED = 64
 
 @dataclass(frozen=True, slots=True)
 class HeardPart:
-    """How much of an answer has sounded, out of all sound of it that came; finished: it sounded to its end, and was not
-    cleared.
-
-    lost_ms: the part of total_ms at the end for which there was no room, if everything before it was heard.
-    ended_s: when the last of it was, or will be, audible; while it sounds, the time of the question.
-    """
+    """The part of an answer that has sounded, out of all sound of it that came."""
 
     answer: int
+    """The number of the answer."""
     heard_ms: int
+    """The duration that has been heard at the speaker."""
     total_ms: int
+    """The duration of all sound of the answer that came."""
     finished: bool
+    """True if it sounded to its end, and was not cleared."""
     ended_s: float = field(default=0.0, compare=False)
+    """Monotonic time at which its last sound was, or will be, audible; while it sounds, the time of the question."""
     lost_ms: int = 0
+    """The part of total_ms at the end for which there was no room, if everything before it was heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,9 @@ class Started:
     """The first sound of an answer became audible."""
 
     answer: int
+    """The number of the answer."""
     at_s: float
+    """Monotonic time at which it became audible."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,12 +53,19 @@ class Segment:
     """A stretch of one answer. Playhead.queued makes it, and Playhead.handed gets it back."""
 
     answer: int
-    closed: bool = False  # no more sound of it will come
-    is_empty: bool = True  # all sound of it that came so far was lost
-    handed_s: float = 0.0  # the duration that the device has taken
-    starts_s: float = 0.0  # when it became or becomes audible; has a meaning once something was handed
-    ends_s: float = 0.0  # when the sound that was handed so far has been heard
-    told: bool = False  # its start was reported
+    """The number of the answer."""
+    closed: bool = False
+    """True if no more sound of it will come."""
+    is_empty: bool = True
+    """True if all sound of it that came so far was lost."""
+    handed_s: float = 0.0
+    """The duration that the device has taken, in seconds."""
+    starts_s: float = 0.0
+    """Monotonic time at which it becomes audible; it has a meaning once something was handed."""
+    ends_s: float = 0.0
+    """Monotonic time at which the sound that was handed so far has been heard."""
+    told: bool = False
+    """True if its start was reported."""
 
 
 @dataclass(slots=True)
