@@ -416,6 +416,60 @@ def test_past_conversations_are_listed_and_shown(
     assert "does not exist on the platform" in capsys.readouterr().err
 
 
+CONVERSATION: dict[str, Any] = {
+    "conversation_id": "conv_1",
+    "agent_id": "kitchen",
+    "user_id": None,
+    "status": "done",
+    "metadata": {
+        "start_time_unix_secs": 1_800_000_000,
+        "call_duration_secs": 61,
+        "cost": 120,
+        "termination_reason": "an error",
+        "error": {"code": 1011, "reason": "The language model gave up."},
+    },
+    "analysis": {
+        "call_successful": "failure",
+        "transcript_summary": "A person asked for light.",
+        "evaluation_criteria_results": {
+            "light": {"criteria_id": "light", "result": "failure", "rationale": "It stayed dark."}
+        },
+        "data_collection_results": {"room": {"data_collection_id": "room", "value": "pantry", "rationale": "-"}},
+    },
+    "transcript": [],
+}
+
+
+def test_the_judgement_and_the_error_of_a_conversation_are_shown(
+    agent: LocalAgent, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent._api._platform.remember(CONVERSATION)
+    assert main(["conversations", "conv_1", "-c", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("conv_1  ")
+    assert lines[0].endswith("  1 min 1 s")
+    assert lines[1 : lines.index("")] == [
+        "cost: 120 credits",
+        "ended: an error",
+        "error: 1011 The language model gave up.",
+        "judged: failure; A person asked for light.",
+        "criterion: light: failure; It stayed dark.",
+        "collected: room: pantry",
+    ]
+
+
+@pytest.mark.parametrize("odd", [None, "text", [], ["text"], {"light": None}, {"light": "yes"}])
+def test_a_judgement_may_have_another_form(
+    odd: object, agent: LocalAgent, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    analysis = {"call_successful": None, "evaluation_criteria_results": odd, "data_collection_results": odd}
+    agent._api._platform.remember({**CONVERSATION, "analysis": analysis})
+    assert main(["conversations", "conv_1", "-c", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "judged: None;" in shown
+    assert ("collected: light: " in shown) == isinstance(odd, dict)
+
+
 # ---------------------------------------------------------------- a folder of the official tool
 
 
