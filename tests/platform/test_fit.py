@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,6 +92,15 @@ def test_a_device_needs_its_events_and_keeps_those_of_others() -> None:
     assert {*BASIC_EVENTS, "client_tool_call"} <= set(events)
 
 
+@pytest.mark.parametrize(
+    "mcp",
+    ["{otherwise: ask}", "{rules: [{tool: 'light*', decision: allow}]}"],
+)
+def test_approvals_need_the_event_that_asks_for_them(mcp: str) -> None:
+    plan = fit(wanted_by(f"tools: {{mcp: {mcp}}}\n"), agent_with(), (), Written())
+    assert "mcp_tool_call" in new(plan, CLIENT_EVENTS)
+
+
 @pytest.mark.parametrize(("yaml", "event"), [("tools: {built_in: []}\n", "client_tool_call"), ("", "mcp_tool_call")])
 def test_events_that_nothing_asks_for_are_not_added(yaml: str, event: str) -> None:
     assert event not in new(fit(wanted_by(yaml), agent_with(), (), Written()), CLIENT_EVENTS)
@@ -112,6 +122,46 @@ def test_pruning_removes_what_was_added_and_no_more() -> None:
 
 
 # ---------------------------------------------------------------- wants
+
+CONFIG, SETTINGS = "conversation_config", "platform_settings"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "place"),
+    [
+        ("language", "de", f"{CONFIG}.agent.language"),
+        ("model_id", "eleven_flash_v2_5", f"{CONFIG}.tts.model_id"),
+        ("voice_id", "abc", f"{CONFIG}.tts.voice_id"),
+        ("prompt", "Be brief.", f"{CONFIG}.agent.prompt.prompt"),
+        ("first_message", "Hello", f"{CONFIG}.agent.first_message"),
+        ("llm", "gemini-2.5-flash", f"{CONFIG}.agent.prompt.llm"),
+        ("input_format", "pcm_24000", f"{CONFIG}.asr.user_input_audio_format"),
+        ("output_format", "ulaw_8000", f"{CONFIG}.tts.agent_output_audio_format"),
+        ("turn_eagerness", "patient", f"{CONFIG}.turn.turn_eagerness"),
+        ("keywords", ["Ada", "pantry"], f"{CONFIG}.asr.keywords"),
+        ("record_voice", False, f"{SETTINGS}.privacy.record_voice"),
+        ("retention_days", 30, f"{SETTINGS}.privacy.retention_days"),
+        ("enable_auth", True, f"{SETTINGS}.auth.enable_auth"),
+        ("timezone", "Europe/Berlin", f"{CONFIG}.agent.prompt.timezone"),
+        ("extra", {"tags": ["home"]}, "tags"),
+    ],
+)
+def test_each_want_has_its_place(field: str, value: object, place: str) -> None:
+    wanted = wanted_by(f"  agent: {json.dumps({field: value})}\n")
+    expected = value["tags"] if isinstance(value, dict) else value
+    assert {dotted(want.path): want.value for want in wanted.wants} == {place: expected}
+    plan = fit(wanted, agent_with(), (), Written())
+    assert new(plan, wanted.wants[0].path) == expected
+
+
+@pytest.mark.parametrize("may_hang_up", [True, False])
+def test_the_tool_that_hangs_up_is_switched_on_and_off(may_hang_up: bool) -> None:
+    (want,) = wanted_by(f"  agent: {{end_call: {json.dumps(may_hang_up)}}}\n").wants
+    assert dotted(want.path) == f"{CONFIG}.agent.prompt.built_in_tools.end_call"
+    if may_hang_up:
+        assert (want.value["type"], want.value["params"]) == ("system", {"system_tool_type": "end_call"})
+    else:
+        assert want.value is None
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import pytest
@@ -235,6 +238,140 @@ def test_a_configuration_that_cannot_work_is_78(
     assert words in capsys.readouterr().err
 
 
+# ---------------------------------------------------------------- what is sent
+
+
+@dataclass(frozen=True)
+class Asked:
+    method: str
+    path: str
+    query: dict[str, str]
+    body: Any
+
+
+@pytest.fixture
+def asked(agent: LocalAgent, monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
+    """The requests that reach the server's platform, which answers them as always."""
+    told: list[Asked] = []
+    answer = agent._api._platform.answer
+
+    def answered(method: str, target: str, body: bytes) -> tuple[int, Any]:
+        parts = urlsplit(target)
+        told.append(Asked(method, parts.path, dict(parse_qsl(parts.query)), json.loads(body) if body else None))
+        return answer(method, target, body)
+
+    monkeypatch.setattr(agent._api._platform, "answer", answered)
+    return told
+
+
+def test_one_request_changes_the_agent_and_a_second_run_sends_gets_only(asked: list[Asked], file: Path) -> None:
+    assert main(["platform", "apply", "--yes", "-c", str(file)]) == 0
+    assert [one.method for one in asked if one.method != "GET"] == ["POST", "PATCH"]
+    asked.clear()
+    assert main(["platform", "apply", "--yes", "-c", str(file)]) == 0
+    assert asked
+    assert {one.method for one in asked} == {"GET"}
+
+
+def test_the_version_is_described_by_the_name_of_the_device(asked: list[Asked], file: Path) -> None:
+    assert main(["platform", "apply", "--yes", "-c", str(file)]) == 0
+    (change,) = [one for one in asked if one.method == "PATCH"]
+    assert change.body["version_description"] == f"parleyd, {socket.gethostname()}"
+
+
+@pytest.mark.parametrize(
+    ("configured", "arguments", "branch"),
+    [
+        (None, (), None),
+        ("agtbrch_1", (), "agtbrch_1"),
+        ("agtbrch_1", ("--branch", "agtbrch_2"), "agtbrch_2"),
+        (None, ("--branch", "agtbrch_2"), "agtbrch_2"),
+        ("agtbrch_1", ("--agent", "kitchen"), None),
+    ],
+)
+def test_a_branch_is_named_in_every_request_for_the_agent(
+    configured: str | None,
+    arguments: tuple[str, ...],
+    branch: str | None,
+    asked: list[Asked],
+    file: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if configured:
+        file.write_text(file.read_text().replace("elevenlabs:\n", f"elevenlabs:\n  branch_id: {configured}\n"))
+    code, told = facts(capsys, "apply", "--yes", *arguments, "-c", file)
+    assert (code, told["branch"]) == (0, branch)
+    of_the_agent = [one for one in asked if one.path.endswith("/agents/kitchen")]
+    assert {"GET", "PATCH"} == {one.method for one in of_the_agent}
+    assert {one.query.get("branch_id") for one in of_the_agent} == {branch}
+    written = json.loads((state_directory() / "platform.json").read_text())
+    assert list(written["agents"]) == [f"kitchen@{branch}" if branch else "kitchen"]
+    assert main(["platform", "plan", *arguments, "-c", str(file)]) == 0
+    assert (f"kitchen, branch {branch} is in step" if branch else "kitchen is in step") in capsys.readouterr().out
+
+
+def test_the_key_may_stand_in_a_file(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(file.read_text().replace(f"  api_key: {KEY}\n", ""))
+    assert main(["platform", "plan", "-c", str(file)]) == 78
+    assert "--key-file FILE" in capsys.readouterr().err
+    key = tmp_path / "key"
+    key.write_text(f"{KEY}\nnot a part of it\n")
+    key.chmod(0o600)
+    assert facts(capsys, "apply", "--yes", "--key-file", key, "-c", file)[0] == 0
+    # The file is preferred to the key of the configuration.
+    key.write_text("sk_another_1\n")
+    file.write_text(file.read_text().replace("elevenlabs:\n", f"elevenlabs:\n  api_key: {KEY}\n"))
+    assert facts(capsys, "plan", "-c", file)[0] == 0
+    assert main(["platform", "plan", "--key-file", str(key), "-c", str(file)]) == 77
+    assert "sk_another_1" not in capsys.readouterr().err
+
+
+def test_no_secret_stands_in_the_record_of_what_was_written(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LAMP_TOKEN", "token_9876543210")
+    file.write_text(
+        file.read_text().replace("elevenlabs:\n", "elevenlabs:\n  agent: {timezone: Europe/Berlin}\n")
+        + """
+  http:
+    heater:
+      description: Switches the heater.
+      url: http://127.0.0.1/heater
+      headers: {Authorization: "Bearer {secret:token}"}
+      secrets: {token: {env: LAMP_TOKEN}}
+"""
+    )
+    assert main(["platform", "apply", "--yes", "-c", str(file)]) == 0
+    path = state_directory() / "platform.json"
+    written = path.read_text()
+    assert "Europe/Berlin" in written
+    assert "heater" in written
+    said = capsys.readouterr()
+    for secret in (KEY, "token_9876543210", "LAMP_TOKEN"):
+        assert secret not in written + said.out + said.err
+
+
+def test_a_prompt_is_shown_as_a_comparison_of_its_lines(
+    agent: LocalAgent, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sdk(agent).conversational_ai.agents.update(
+        "kitchen", conversation_config={"agent": {"prompt": {"prompt": "You are a kitchen.\nBe long.\nBe kind."}}}
+    )
+    prompt = file.with_name("prompt.txt")
+    prompt.write_text("You are a kitchen.\nBe brief.\nBe kind.\n")
+    file.write_text(
+        file.read_text().replace("elevenlabs:\n", f"elevenlabs:\n  agent: {{prompt: {{file: {prompt}}}}}\n")
+    )
+    take = "conversation_config.agent.prompt.prompt"
+    assert main(["platform", "plan", "--take", take, "-c", str(file)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    begin = lines.index(f"~ {take} (elevenlabs.agent.prompt):")
+    assert [line.removeprefix("    ") for line in lines[begin + 1 : begin + 8]] == [
+        *("--- now", "+++ then", "@@ -1,3 +1,3 @@"),
+        *(" You are a kitchen.", "-Be long.", "+Be brief.", " Be kind."),
+    ]
+
+
 # ---------------------------------------------------------------- past conversations
 
 
@@ -277,6 +414,60 @@ def test_past_conversations_are_listed_and_shown(
     assert "This device has no transcript of it" in shown
     assert main(["conversations", "conv_none", "-c", str(file)]) == 78
     assert "does not exist on the platform" in capsys.readouterr().err
+
+
+CONVERSATION: dict[str, Any] = {
+    "conversation_id": "conv_1",
+    "agent_id": "kitchen",
+    "user_id": None,
+    "status": "done",
+    "metadata": {
+        "start_time_unix_secs": 1_800_000_000,
+        "call_duration_secs": 61,
+        "cost": 120,
+        "termination_reason": "an error",
+        "error": {"code": 1011, "reason": "The language model gave up."},
+    },
+    "analysis": {
+        "call_successful": "failure",
+        "transcript_summary": "A person asked for light.",
+        "evaluation_criteria_results": {
+            "light": {"criteria_id": "light", "result": "failure", "rationale": "It stayed dark."}
+        },
+        "data_collection_results": {"room": {"data_collection_id": "room", "value": "pantry", "rationale": "-"}},
+    },
+    "transcript": [],
+}
+
+
+def test_the_judgement_and_the_error_of_a_conversation_are_shown(
+    agent: LocalAgent, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent._api._platform.remember(CONVERSATION)
+    assert main(["conversations", "conv_1", "-c", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("conv_1  ")
+    assert lines[0].endswith("  1 min 1 s")
+    assert lines[1 : lines.index("")] == [
+        "cost: 120 credits",
+        "ended: an error",
+        "error: 1011 The language model gave up.",
+        "judged: failure; A person asked for light.",
+        "criterion: light: failure; It stayed dark.",
+        "collected: room: pantry",
+    ]
+
+
+@pytest.mark.parametrize("odd", [None, "text", [], ["text"], {"light": None}, {"light": "yes"}])
+def test_a_judgement_may_have_another_form(
+    odd: object, agent: LocalAgent, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    analysis = {"call_successful": None, "evaluation_criteria_results": odd, "data_collection_results": odd}
+    agent._api._platform.remember({**CONVERSATION, "analysis": analysis})
+    assert main(["conversations", "conv_1", "-c", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "judged: None;" in shown
+    assert ("collected: light: " in shown) == isinstance(odd, dict)
 
 
 # ---------------------------------------------------------------- a folder of the official tool

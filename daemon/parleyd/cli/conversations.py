@@ -139,7 +139,10 @@ def _print_one(found: Mapping[str, Any], joined: Sequence[Turn], *, is_here: boo
     analysis = found.get("analysis")
     if isinstance(analysis, Mapping):
         _print_row(f"judged: {analysis.get('call_successful')}; {analysis.get('transcript_summary') or ''}")
-        for name, result in (analysis.get("data_collection_results") or {}).items():
+        for name, result in _mapping(analysis, "evaluation_criteria_results").items():
+            verdict = result if isinstance(result, Mapping) else {"result": result}
+            _print_row(f"criterion: {name}: {verdict.get('result')}; {verdict.get('rationale') or ''}")
+        for name, result in _mapping(analysis, "data_collection_results").items():
             value = result.get("value") if isinstance(result, Mapping) else result
             _print_row(f"collected: {name}: {value}")
     print()
@@ -183,8 +186,13 @@ def _cost(credits_: int | None, dollars: float | None) -> str:
 
 
 def _metadata(found: Mapping[str, Any]) -> Mapping[str, Any]:
-    metadata = found.get("metadata")
-    return metadata if isinstance(metadata, Mapping) else {}
+    return _mapping(found, "metadata")
+
+
+def _mapping(found: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The object at this key; empty if the server sent something else."""
+    value = found.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _plain(one: Summary) -> dict[str, Any]:

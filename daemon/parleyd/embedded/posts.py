@@ -18,7 +18,7 @@ from parleyd.embedded import messages
 
 MOST_BODY_BYTES = 10 * 2**20
 MOST_HEAD_BYTES = 16 * 1024
-_METHODS = (b"POST ", b"PATCH ", b"DELETE ")
+_METHODS = (b"POST ", b"PATCH ", b"PUT ", b"DELETE ")
 
 
 @dataclass(frozen=True, slots=True)
