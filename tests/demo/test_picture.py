@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from parleyd.core import events
@@ -52,16 +53,22 @@ def recording(rate_hz: int) -> Recording:
     return Recording(np.full(rate_hz * 10, 0.1, np.float32), rate_hz, 100.0)
 
 
-@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
-def test_the_figures_are_on_it(theme: Theme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Figure] = []
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were saved."""
+    found: list[Figure] = []
     save = Figure.savefig
 
     def saved(figure: Figure, *args: Any, **more: Any) -> None:
-        drawn.append(figure)
+        found.append(figure)
         save(figure, *args, **more)
 
     monkeypatch.setattr(Figure, "savefig", saved)
+    return found
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_the_figures_are_on_it(theme: Theme, tmp_path: Path, drawn: list[Figure]) -> None:
     draw(tmp_path / "it.png", Play(HAPPENED, recording(16_000), recording(48_000), FACTS), theme)
     assert (tmp_path / "it.png").read_bytes().startswith(b"\x89PNG")
     (figure,) = drawn
@@ -78,3 +85,29 @@ def test_the_figures_are_on_it(theme: Theme, tmp_path: Path, monkeypatch: pytest
     assert any(text.startswith("parleyd ") for text in texts), "it has a name"
     assert any(text.endswith("…”") for text in texts), "a long answer is cut between words"
     assert to_hex(figure.get_facecolor()) == theme.paper
+
+
+def test_no_words_stand_in_the_time_without_a_line(tmp_path: Path, drawn: list[Figure]) -> None:
+    """Neither of the answer before it, nor of the person who speaks on meanwhile."""
+    happened = [
+        events.UtteranceStarted(at_s=101.0, utterance=1, detected_s=101.1),
+        events.AnswerText(at_s=104.0, text="Today is Monday, November 30, 2026."),
+        events.UtteranceStarted(at_s=108.0, utterance=2, detected_s=108.1),
+        events.SessionEnded(at_s=108.5, ending=Ending(EndingKind.RETRY, "the line was lost")),
+        events.SessionOpened(at_s=110.5, conversation_id="c", handshake_ms=2000, resent_ms=1500, tries=1),
+        events.Heard(at_s=110.6, text="Please count to ten.", final=True),
+        events.StateChanged(at_s=130.0, before="live", after="asleep", reason="quiet", trigger="idle"),
+    ]
+    draw(tmp_path / "it.png", Play(happened, recording(16_000), recording(48_000), FACTS), LIGHT)
+    (figure,) = drawn
+    bands = [band for band in figure.findobj(Rectangle) if band.get_alpha() == 0.16]
+    # An answer of two lines begins and ends in two texts.
+    texts = [text for text in figure.findobj(Text) if "“" in text.get_text() or "”" in text.get_text()]
+    assert len(bands) == 3
+    assert len(texts) >= 2
+    over = {
+        text.get_text()
+        for text in texts
+        if any(band.get_window_extent().overlaps(text.get_window_extent()) for band in bands)
+    }
+    assert not over

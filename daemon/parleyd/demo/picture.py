@@ -172,7 +172,9 @@ def _words(person: Any, agent: Any, play: Play, theme: Theme) -> None:
         spoken = [e for e in of(play.happened, events.UtteranceStarted) if e.at_s < event.at_s]
         heard.append(((spoken[-1].at_s if spoken else event.at_s) - play.zero_s, event.text))
     said = [(e.at_s - play.zero_s, e.text) for e in of(play.happened, events.AnswerText) if not e.corrected]
+    # What is drawn across the answers; above the person's wave it leaves out the words.
     cuts = [e.at_s - play.zero_s for e in of(play.happened, events.BargedIn)]
+    cuts += [from_s for from_s, *_ in play.lost_lines()]
     for axes, texts, colour in ((person, heard, theme.person), (agent, said, theme.agent)):
         for number, (at_s, text) in enumerate(texts):
             following = [each for each, _ in texts[number + 1 :]] + (cuts if texts is said else [])
@@ -215,8 +217,9 @@ def _interruptions(rows: Sequence[Any], play: Play, theme: Theme) -> None:
 
 def _lost_lines(rows: Sequence[Any], play: Play, theme: Theme) -> None:
     for from_s, until_s, back in play.lost_lines():
-        for axes in rows:
-            axes.axvspan(from_s, until_s, color=theme.trouble, alpha=0.16, linewidth=0)
+        # It leaves out the words of the person, who speaks on while the line is away.
+        for axes, top in zip(rows, ((_ABOVE_PERSON - _LOW) / (_HIGH - _LOW), 1, 1), strict=True):
+            axes.axvspan(from_s, until_s, ymax=top, color=theme.trouble, alpha=0.16, linewidth=0)
         texts = [f"the line was away for {until_s - from_s:.1f} s"]
         if back is not None:
             texts += [f"{back.resent_ms / 1000:.1f} s of speech waited and went first", _lost(play.facts)]
