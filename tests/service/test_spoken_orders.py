@@ -71,6 +71,28 @@ def test_the_volume_follows_the_word_and_the_story_goes_on() -> None:
         assert len(daemon.of(events.OrderHeard)) == 1
 
 
+def test_louder_is_heard_over_the_story_too() -> None:
+    pytest.importorskip("pocketsphinx")
+    with ScriptedServer(tell_a_story) as server, daemon_with(server, "on") as daemon:
+        daemon.say("Tell me a story.")
+        daemon.expect(events.AnswerStarted)
+        daemon.microphone.say(spoken("louder", "slt"), after_ms=2500)
+        assert daemon.expect(events.OrderHeard).order == "louder"
+        assert daemon.expect(events.VolumeChanged).volume == pytest.approx(0.65)
+        assert daemon.expect(events.AnswerEnded).finished
+        told = server.lines[0].wait_message("contextual_update")
+        assert told["text"].startswith("The device has set its volume to 65%")
+
+
+def test_the_wish_to_hear_it_again_is_heard_over_the_story() -> None:
+    pytest.importorskip("pocketsphinx")
+    with ScriptedServer(tell_a_story) as server, daemon_with(server, "on") as daemon:
+        daemon.say("Tell me a story.")
+        daemon.expect(events.AnswerStarted)
+        daemon.microphone.say(spoken("say that again", "slt"), after_ms=2500)
+        assert daemon.expect(events.OrderHeard).order == "repeat"
+
+
 def test_switched_off_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
     with ScriptedServer(tell_a_story) as server, daemon_with(server, "off") as daemon:

@@ -172,7 +172,7 @@ def _words(person: Any, agent: Any, play: Play, theme: Theme) -> None:
         spoken = [e for e in of(play.happened, events.UtteranceStarted) if e.at_s < event.at_s]
         heard.append(((spoken[-1].at_s if spoken else event.at_s) - play.zero_s, event.text))
     said = [(e.at_s - play.zero_s, e.text) for e in of(play.happened, events.AnswerText) if not e.corrected]
-    # What is drawn across the answers; above the person's wave it leaves out the words.
+    # Answers end before the marks across them; these marks leave out the words of the person.
     cuts = [e.at_s - play.zero_s for e in of(play.happened, events.BargedIn)]
     cuts += [from_s for from_s, *_ in play.lost_lines()]
     for axes, texts, colour in ((person, heard, theme.person), (agent, said, theme.agent)):
