@@ -165,6 +165,8 @@ NOT_WATCHED = {
     "logs", "health", "hooks", "tool", "upload", "control-worker", "devices reopening", "dynamic variable", "mixer",
     "session closer", "gain", "mute-switch", "metrics port", "microphone",
     "announcement", "tools-preparing",
+    # It waits for the process that it holds; whoever wants that one waits for a bounded time.
+    "fallback",
 }  # fmt: skip
 # What runs elsewhere than in the daemon.
 ELSEWHERE = {"embedded", "chat", "cli", "demo", "doctor", "mqtt", "tuning", "audio/devices"}
