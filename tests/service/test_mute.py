@@ -15,13 +15,15 @@ from pathlib import Path
 import pytest
 from harness import Daemon, utterances_in
 from plays import QUESTION, config, silent
-from scripted_server import ScriptedServer
+from scripted_server import WAIT_S, Line, ScriptedServer
+from slow_line import STORY, room_s
 from started import started
 from test_run import write_config
 
 from parleyd.audio.recorder import DIRECTORY_NAME as RECORDINGS
 from parleyd.config.retention import Debug
 from parleyd.core import events
+from parleyd.core.states import State
 from parleyd.host.remembered import RememberedMute, beside
 
 HERE = Path(__file__).parent
@@ -144,6 +146,13 @@ def make_writable(state: Path) -> None:
     assert chattr("-i", state)
 
 
+def make_writable_again(state: Path) -> None:
+    """Whatever broke it."""
+    chattr("-i", state)
+    for rubbish in state.glob("rubbish*"):
+        rubbish.unlink()
+
+
 def fill(state: Path) -> None:
     with contextlib.suppress(OSError):
         for number in range(100):
@@ -170,6 +179,31 @@ def test_what_cannot_be_stored_is_said_at_once_and_holds_as_far_as_it_can(
     with started(tmp_path) as log:
         assert is_muted()
         assert "the microphone is muted, as it was left" in "".join(log)
+
+
+@pytest.mark.parametrize("broken", [make_read_only, fill])
+def test_with_a_disk_that_refuses_nothing_of_the_room_comes_to_the_server_after_the_order(
+    broken: Callable[[Path], None], state: Path
+) -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.over.wait(3 * WAIT_S)
+
+    with ScriptedServer(play) as server, Daemon(config(server), state_directory=state) as daemon:
+        daemon.service.wake()
+        daemon.expect_state(State.LIVE)
+        daemon.say(STORY)
+        line = server.next_line()
+        line.wait_speech(0.5)
+        broken(state)
+        daemon.service.mute(True)
+        before_s, heard_bytes = room_s(line), len(line.audio)
+        # Two seconds more, in which the story goes on.
+        line.wait("zeros", lambda: len(line.audio) > heard_bytes + 64_000)
+        assert room_s(line) - before_s <= BEYOND_REACH_S
+        make_writable_again(state)
+        daemon.service.mute(False)
+        line.wait("the rest of the story", lambda: room_s(line) - before_s > 2 * BEYOND_REACH_S)
 
 
 def test_without_a_second_place_it_is_said_that_no_restart_is_outlived(tmp_path: Path) -> None:
