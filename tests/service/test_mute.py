@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import Daemon, utterances_in
+from harness import Daemon, spoken, utterances_in
 from plays import QUESTION, config, silent
 from scripted_server import WAIT_S, Line, ScriptedServer
 from slow_line import STORY, room_s
@@ -22,6 +22,8 @@ from test_run import write_config
 
 from parleyd.audio.recorder import DIRECTORY_NAME as RECORDINGS
 from parleyd.config.retention import Debug
+from parleyd.control.client import Client
+from parleyd.control.server import MOST_CLIENTS, MOST_OF_OWNER
 from parleyd.core import events
 from parleyd.core.states import State
 from parleyd.host.remembered import RememberedMute, beside
@@ -204,6 +206,36 @@ def test_with_a_disk_that_refuses_nothing_of_the_room_comes_to_the_server_after_
         make_writable_again(state)
         daemon.service.mute(False)
         line.wait("the rest of the story", lambda: room_s(line) - before_s > 2 * BEYOND_REACH_S)
+
+
+def test_in_a_crowd_and_after_a_kill_nothing_of_the_room_comes_to_the_server(tmp_path: Path) -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.over.wait(3 * WAIT_S)
+
+    with wave.open(str(tmp_path / "in.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(spoken(STORY) * 4)
+    audio = "{input: {device: 'wav:in.wav'}, output: {device: 'null'}}"
+    with ScriptedServer(play) as server:
+        write_config(tmp_path, server.base_url, wake="{mode: always}", audio=audio)
+        with started(tmp_path), contextlib.ExitStack() as crowd:
+            line = server.next_line()
+            line.wait_speech(0.5)
+            for _ in range(MOST_CLIENTS + MOST_OF_OWNER):
+                crowd.enter_context(Client()).ask("volume")
+            with Client() as late:
+                assert late.ask("mute") == {"muted": True}
+            before_s, heard_bytes = room_s(line), len(line.audio)
+            line.wait("zeros", lambda: len(line.audio) > heard_bytes + 64_000)
+            assert room_s(line) - before_s <= BEYOND_REACH_S
+        # It was killed, and hears the story from its beginning.
+        with started(tmp_path):
+            line = server.next_line()
+            line.wait("zeros", lambda: len(line.audio) > 64_000)
+            assert room_s(line) == 0
+            assert parleyd("unmute").returncode == os.EX_OK
+            line.wait_speech(0.5)
 
 
 def test_without_a_second_place_it_is_said_that_no_restart_is_outlived(tmp_path: Path) -> None:
