@@ -114,7 +114,7 @@ class Capture:
         self.gain = InputGain() if gain is None else gain
         self.batch_ms = 0
         self._ready = threading.Condition(threading.Lock())
-        # Of each period: its opening, its sound, its time, and whether the device lost sound before it.
+        # Each period has its opening, its sound, its time, and whether the device lost sound before it.
         self._periods: deque[tuple[_Opening, bytes, float, bool]] = deque()
         self._waiting_s = 0.0
         self._opening: _Opening | None = None  # the opening to which `pending` belongs
@@ -125,7 +125,7 @@ class Capture:
         self._in_gap = False  # the last frames were inserted silence
         self._gap_from_s = 0.0  # the time of the first of them
         self._missing = MissingSound()
-        # Of the sound that was dropped from the queue and is not counted yet: its time and its length.
+        # The time and the length of the sound that was dropped from the queue and is not counted yet.
         self._dropped_from_s, self._dropped_s = 0.0, 0.0
         self._overflows = 0  # the device's count, at the last period
         self.dropped_periods = 0
