@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 
 import pytest
-from harness import Daemon
+from harness import Daemon, spoken, utterances_in
 from plays import QUESTION, answering, config
 from scripted_server import ScriptedServer
 
 from parleyd.audio.capture.capture import STARVED_S
 from parleyd.audio.devices.device import Deliver, StreamInfo
+from parleyd.audio.pcm import FRAME_BYTES
 from parleyd.core import events
 from parleyd.demo.actor import ActorMicrophone
 
 HELD_MS = 500
+QUESTION_SOUND = spoken(QUESTION)[: len(spoken(QUESTION)) // FRAME_BYTES * FRAME_BYTES]
 
 
 class HoldingMicrophone(ActorMicrophone):
@@ -43,6 +46,23 @@ class HoldingMicrophone(ActorMicrophone):
                     deliver(*kept)
 
         return super().open(hold_back)
+
+
+def test_a_daemon_that_stood_still_in_a_sentence_sends_all_of_it() -> None:
+    with ScriptedServer(answering) as server, Daemon(config(server)) as daemon:
+        daemon.say(QUESTION)
+        daemon.expect(events.UtteranceStarted)
+        for _ in range(3):
+            # All threads stand still, as while a library is loaded from a slow disk: the lock of the interpreter is
+            # held. Between that they have turns.
+            ctypes.PyDLL(None).usleep(260_000)
+            ctypes.CDLL(None).usleep(60_000)
+        daemon.expect(events.UtteranceEnded)
+        daemon.expect(events.AnswerEnded)
+        came = b"".join(sound for _, sound in utterances_in(bytes(server.lines[0].audio)))
+        frames = [QUESTION_SOUND[at : at + FRAME_BYTES] for at in range(0, len(QUESTION_SOUND), FRAME_BYTES)]
+        assert [number for number, frame in enumerate(frames) if frame not in came] == []
+        assert not daemon.of(events.SoundMissing)
 
 
 def test_a_hole_in_a_sentence_is_told_with_its_time_and_counted(caplog: pytest.LogCaptureFixture) -> None:
