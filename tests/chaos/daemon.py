@@ -66,6 +66,18 @@ class Microphone:
         return self._began_s + frame * voices.FRAME_S, sound, at_bytes
 
 
+def read_bytes(pid: int, path: Path) -> int | None:
+    """How much of a file a process has read: the position in its file handle, proc(5). None: it has not opened it, or
+    has ended."""
+    own = Path(f"/proc/{pid}")
+    with contextlib.suppress(OSError):
+        for handle in (own / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                if handle.readlink() == path.resolve():
+                    return int((own / "fdinfo" / handle.name).read_text().split()[1])
+    return None
+
+
 class Control:
     """Follows the daemon's events; connects again for as long as it lives.
 
@@ -218,23 +230,11 @@ class Daemon:
     def say(self, pcm: voices.Samples, seed: int) -> tuple[float, voices.Samples, bool]:
         """See Microphone.say. → also whether it was written before the daemon read on from there: the harness itself
         may come too late on a busy machine."""
-        if (read_bytes := self._read_bytes()) is not None:
-            self.microphone.is_read(read_bytes)
+        if (to_bytes := read_bytes(self.process.pid, self.microphone.path)) is not None:
+            self.microphone.is_read(to_bytes)
         start_s, sound, at_bytes = self.microphone.say(pcm, seed)
-        read_bytes = self._read_bytes()
-        return start_s, sound, read_bytes is None or read_bytes <= at_bytes
-
-    def _read_bytes(self) -> int | None:
-        """How much of the microphone's file the daemon has read: the position in its file handle, proc(5). None: it has
-        not opened it, or has ended."""
-        own = Path(f"/proc/{self.process.pid}")
-        with contextlib.suppress(OSError):
-            for handle in (own / "fd").iterdir():
-                with contextlib.suppress(OSError):
-                    if handle.readlink() == self.microphone.path.resolve():
-                        position = (own / "fdinfo" / handle.name).read_text().split(None, 2)
-                        return int(position[1])
-        return None
+        to_bytes = read_bytes(self.process.pid, self.microphone.path)
+        return start_s, sound, to_bytes is None or to_bytes <= at_bytes
 
     @property
     def alive(self) -> bool:
