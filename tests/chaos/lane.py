@@ -540,9 +540,17 @@ class Lane:
         """Those that were sent while nothing was in their way have to have sounded."""
         by_number = {said.number: said for said in self.said}
         sessions = {session.number: session for session in self.heard.sessions}
+        announced = [
+            (began["at_s"], next((one["at_s"] for one in self._events[index:] if _ends(one, began)), float("inf")))
+            for index, began in enumerate(self._events)
+            if began["event"] == "announcement_started"
+        ]
         for answer in self.heard.answers:
             fault = max((by_number[number].fault for number in answer.to if number in by_number), default=-1)
             if not self.outcome.outcomes or answer.excused:
+                continue
+            if any(began_s < answer.ends_s and ended_s > answer.sent_s for began_s, ended_s in announced):
+                # It sounds below the announcement, where its tone cannot be told.
                 continue
             outcome = self.outcome.outcomes[max(0, fault)]
             closed_s = sessions[answer.session].closed_s
@@ -556,6 +564,11 @@ class Lane:
                 outcome.failures.append(
                     f"answer {answer.number} was sent in session {answer.session}, and {sounded_s:.2f} s of it sounded"
                 )
+
+
+def _ends(event: dict[str, Any], began: dict[str, Any]) -> bool:
+    """Whether the event is the end of an announcement that began."""
+    return event["event"] == "announcement_ended" and event["announcement"] == began["announcement"]
 
 
 def live(

@@ -254,6 +254,7 @@ class Realtime:
         for at in range(0, len(pcm), _PIECE_BYTES):
             piece = pcm[at : at + _PIECE_BYTES]
             self.item_ms[item_id] = self.item_ms.get(item_id, 0) + len(piece) // BYTES_PER_MS
+            self._line.server.heard.sounds(time.monotonic(), len(piece) / BYTES_PER_MS / 1000)
             yield self.message("response.output_audio.delta", **of, delta=base64.b64encode(piece).decode())
         yield self.message("response.output_audio.done", **of)
         whole = {**item, "status": "completed", "content": [{"type": "output_audio", "transcript": text}]}
