@@ -568,7 +568,7 @@ class Lane:
 
 def _ends(event: dict[str, Any], began: dict[str, Any]) -> bool:
     """Whether the event is the end of an announcement that began."""
-    return event["event"] == "announcement_ended" and event["announcement"] == began["announcement"]
+    return bool(event["event"] == "announcement_ended" and event["announcement"] == began["announcement"])
 
 
 def live(
