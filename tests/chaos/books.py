@@ -73,6 +73,9 @@ class Gap:
 
     at_s: float
     missing_ms: float
+    is_announcement: bool = False
+    """The microphone counted as silent, because an announcement sounded. Only those who begin to speak into it lose
+    words to it; it must not begin while they speak."""
 
 
 @dataclass
@@ -190,6 +193,7 @@ def _lies_in_gaps(said: Said, brought: Sequence[Came], gaps: Sequence[Gap]) -> b
     """Whether the daemon told of a gap in its microphone at the time of each frame that is missing."""
     there = {frame for one in brought for frame in one.frames}
     times_s = [said.start_s + frame * FRAME_MS / 1000 for frame in said.loud if frame not in there]
+    gaps = [gap for gap in gaps if not gap.is_announcement or said.start_s >= gap.at_s - CLOCKS_S]
     in_gaps = [
         any(gap.at_s - CLOCKS_S <= at_s < gap.at_s + gap.missing_ms / 1000 + CLOCKS_S for gap in gaps)
         for at_s in times_s

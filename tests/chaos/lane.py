@@ -29,6 +29,8 @@ PATIENCE_S = 30.0
 QUIET_S = 1.3
 # Between two sentences of one who does not wait.
 BREATH_S = 1.0
+# How long the microphone counts as silent after an announcement (audio.echo.tail_ms), and what the gate then needs.
+DEAF_S = 0.5
 # A session that stands for so long after a fault has outlived it.
 OUTLIVED_S = 1.0
 # Growth of a daemon's threads and file handles that is no leak: a line of the control socket, a thread on its way out.
@@ -482,6 +484,10 @@ class Lane:
         gaps = [
             books.Gap(event["at_s"], event["missing_ms"]) for event in self._events if event["event"] == "sound_missing"
         ]
+        gaps += [
+            books.Gap(began_s, (ended_s - began_s + DEAF_S) * 1000, is_announcement=True)
+            for began_s, ended_s in self._announced()
+        ]
         opened = [event["at_s"] for event in self._events if event["event"] == "utterance_started"]
         entries = books.balance(self.said, came, self._heard_s(), losses, opened, self._excused, gaps)
         for entry in entries:
@@ -515,7 +521,7 @@ class Lane:
         self.outcome.failures += [f"the harness itself: {error}" for error in self.heard.errors[:3]]
         self.outcome.said = len(self.said)
         self.outcome.late = self.late
-        self.outcome.gaps_ms = sum(gap.missing_ms for gap in gaps)
+        self.outcome.gaps_ms = sum(gap.missing_ms for gap in gaps if not gap.is_announcement)
 
     def write_down(self) -> None:
         """For whoever wants to know why: what was said when, which session brought what, and the daemon's events."""
@@ -536,15 +542,19 @@ class Lane:
         with (self.folder / "events.jsonl").open("w") as file:
             file.writelines(json.dumps(event) + "\n" for event in self._events)
 
+    def _announced(self) -> list[tuple[float, float]]:
+        """From when to when announcements sounded."""
+        return [
+            (began["at_s"], next((one["at_s"] for one in self._events[index:] if _ends(one, began)), began["at_s"]))
+            for index, began in enumerate(self._events)
+            if began["event"] == "announcement_started"
+        ]
+
     def _account_answers(self) -> None:
         """Those that were sent while nothing was in their way have to have sounded."""
         by_number = {said.number: said for said in self.said}
         sessions = {session.number: session for session in self.heard.sessions}
-        announced = [
-            (began["at_s"], next((one["at_s"] for one in self._events[index:] if _ends(one, began)), float("inf")))
-            for index, began in enumerate(self._events)
-            if began["event"] == "announcement_started"
-        ]
+        announced = self._announced()
         for answer in self.heard.answers:
             fault = max((by_number[number].fault for number in answer.to if number in by_number), default=-1)
             if not self.outcome.outcomes or answer.excused:

@@ -124,6 +124,13 @@ def test_a_gap_of_the_microphone_that_was_told_explains_what_is_missing_there_an
     assert with_gap([], Gap(9.9, 1500), heard_s=None) is Fate.TOLD
 
 
+def test_an_announcement_explains_what_is_said_into_it_and_not_what_it_is_said_into() -> None:
+    head = list(range(30, 60))
+    assert with_gap(head, Gap(9.5, 1200, is_announcement=True)) is Fate.TOLD
+    tail = list(range(20))
+    assert with_gap(tail, Gap(10.4, 2000, is_announcement=True)) is Fate.SILENT
+
+
 def test_a_gap_does_not_explain_that_nothing_was_acknowledged() -> None:
     assert with_gap([*range(20), *range(33, 60)], Gap(10.4, 260), heard_s=None) is Fate.SILENT
     assert with_gap(list(range(60)), Gap(10.4, 260), heard_s=None) is Fate.SILENT
