@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
@@ -15,6 +15,8 @@ MOST_MISSING = 0.03
 ONSET_MS = 300
 # Frames that may come up again after the acknowledgement: the talk that goes on is sent with its pre-roll.
 MOST_AGAIN = 3
+# By so much the harness's clock of the microphone may differ from the daemon's.
+CLOCKS_S = 0.3
 # What a loss that was told may exceed what is missing by, per telling: pre-roll and hangover are no loud frames.
 TOLD_SLACK_MS = 1500
 
@@ -63,6 +65,17 @@ class Loss:
 
     at_s: float
     lost_ms: float
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What the daemon told: from so far on, so much sound did not come from its microphone."""
+
+    at_s: float
+    missing_ms: float
+    is_announcement: bool = False
+    """The microphone counted as silent, because an announcement sounded. Only those who begin to speak into it lose
+    words to it; it must not begin while they speak."""
 
 
 @dataclass
@@ -121,11 +134,11 @@ def balance(
     losses: Sequence[Loss],
     opened_s: Sequence[float],
     excused: Mapping[int, str],
-    starved: Collection[int] = (),
+    gaps: Sequence[Gap] = (),
 ) -> list[Entry]:
     """heard_s: when the daemon learned that the agent had heard an utterance. opened_s: when the gate opened, in the
-    daemon's own words. excused: utterances that the fault itself had to cost. starved: those of which the machine's
-    other work may have cost a part."""
+    daemon's own words. excused: utterances that the fault itself had to cost. gaps: of the microphone, as the daemon
+    told them: what is missing of an utterance has to lie in them, frame by frame."""
     entries = []
     for utterance in said:
         brought = came.get(utterance.number, ())
@@ -150,8 +163,10 @@ def balance(
                 entry.faults.append("it came up again after its acknowledgement had arrived")
         if acknowledged_s is not None and shape is Shape.WHOLE:
             entry.fate = Fate.ACKNOWLEDGED
-        elif utterance.number in excused or (utterance.number in starved and shape is not Shape.WHOLE):
+        elif utterance.number in excused:
             entry.fate = Fate.EXCUSED
+        elif _is_settled(shape, acknowledged_s) and _lies_in_gaps(utterance, brought, gaps):
+            entry.fate = Fate.TOLD
         elif shape is Shape.NOTHING and not any(
             utterance.start_s - 0.5 <= at_s <= utterance.end_s + 0.5 for at_s in opened_s
         ):
@@ -167,6 +182,28 @@ def balance(
         elif entry.fate is Fate.GATE:
             entry.faults.append("the gate did not open for it")
     return entries
+
+
+def _is_settled(shape: Shape, acknowledged_s: float | None) -> bool:
+    """Whether nothing but the missing part is owed: what came was acknowledged, or nothing came."""
+    return shape is Shape.NOTHING if acknowledged_s is None else shape is not Shape.WHOLE
+
+
+def _lies_in_gaps(said: Said, brought: Sequence[Came], gaps: Sequence[Gap]) -> bool:
+    """Whether the daemon told of a gap in its microphone at the time of each frame that is missing."""
+    there = {frame for one in brought for frame in one.frames}
+    times_s = [said.start_s + frame * FRAME_MS / 1000 for frame in said.loud if frame not in there]
+    gaps = [gap for gap in gaps if not gap.is_announcement or said.start_s >= gap.at_s - CLOCKS_S]
+    in_gaps = [
+        any(gap.at_s - CLOCKS_S <= at_s < gap.at_s + gap.missing_ms / 1000 + CLOCKS_S for gap in gaps)
+        for at_s in times_s
+    ]
+    within_s = sum(
+        max(0.0, min(gap.at_s + gap.missing_ms / 1000, said.end_s + CLOCKS_S) - max(gap.at_s, said.start_s - CLOCKS_S))
+        for gap in gaps
+    )
+    # No gap covers more than its length.
+    return bool(times_s) and all(in_gaps) and (len(times_s) - 2) * FRAME_MS <= within_s * 1000
 
 
 def _excuse_by_telling(entries: Sequence[Entry], losses: Sequence[Loss]) -> None:

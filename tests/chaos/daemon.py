@@ -22,6 +22,7 @@ from chaos import voices
 # How far ahead of the daemon's reading something may be written: its file buffer holds 8 KiB, a quarter of a second.
 LEAD_S = 0.6
 MICROPHONE_S = 600
+HEADER_BYTES, BUFFER_BYTES = 44, 8192
 
 
 @dataclass(frozen=True)
@@ -47,51 +48,34 @@ class Microphone:
         """The first sample sounded at this monotonic time."""
         self._began_s = at_s
 
-    def say(self, pcm: voices.Samples, seed: int) -> tuple[float, voices.Samples]:
-        """As soon as it can be: → when it begins to sound, and the sound itself, whose frames are the daemon's."""
+    def is_read(self, to_bytes: int) -> None:
+        """The daemon has read so much of the file, of which BUFFER_BYTES may not have sounded yet."""
+        sounded_s = (to_bytes - HEADER_BYTES - BUFFER_BYTES) / voices.FRAME_BYTES * voices.FRAME_S
+        if self._began_s is not None:
+            self._began_s = min(self._began_s, time.monotonic() - sounded_s)
+
+    def say(self, pcm: voices.Samples, seed: int) -> tuple[float, voices.Samples, int]:
+        """As soon as it can be: → when it begins to sound; the sound itself, whose frames are the daemon's; and its
+        first byte in the file."""
         assert self._began_s is not None
         frame = int((time.monotonic() + LEAD_S - self._began_s) / voices.FRAME_S) + 1
         sound = voices.unique(pcm, seed)
         with self.path.open("r+b") as file:
-            file.seek(44 + frame * voices.FRAME_BYTES)
+            at_bytes = file.seek(HEADER_BYTES + frame * voices.FRAME_BYTES)
             file.write(sound.tobytes())
-        return self._began_s + frame * voices.FRAME_S, sound
+        return self._began_s + frame * voices.FRAME_S, sound, at_bytes
 
 
-class Starvation:
-    """When a thread of the process waited for a core for so long that sound may have been missed: schedstat(5)."""
-
-    LOOK_S = 0.5
-    LEAST_S = 0.1
-
-    def __init__(self, pid: int) -> None:
-        self._tasks = Path(f"/proc/{pid}/task")
-        self._waited_ns: dict[str, int] = {}
-        self._spans: list[tuple[float, float]] = []
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="starvation", daemon=True)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        looked_s = time.monotonic()
-        while not self._stopped.wait(self.LOOK_S):
-            now_s = time.monotonic()
-            starved = now_s - looked_s > self.LOOK_S + self.LEAST_S
+def read_bytes(pid: int, path: Path) -> int | None:
+    """How much of a file a process has read: the position in its file handle, proc(5). None: it has not opened it, or
+    has ended."""
+    own = Path(f"/proc/{pid}")
+    with contextlib.suppress(OSError):
+        for handle in (own / "fd").iterdir():
             with contextlib.suppress(OSError):
-                for task in self._tasks.iterdir():
-                    waited_ns = int((task / "schedstat").read_text().split()[1])
-                    before_ns = self._waited_ns.get(task.name, waited_ns)
-                    self._waited_ns[task.name] = waited_ns
-                    starved |= waited_ns - before_ns > self.LEAST_S * 1e9
-            if starved:
-                self._spans.append((looked_s, now_s))
-            looked_s = now_s
-
-    def between(self, from_s: float, to_s: float) -> bool:
-        return any(begin_s < to_s and end_s > from_s for begin_s, end_s in self._spans)
-
-    def stop(self) -> None:
-        self._stopped.set()
+                if handle.readlink() == path.resolve():
+                    return int((own / "fdinfo" / handle.name).read_text().split()[1])
+    return None
 
 
 class Control:
@@ -205,7 +189,6 @@ class Daemon:
         with self.log_path.open("wb") as log:
             self.process = self.run_beside(log)
         self.control = Control(self._socket, acknowledges)
-        self._starvation = Starvation(self.process.pid)
 
     def run_beside(self, log: BinaryIO) -> subprocess.Popen[bytes]:
         """Another process with the same configuration."""
@@ -244,8 +227,14 @@ class Daemon:
                 self.process.wait(0.1)
         raise RuntimeError(f"the daemon did not start within {timeout_s:.0f} s: {self.log_tail()}")
 
-    def was_starved(self, from_s: float, to_s: float) -> bool:
-        return self._starvation.between(from_s, to_s)
+    def say(self, pcm: voices.Samples, seed: int) -> tuple[float, voices.Samples, bool]:
+        """See Microphone.say. → also whether it was written before the daemon read on from there: the harness itself
+        may come too late on a busy machine."""
+        if (to_bytes := read_bytes(self.process.pid, self.microphone.path)) is not None:
+            self.microphone.is_read(to_bytes)
+        start_s, sound, at_bytes = self.microphone.say(pcm, seed)
+        to_bytes = read_bytes(self.process.pid, self.microphone.path)
+        return start_s, sound, to_bytes is None or to_bytes <= at_bytes
 
     @property
     def alive(self) -> bool:
@@ -271,7 +260,6 @@ class Daemon:
             self.process.wait()
             code = None
         self.control.stop()
-        self._starvation.stop()
         return code
 
     def kill(self) -> None:
@@ -279,7 +267,6 @@ class Daemon:
             self.process.kill()
         self.process.wait()
         self.control.stop()
-        self._starvation.stop()
 
     def log_tail(self, lines: int = 3) -> str:
         return " | ".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])[-500:]

@@ -380,7 +380,7 @@ def kinds() -> Iterator[Kind]:
     yield Kind("net-link-down", row, link_down, patience_s=45.0, mutes=down)
     yield Kind("net-no-names", "DNS failing", no_names)
     still = "it was sent while the process stood still"
-    deaf, dropped = "it was said while the process stood still", "sound of the microphone is dropped"
+    deaf, dropped = "it was said while the process stood still", "of the microphone's sound is missing"
     yield Kind("process-stop-5", "SIGSTOP 5 s", stopped(5.0), cuts=deaf, tells=dropped, mutes=still, seconds=11.0)
     yield Kind(
         "process-stop-30",

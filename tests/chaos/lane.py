@@ -29,6 +29,8 @@ PATIENCE_S = 30.0
 QUIET_S = 1.3
 # Between two sentences of one who does not wait.
 BREATH_S = 1.0
+# How long the microphone counts as silent after an announcement (audio.echo.tail_ms), and what the gate then needs.
+DEAF_S = 0.5
 # A session that stands for so long after a fault has outlived it.
 OUTLIVED_S = 1.0
 # Growth of a daemon's threads and file handles that is no leak: a line of the control socket, a thread on its way out.
@@ -104,8 +106,8 @@ class Lane:
         self._fault = -1
         self._spoken_until_s = 0.0
         self._number = 0
+        self.late = 0
         self._waited_for: set[int] = set()
-        self._starved: set[int] = set()
         self._heard_before_s: dict[int, float] = {}
         self.started_s = time.monotonic()
         self.back_s: float | None = None
@@ -153,13 +155,16 @@ class Lane:
         time.sleep(max(0.0, self._spoken_until_s + BREATH_S - LEAD_S - time.monotonic()))
         line = dice.choice(self._voices.long if long else self._voices.short)
         self._number += 1
-        start_s, sound = self.daemon.microphone.say(line.pcm, self.life.number * 10_000 + self._number)
+        start_s, sound, in_time = self.daemon.say(line.pcm, self.life.number * 10_000 + self._number)
         loud = set(line.loud)
         for index in range(len(sound) // voices.FRAME_SAMPLES):
             piece = sound[index * voices.FRAME_SAMPLES : (index + 1) * voices.FRAME_SAMPLES].tobytes()
             self.heard.known[piece] = (self._number, index, index in loud)
         said = books.Said(self._number, self._fault, start_s, start_s + line.length_s, line.loud)
         self.said.append(said)
+        if not in_time:
+            self.excuse(said, "the harness wrote it after the daemon had read on")
+            self.late += 1
         self._spoken_until_s = max(self._spoken_until_s, said.end_s)
         return said
 
@@ -387,13 +392,6 @@ class Lane:
                 f"no usable session within {kind.patience_s:.0f} s ({self.control.state}): {self._last_words()}"
             )
         self._wait_settled(8.0)
-        self._look_for_starvation()
-
-    def _look_for_starvation(self) -> None:
-        """A machine that gives the daemon no time may have cost what was said meanwhile."""
-        for said in (one for one in self.said if one.fault == self._fault):
-            if self.daemon.was_starved(said.start_s, said.end_s + 0.3):
-                self._starved.add(said.number)
 
     def _usable_since(self, before: Session | None, from_s: float, over_s: float) -> float | None:
         """Since when there has been a session through which sound goes up. from_s, over_s: of the fault."""
@@ -483,8 +481,15 @@ class Lane:
         losses = [
             books.Loss(event["at_s"], event["lost_ms"]) for event in self._events if event["event"] == "speech_lost"
         ]
+        gaps = [
+            books.Gap(event["at_s"], event["missing_ms"]) for event in self._events if event["event"] == "sound_missing"
+        ]
+        gaps += [
+            books.Gap(began_s, (ended_s - began_s + DEAF_S) * 1000, is_announcement=True)
+            for began_s, ended_s in self._announced()
+        ]
         opened = [event["at_s"] for event in self._events if event["event"] == "utterance_started"]
-        entries = books.balance(self.said, came, self._heard_s(), losses, opened, self._excused, self._starved)
+        entries = books.balance(self.said, came, self._heard_s(), losses, opened, self._excused, gaps)
         for entry in entries:
             # What is said before the first fault is on nobody's account.
             outcome = self.outcome.outcomes[max(0, entry.said.fault)] if self.outcome.outcomes else None
@@ -515,6 +520,8 @@ class Lane:
             self.outcome.failures.append("the key stands in the log")
         self.outcome.failures += [f"the harness itself: {error}" for error in self.heard.errors[:3]]
         self.outcome.said = len(self.said)
+        self.outcome.late = self.late
+        self.outcome.gaps_ms = sum(gap.missing_ms for gap in gaps if not gap.is_announcement)
 
     def write_down(self) -> None:
         """For whoever wants to know why: what was said when, which session brought what, and the daemon's events."""
@@ -535,13 +542,25 @@ class Lane:
         with (self.folder / "events.jsonl").open("w") as file:
             file.writelines(json.dumps(event) + "\n" for event in self._events)
 
+    def _announced(self) -> list[tuple[float, float]]:
+        """From when to when announcements sounded."""
+        return [
+            (began["at_s"], next((one["at_s"] for one in self._events[index:] if _ends(one, began)), began["at_s"]))
+            for index, began in enumerate(self._events)
+            if began["event"] == "announcement_started"
+        ]
+
     def _account_answers(self) -> None:
         """Those that were sent while nothing was in their way have to have sounded."""
         by_number = {said.number: said for said in self.said}
         sessions = {session.number: session for session in self.heard.sessions}
+        announced = self._announced()
         for answer in self.heard.answers:
             fault = max((by_number[number].fault for number in answer.to if number in by_number), default=-1)
             if not self.outcome.outcomes or answer.excused:
+                continue
+            if any(began_s < answer.ends_s and ended_s > answer.sent_s for began_s, ended_s in announced):
+                # It sounds below the announcement, where its tone cannot be told.
                 continue
             outcome = self.outcome.outcomes[max(0, fault)]
             closed_s = sessions[answer.session].closed_s
@@ -555,6 +574,11 @@ class Lane:
                 outcome.failures.append(
                     f"answer {answer.number} was sent in session {answer.session}, and {sounded_s:.2f} s of it sounded"
                 )
+
+
+def _ends(event: dict[str, Any], began: dict[str, Any]) -> bool:
+    """Whether the event is the end of an announcement that began."""
+    return bool(event["event"] == "announcement_ended" and event["announcement"] == began["announcement"])
 
 
 def live(

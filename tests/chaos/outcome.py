@@ -42,13 +42,17 @@ class Outcome:
 
 @dataclass
 class LifeOutcome:
-    """One daemon's life. growth: threads, handles and MiB at its end against its beginning, both asleep."""
+    """One daemon's life. growth: threads, handles and MiB at its end against its beginning, both asleep.
+    late: utterances that the harness wrote too late, and that are excused for that. gaps_ms: sound that the
+    daemon told to be missing from its microphone."""
 
     number: int
     world: str
     outcomes: list[Outcome]
     daemons: int = 0
     said: int = 0
+    late: int = 0
+    gaps_ms: float = 0.0
     growth: tuple[int, int, float] | None = None
     most_rss_mib: float = 0.0
     seconds: float = 0.0

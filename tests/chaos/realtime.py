@@ -195,7 +195,9 @@ class Realtime:
     def speech_begins(self) -> None:
         self._utterance = self.next_id("item")
         start_ms = max(0, self.position_ms - round(TURN_LEAST_FRAMES * FRAME_S * 1000) - _PREFIX_MS)
-        self._line.server.heard.interrupted(time.monotonic())
+        if self.item_ms:
+            # Sound of an earlier session goes on: this one has said nothing that the person could speak into.
+            self._line.server.heard.interrupted(time.monotonic())
         self.send("input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=self._utterance)
         if self.active:
             self.done(self.active, "cancelled", {"type": "cancelled", "reason": "turn_detected"})
@@ -254,6 +256,7 @@ class Realtime:
         for at in range(0, len(pcm), _PIECE_BYTES):
             piece = pcm[at : at + _PIECE_BYTES]
             self.item_ms[item_id] = self.item_ms.get(item_id, 0) + len(piece) // BYTES_PER_MS
+            self._line.server.heard.sounds(time.monotonic(), len(piece) / BYTES_PER_MS / 1000)
             yield self.message("response.output_audio.delta", **of, delta=base64.b64encode(piece).decode())
         yield self.message("response.output_audio.done", **of)
         whole = {**item, "status": "completed", "content": [{"type": "output_audio", "transcript": text}]}

@@ -89,6 +89,8 @@ def sums(lives: Sequence[LifeOutcome], seconds: float) -> list[tuple[str, str]]:
         ("of them not whole", f"{sum(one.lost for one in outcomes)}"),
         ("of these with a head cut", f"{sum(one.heads for one in outcomes)}"),
         ("given up, and told or due to the fault", f"{sum(one.told + one.excused for one in outcomes)}"),
+        ("written too late by the harness, and excused", f"{sum(life.late for life in lives)}"),
+        ("sound told to be missing from a microphone", f"{sum(life.gaps_ms for life in lives) / 1000:.1f} s"),
         ("never passed the gate", f"{sum(one.gate for one in outcomes)}"),
         (
             "answers due and heard",

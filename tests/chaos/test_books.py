@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaos.books import Came, Entry, Fate, Loss, Said, Shape, balance, disorder, missing, shape_of
+from chaos.books import Came, Entry, Fate, Gap, Loss, Said, Shape, balance, disorder, missing, shape_of
 
 LOUD = tuple(range(2, 52))
 
@@ -110,9 +110,27 @@ def test_what_the_fault_had_to_cost_is_excused() -> None:
     assert balance([said()], {}, {}, [], [10.0], {1: "the process stood still"})[0].fate is Fate.EXCUSED
 
 
-def test_a_busy_machine_excuses_what_is_missing_and_not_what_was_never_acknowledged() -> None:
-    def of(frames: range) -> Fate:
-        return balance([said()], {1: [came(1, frames)]}, {}, [], [10.0], {}, {1})[0].fate
+def with_gap(frames: list[int], gap: Gap, heard_s: float | None = 14.0) -> Fate:
+    heard = {} if heard_s is None else {1: heard_s}
+    return balance([said()], {1: [Came(1, 9.0, tuple(frames))]}, heard, [], [10.0], {}, [gap])[0].fate
 
-    assert of(range(20)) is Fate.EXCUSED
-    assert of(range(60)) is Fate.SILENT
+
+def test_a_gap_of_the_microphone_that_was_told_explains_what_is_missing_there_and_nothing_else() -> None:
+    hole = [*range(20), *range(33, 60)]
+    assert with_gap(hole, Gap(10.4, 260)) is Fate.TOLD
+    assert with_gap(hole, Gap(10.4, 180)) is Fate.SILENT, "more is missing than was told"
+    assert with_gap(hole, Gap(12.4, 260)) is Fate.SILENT, "it was at another time"
+    assert with_gap([*range(20), *range(33, 40)], Gap(10.4, 260)) is Fate.SILENT, "the end is missing, too"
+    assert with_gap([], Gap(9.9, 1500), heard_s=None) is Fate.TOLD
+
+
+def test_an_announcement_explains_what_is_said_into_it_and_not_what_it_is_said_into() -> None:
+    head = list(range(30, 60))
+    assert with_gap(head, Gap(9.5, 1200, is_announcement=True)) is Fate.TOLD
+    tail = list(range(20))
+    assert with_gap(tail, Gap(10.4, 2000, is_announcement=True)) is Fate.SILENT
+
+
+def test_a_gap_does_not_explain_that_nothing_was_acknowledged() -> None:
+    assert with_gap([*range(20), *range(33, 60)], Gap(10.4, 260), heard_s=None) is Fate.SILENT
+    assert with_gap(list(range(60)), Gap(10.4, 260), heard_s=None) is Fate.SILENT

@@ -83,7 +83,8 @@ class Session:
 
 @dataclass
 class Heard:
-    """What all connections share: the ledger of one daemon's life. wrongs: by the daemon, against the protocol."""
+    """What all connections share: the ledger of one daemon's life. wrongs: by the daemon, against the protocol.
+    sounds_until_s: when all that was sent has sounded, also what is no answer to an utterance."""
 
     known: dict[bytes, tuple[int, int, bool]] = field(default_factory=dict)
     sessions: list[Session] = field(default_factory=list)
@@ -93,6 +94,7 @@ class Heard:
     errors: list[str] = field(default_factory=list)
     wrongs: list[str] = field(default_factory=list)
     connections: int = 0
+    sounds_until_s: float = 0.0
 
     def interrupted(self, now_s: float) -> None:
         """The person is heard: what sounds now, or waits to sound, is cut."""
@@ -100,6 +102,11 @@ class Heard:
             if answer.ends_s > now_s - SOUNDED_S and not answer.owed:
                 answer.excused = answer.excused or "the person spoke into it"
                 answer.ends_s = min(answer.ends_s, now_s)
+        self.sounds_until_s = min(self.sounds_until_s, now_s)
+
+    def sounds(self, now_s: float, seconds: float) -> None:
+        """So much sound is sent, behind what waits."""
+        self.sounds_until_s = max(self.sounds_until_s, now_s) + seconds
 
 
 class Talk(Protocol):
@@ -384,7 +391,7 @@ class Line:
         answers.append(answer)
         self.talk.answer(said, answer, tone(number, ANSWER_S))
         answer.sent_s = time.monotonic()
-        answer.ends_s = max(answer.sent_s, before_s) + ANSWER_S
+        answer.ends_s = max(max(answer.sent_s, before_s) + ANSWER_S, self.server.heard.sounds_until_s)
 
 
 Behaviour = Callable[[Line], bool]

@@ -75,6 +75,13 @@ def test_what_matters_stands_at_the_top() -> None:
     assert "  volume      0%: nothing can be heard" in lines
 
 
+def test_sound_that_is_missing_stands_beside_the_microphone() -> None:
+    assert not any("missing" in row.text for row in page(STATUS)), "a daemon of another version may not know"
+    metrics = STATUS["metrics"] | {"missing_sound_ms": 260}
+    [row] = [row for row in page(STATUS | {"metrics": metrics}) if row.name == "microphone"]
+    assert row.text.endswith(", 0.26 s of its sound is missing")
+
+
 def test_long_words_are_cut_and_a_daemon_of_another_version_has_none() -> None:
     said = {"text": "word " * 100, "ago_s": 5.0, "typed": True, "interrupted": False}
     (line,) = (row.text for row in page(STATUS | {"words": {"heard": said, "answered": None}}) if row.name == "typed")

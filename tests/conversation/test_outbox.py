@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from parleyd.audio.gate.gate import Passed, Verdict
 from parleyd.audio.pcm import FRAME_MS, Frame
 from parleyd.conversation.session.outbox import MOST_CONTROL, MOST_CONTROL_BYTES, Outbox, Pause
@@ -116,12 +118,16 @@ def test_what_is_not_for_the_agent_is_no_turn() -> None:
     assert taken(outbox, sender) == (CREDIT, Pause.IDLE)
 
 
-def test_a_server_that_asks_without_end_and_reads_nothing_fills_no_memory() -> None:
+def test_a_server_that_asks_without_end_and_reads_nothing_fills_no_memory(caplog: pytest.LogCaptureFixture) -> None:
     outbox, sender = Outbox(uplink()), object()
     outbox.admit(sender)
-    for number in range(MOST_CONTROL + 5):
+    for number in range(MOST_CONTROL):
+        outbox.send(str(number).encode(), sender)
+    assert caplog.messages == []
+    for number in range(MOST_CONTROL, MOST_CONTROL + 5):
         outbox.send(str(number).encode(), sender)
     assert outbox.take(sender) == b"5"
+    assert caplog.messages == ["the line takes nothing: messages to the agent are dropped, the oldest first"]
 
 
 def test_pictures_for_a_server_that_reads_nothing_fill_no_memory() -> None:

@@ -12,14 +12,17 @@ PAUSE_S = 0.8
 # How long an answer is expected after the person has spoken or typed.
 OWED_S = 6.0
 
-_IN_CONVERSATION = frozenset((State.CONNECTING.value, State.LIVE.value))
+# In these states speech in the room is for the agent. While the daemon waits for its next try to connect, no answer is
+# on its way, but what is said is kept for the next session.
+_LISTENING = frozenset((State.CONNECTING.value, State.LIVE.value, State.BACKING_OFF.value))
+_IN_CONVERSATION = _LISTENING - {State.BACKING_OFF.value}
 
 
 class Gap:
     """step() takes every event in order."""
 
     def __init__(self) -> None:
-        self._in_conversation = False
+        self._listens = self._in_conversation = False
         self._talking = False
         self._answering = False
         self._owed_since_s = -math.inf
@@ -28,7 +31,7 @@ class Gap:
     def step(self, event: events.Event) -> None:
         match event:
             case events.StateChanged(after=after):
-                self._in_conversation = after in _IN_CONVERSATION
+                self._listens, self._in_conversation = after in _LISTENING, after in _IN_CONVERSATION
             case events.UtteranceStarted():
                 self._talking = True
             case events.UtteranceEnded():
@@ -52,8 +55,9 @@ class Gap:
     def free(self, now_s: float) -> bool:
         """Whether an announcement may begin. While the daemon is asleep, speech in the room is ignored; but the agent's
         goodbye is waited for."""
-        if self._answering or (self._in_conversation and self._talking):
+        if self._answering or (self._listens and self._talking):
             return False
-        if not self._in_conversation:
+        if not self._listens:
             return True
-        return now_s - self._voice_s >= PAUSE_S and now_s - self._owed_since_s >= OWED_S
+        is_owed = self._in_conversation and now_s - self._owed_since_s < OWED_S
+        return now_s - self._voice_s >= PAUSE_S and not is_owed

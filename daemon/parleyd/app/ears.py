@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from parleyd.audio.capture.capture import Capture
+from parleyd.audio.capture.missing import MissingLog
 from parleyd.audio.echo.control import EchoControl
 from parleyd.audio.gate.gate import Gate, Passed, Verdict
 from parleyd.audio.gate.held_back import HeldBackReports
@@ -32,6 +33,7 @@ from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.core import events
 from parleyd.core.health import Pulse
+from parleyd.core.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +122,7 @@ class Ears:
         self._words = threading.Event()
         self._was_understood = False
         self._held_back_reports = HeldBackReports()
+        self._missing_log = MissingLog()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
         self.pulse = Pulse("ears")
@@ -181,6 +184,7 @@ class Ears:
                     self._hear(frame)
                     # Up to a second of sound may have arrived at once, which takes long on a slow machine.
                     self.pulse.beat()
+                self._tell_what_is_missing()
                 self._set_pace()
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_death("ears", error)
@@ -307,6 +311,14 @@ class Ears:
             in_words(report.held_ms),
             report.total_ms / 1000,
         )
+
+    def _tell_what_is_missing(self) -> None:
+        for missing in self._capture.take_missing():
+            self._bus.publish(
+                events.SoundMissing(at_s=missing.begin_s, missing_ms=missing.missing_ms, cause=missing.why.value)
+            )
+            if (line := self._missing_log.line(missing, time.monotonic())) is not None:
+                log.warning("%s", line, extra=fields(reason=missing.why.value))
 
     def _listen_for_orders(self, orders: Callable[[bytes], None], frame: Frame, verdict: Verdict) -> None:
         stretch = self._order_stretch.step(

@@ -32,8 +32,9 @@ class Distribution:
 @dataclass(slots=True)
 class Metrics:
     """session_s: the duration of all sessions. fallbacks: how often the fallback began to answer. lost_speech_ms:
-    speech that reached no agent. heard_s: sound from the microphone; speech_s: the part of it that passed the gate as
-    speech. sent_bytes, received_bytes: of messages to and from agents."""
+    speech that reached no agent. missing_sound_ms: sound of the room that did not reach the ears. heard_s: sound from
+    the microphone; speech_s: the part of it that passed the gate as speech. sent_bytes, received_bytes: of messages to
+    and from agents."""
 
     wakes: int = 0
     sessions: int = 0
@@ -45,6 +46,7 @@ class Metrics:
     interruptions: int = 0
     tool_calls: int = 0
     lost_speech_ms: int = 0
+    missing_sound_ms: int = 0
     device_losses: int = 0
     fallbacks: int = 0
     heard_s: float = 0.0
@@ -99,6 +101,8 @@ class MetricsCollector:
                     self._cut_s = None
             case events.SpeechLost(lost_ms=lost_ms):
                 it.lost_speech_ms += lost_ms
+            case events.SoundMissing(missing_ms=missing_ms):
+                it.missing_sound_ms += missing_ms
             case events.ToolCalled():
                 it.tool_calls += 1
             case events.DeviceLost():

@@ -159,6 +159,7 @@ def figures(status: StatusReport) -> Iterable[Metric]:
         ("interruptions", it.interruptions, "answers cut by the person"),
         ("tool_calls", it.tool_calls, "tools called by the agent"),
         ("lost_speech_seconds", it.lost_speech_ms / 1000, "speech that reached no agent"),
+        ("missing_sound_seconds", it.missing_sound_ms / 1000, "sound of the room that did not reach the ears"),
         ("device_losses", it.device_losses, "times a sound device went away"),
         ("fallbacks", it.fallbacks, "times the fallback began to answer"),
         ("heard_seconds", it.heard_s, "sound from the microphone"),

@@ -95,6 +95,10 @@ def sentence(event: dict[str, Any]) -> str:
             return "interrupted by the person" + (", as the server says" if by == "server" else "")
         case {"event": "speech_lost", "lost_ms": lost_ms, "cause": cause}:
             return f"{lost_ms / 1000:.1f} s of speech reached no agent: {cause}"
+        case {"event": "sound_missing", "missing_ms": 0, "cause": cause}:
+            return f"some sound of the microphone is missing: {cause}"
+        case {"event": "sound_missing", "missing_ms": missing_ms, "cause": cause}:
+            return f"{missing_ms / 1000:.2f} s of the microphone's sound is missing: {cause}"
         case {"event": "speech_held_back", "held_ms": held_ms}:
             return f"held back {sum(held_ms.values()) / 1000:.1f} s that sounded like speech ({in_words(held_ms)})"
         case {"event": "typed_lost", "text": text, "cause": cause}:

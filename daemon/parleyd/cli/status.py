@@ -224,7 +224,10 @@ def _devices(status: dict[str, Any], *, everything: bool) -> Iterator[tuple[str,
     if status["microphone"] is None:
         yield "sound", "none (audio.mode: off): the conversation is in writing"
         return
-    yield "microphone", _microphone(status["microphone"], everything=everything)
+    # A daemon of another version may not know.
+    missing_ms = status["metrics"].get("missing_sound_ms", 0)
+    missing = f", {missing_ms / 1000:.2f} s of its sound is missing" if missing_ms else ""
+    yield "microphone", _microphone(status["microphone"], everything=everything) + missing
     if status["microphone"].get("held_back_ms"):
         yield "held back", _held_back(status["microphone"])
     yield "speaker", _speaker(status["speaker"], everything=everything)

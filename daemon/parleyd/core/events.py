@@ -239,6 +239,15 @@ class SpeechLost(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SoundMissing(Event):
+    """Sound of the room from at_s on did not come from the microphone, or was dropped; it may have held speech.
+    missing_ms: how much; 0: the sound card lost some and did not tell how much. cause: in words."""
+
+    missing_ms: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechHeldBack(Event):
     """Sound like speech did not pass the gate. held_ms: since the last such event, for each reason
     (audio.gate.held_back.Why). total_ms: since the start."""

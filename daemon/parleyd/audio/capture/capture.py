@@ -14,6 +14,7 @@ from collections import deque
 
 from parleyd.audio.capture.input_gain import InputGain
 from parleyd.audio.capture.join import Join
+from parleyd.audio.capture.missing import Missing, MissingSound, Why
 from parleyd.audio.devices.device import DeviceError, InputDevice, OpensBeside, StreamInfo
 from parleyd.audio.pcm import (
     BYTES_PER_SAMPLE,
@@ -33,6 +34,9 @@ QUEUE_MS = 1000
 RESTING_PERIOD_MS = 100
 # How long the microphone may deliver nothing before silence is inserted, so that the stream keeps real time.
 STARVED_S = 0.2
+# Perhaps the whole process stood still, and the microphone's thread with it. So that thread gets this much more time to
+# deliver what has come meanwhile, and again while the waiting itself ends too late by LATE_S, up to QUEUE_MS.
+TURN_S, LATE_S = 0.05, 0.02
 # How far a period's time may differ from its place in the count of samples. If it is later, sound is missing before it.
 # If it is earlier, more sound has arrived than time has passed, as after a sound server stood still, and this sound is
 # too old.
@@ -46,13 +50,15 @@ class _Opening:
     """One opening of the device: it may have a new rate, and has a new count of samples.
 
     beside: the opening that runs at the same time, and from which this one takes over. joined: it has. was_left:
-    another opening has taken over from this one. skip_samples: how much of its next sound the other has delivered."""
+    another opening has taken over from this one. skip_samples: how much of its next sound the other has delivered.
+    too_old_s: how much of its sound came too late to be used, and is not counted yet."""
 
     def __init__(self, beside: _Opening | None = None) -> None:
         self.beside = beside
         self.joined = threading.Event()
         self.was_left = False
         self.skip_samples = 0
+        self.too_old_s = 0.0
         self._rate_hz = PIPELINE_RATE_HZ
         self._resampler: Resampler | None = None  # until the rate is known
         self._clock: SampleClock | None = None  # likewise
@@ -76,6 +82,7 @@ class _Opening:
             return b"", 0.0
         late_s = start_s - self._clock.time_of(self._taken) if self._taken else 0.0
         if late_s < -HOLE_S:
+            self.too_old_s += self.length_s(pcm)
             return b"", 0.0
         if late_s > HOLE_S:
             self._clock = SampleClock(self._rate_hz)
@@ -92,7 +99,9 @@ class _Opening:
 
 
 class Capture:
-    """A queue of at most one second: beyond that the oldest period is dropped, counted, and logged once.
+    """A queue of at most one second: beyond that the oldest period is dropped.
+
+    All sound that is missing from frames(), for this or another reason, is counted, and told by take_missing().
 
     last_period_s, last_sound_s: monotonic time of the last period, and of the last one that was not digital silence.
     gain: applied here and nowhere else, after the detection of digital silence and before all parts that use the sound:
@@ -105,7 +114,8 @@ class Capture:
         self.gain = InputGain() if gain is None else gain
         self.batch_ms = 0
         self._ready = threading.Condition(threading.Lock())
-        self._periods: deque[tuple[_Opening, bytes, float]] = deque()
+        # Each period has its opening, its sound, its time, and whether the device lost sound before it.
+        self._periods: deque[tuple[_Opening, bytes, float, bool]] = deque()
         self._waiting_s = 0.0
         self._opening: _Opening | None = None  # the opening to which `pending` belongs
         self._join: Join | None = None  # while another opening takes over from it
@@ -113,6 +123,11 @@ class Capture:
         self._pending = bytearray()
         self._next_frame_s: float | None = None
         self._in_gap = False  # the last frames were inserted silence
+        self._gap_from_s = 0.0  # the time of the first of them
+        self._missing = MissingSound()
+        # The time and the length of the sound that was dropped from the queue and is not counted yet.
+        self._dropped_from_s, self._dropped_s = 0.0, 0.0
+        self._overflows = 0  # the device's count, at the last period
         self.dropped_periods = 0
         self.last_period_s = 0.0
         self.last_sound_s = 0.0
@@ -199,29 +214,45 @@ class Capture:
         self.last_period_s = time.monotonic()
         if pcm.count(0) != len(pcm):
             self.last_sound_s = self.last_period_s
-        dropped = 0
         with self._ready:
             if opening not in self._wanted:
                 return
-            self._periods.append((opening, pcm, start_s))
+            overflows = self.device.overflows
+            has_lost, self._overflows = overflows != self._overflows, overflows
+            self._periods.append((opening, pcm, start_s, has_lost))
             self._waiting_s += opening.length_s(pcm)
             while self._waiting_s > QUEUE_MS / 1000 and len(self._periods) > 2:
-                oldest, lost, _ = self._periods.popleft()
+                oldest, lost, lost_from_s, _ = self._periods.popleft()
                 self._waiting_s -= oldest.length_s(lost)
-                dropped += 1
+                self._dropped_from_s = self._dropped_from_s if self._dropped_s else lost_from_s
+                self._dropped_s += oldest.length_s(lost)
+                self.dropped_periods += 1
             if self._waiting_s * 1000 >= self.batch_ms - 1.0:
                 self._ready.notify()
-        if dropped:
-            self.dropped_periods += dropped
-            if self.dropped_periods == dropped:
-                log.warning("this machine is too slow: sound of the microphone is dropped, the oldest first")
 
-    def _taken(self) -> list[tuple[_Opening, bytes, float]]:
+    def _wait(self, enough_s: float) -> None:
+        """With the lock: until so much sound waits, or the microphone has delivered less for STARVED_S."""
+
+        def is_enough() -> bool:
+            return bool(self._periods) and self._waiting_s >= enough_s
+
+        until_s = time.monotonic() + STARVED_S + QUEUE_MS / 1000
+        if self._ready.wait_for(is_enough, STARVED_S):
+            return
+        while not self._periods and (began_s := time.monotonic()) < until_s:
+            self._ready.wait_for(is_enough, TURN_S)
+            if time.monotonic() - began_s < TURN_S + LATE_S:
+                return
+
+    def _taken(self) -> list[tuple[_Opening, bytes, float, bool]]:
         """Waits for a batch of periods, at most STARVED_S; as few as make a batch, oldest first."""
         with self._ready:
             enough_s = (self.batch_ms - 1.0) / 1000
-            self._ready.wait_for(lambda: bool(self._periods) and self._waiting_s >= enough_s, STARVED_S)
-            taken: list[tuple[_Opening, bytes, float]] = []
+            self._wait(enough_s)
+            if self._dropped_s:
+                self._missing.add(self._dropped_from_s, self._dropped_s, Why.TOO_SLOW, time.monotonic())
+                self._dropped_s = 0.0
+            taken: list[tuple[_Opening, bytes, float, bool]] = []
             taken_s = 0.0
             while self._periods and (not taken or taken_s < enough_s):
                 taken.append(self._periods.popleft())
@@ -237,16 +268,30 @@ class Capture:
         """
         taken = self._taken()
         if not taken:
-            self._in_gap = True
             now_s = time.monotonic()
+            if not self._in_gap and self._next_frame_s is not None:
+                self._gap_from_s = self._next_frame_s
+            self._in_gap = True
             if self._next_frame_s is not None:
                 # Ears that are slower than real time would find a longer gap each time, and never catch up.
                 self._next_frame_s = max(self._next_frame_s, now_s - QUEUE_MS / 1000)
             return self._silence_until(now_s)
         frames: list[Frame] = []
-        for opening, pcm, start_s in taken:
+        for opening, pcm, start_s, has_lost in taken:
+            if has_lost and not self._in_gap:
+                # The time of the gap is told anyway.
+                self._missing.add(start_s, 0.0, Why.OVERFLOW, time.monotonic())
             self._take(opening, pcm, start_s, frames)
         return frames
+
+    def take_missing(self) -> list[Missing]:
+        """The stretches of sound that are missing, each once, soon after it is over. For the thread of frames()."""
+        return self._missing.take(time.monotonic())
+
+    @property
+    def missing_ms(self) -> int:
+        """How much sound is missing since the start."""
+        return self._missing.total_ms
 
     def _take(self, opening: _Opening, pcm: bytes, start_s: float, frames: list[Frame]) -> None:
         """One period; appends the frames that it completes."""
@@ -259,6 +304,9 @@ class Capture:
             self._follow(opening)
             self._pending.clear()
         made, end_s = opening.process(pcm, start_s)
+        if opening.too_old_s:
+            self._missing.add(start_s, opening.too_old_s, Why.TOO_OLD, time.monotonic())
+            opening.too_old_s = 0.0
         if self._join is not None and self._joining is not None and made:
             self._join.older(made, end_s)
             self._add(made, end_s, frames)
@@ -308,6 +356,9 @@ class Capture:
             if self._in_gap:
                 frames += self._silence_until(begin_s)
             if not self._in_gap or self._next_frame_s is None or begin_s > self._next_frame_s - _FRAME_S / 2:
+                if self._in_gap and self._next_frame_s is not None and begin_s - self._gap_from_s > _FRAME_S / 2:
+                    gap_s = begin_s - self._gap_from_s
+                    self._missing.add(self._gap_from_s, gap_s, Why.NOT_IN_TIME, time.monotonic())
                 frames.append(Frame(made[at : at + FRAME_BYTES], begin_s))
                 self._next_frame_s = begin_s + _FRAME_S
                 self._in_gap = False

@@ -6,6 +6,7 @@ size: they are answers to what the server asked, and the user's own commands.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -16,6 +17,8 @@ from enum import Enum
 from parleyd.audio.gate.gate import Passed, Verdict
 from parleyd.audio.pcm import Frame
 from parleyd.conversation.session.uplink import GivenUp, Loss, Uplink, UplinkCounters
+
+log = logging.getLogger(__name__)
 
 # Speech that waited during the handshake goes up in messages of 100 ms; live speech in single frames as it comes.
 MOST_FRAMES_PER_MESSAGE = 5
@@ -44,6 +47,7 @@ class Outbox:
         self._lost = lost
         self._control: deque[bytes] = deque()
         self._control_bytes = 0
+        self._drop_told = False  # of this sender
         self._sender: object | None = None
         # To be looked at without the lock, by a sender that has taken frames before the order came.
         self.muted = False
@@ -83,7 +87,9 @@ class Outbox:
             self._lost(loss)
 
     def send(self, message: bytes, sender: object) -> None:
-        """A control message; forgotten when this sender is not there any more to carry it."""
+        """A control message; forgotten when this sender is not there any more to carry it. Those beyond the bounds are
+        dropped, and the log tells it once for each sender."""
+        is_first_drop = False
         with self._changed:
             if self._sender is sender:
                 self._control.append(message)
@@ -92,12 +98,17 @@ class Outbox:
                     self._control_bytes > MOST_CONTROL_BYTES and len(self._control) > 1
                 ):
                     self._next_control()
+                    is_first_drop |= not self._drop_told
+                    self._drop_told = True
                 self._changed.notify()
+        if is_first_drop:
+            log.warning("the line takes nothing: messages to the agent are dropped, the oldest first")
 
     def admit(self, sender: object) -> None:
         """From now on control messages are for this sender; audio waits for begin()."""
         with self._changed:
             self._sender = sender
+            self._drop_told = False
             self._forget_control()
 
     def begin(self, sender: object) -> None:
