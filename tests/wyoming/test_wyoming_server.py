@@ -28,7 +28,7 @@ def test_it_is_found_and_an_announcement_is_heard(tmp_path: Path) -> None:
     with house.both() as program, Peer(house.port) as peer:
         satellite = peer.info().satellite
         assert satellite is not None
-        assert (satellite.name, satellite.area) == ("Kitchen voice", "Kitchen")
+        assert (satellite.name, satellite.area) == ("Kitchen loudspeaker", "Kitchen")
         assert satellite.active_wake_words == []
         peer.announce(tone(1.0))
         # Home Assistant gives a connection up that does not answer meanwhile.

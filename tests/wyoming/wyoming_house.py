@@ -26,7 +26,7 @@ provider: local
 audio: {{input: {{device: "null"}}, output: {{device: "null"}}}}
 wake: {{mode: manual}}
 announce: {{wait_s: 1}}
-wyoming: {{allow: [127.0.0.1], port: {port}, name: Kitchen voice, area: Kitchen{more}}}
+wyoming: {{allow: [127.0.0.1], port: {port}, name: Kitchen loudspeaker, area: Kitchen{more}}}
 """
 
 

@@ -11,14 +11,11 @@ import stat
 import wave
 import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, AudioFormat, mix_down
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.core.errors import UserError
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 # The longest sound. Its mono samples are in memory while it waits for a pause.
 MOST_SOUND_S = 120.0
@@ -111,8 +108,8 @@ class _InPlace(io.RawIOBase):
         self._at_bytes = max(0, start + offset)
         return self._at_bytes
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        data = os.pread(self._descriptor, memoryview(buffer).nbytes, self._at_bytes)
-        memoryview(buffer).cast("B")[: len(data)] = data
+    def readinto(self, buffer: Any) -> int:
+        data = os.pread(self._descriptor, len(buffer), self._at_bytes)
+        buffer[: len(data)] = data
         self._at_bytes += len(data)
         return len(data)
