@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from wyoming.snd import Played
 from wyoming_house import RATE_HZ, House, Peer, descriptors, tone
 
 from parleyd.control.client import Client
+from parleyd.wyoming.server import MOST_CONNECTIONS
 from programs import until
 
 
@@ -136,6 +138,18 @@ def test_limits_and_nonsense(tmp_path: Path) -> None:
             assert "2 announcements within a minute" in told(peer)
         with Peer(house.port) as peer:
             peer.ping("and it goes on")
+
+
+def test_whoever_was_silent_longest_makes_room(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    with house.both(), contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(Peer(house.port)) for _ in range(MOST_CONNECTIONS)]
+        for peer in (*peers, peers[0]):
+            peer.ping("here")
+        late = stack.enter_context(Peer(house.port))
+        late.ping("late")
+        assert peers[1].next() is None
+        peers[0].ping("still here")
 
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:

@@ -23,10 +23,11 @@ from parleyd.wyoming.wire import Reader, WireError, encoded
 
 log = logging.getLogger(__name__)
 
-# Home Assistant has one, and a second one while it is being set up.
+# Home Assistant has one, and a second one while it is being set up. A further one takes the place of the one that has
+# been silent longest: while its switch Mute is on, Home Assistant says nothing on a line that it still uses.
 MOST_CONNECTIONS = 8
-# Home Assistant asks every few seconds whether this is still here.
-SILENT_S = 60.0
+# After a minute without an answer the kernel gives up the line of a machine that is gone.
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 # From the beginning of an announcement to its last byte.
 _RECEIVE_S = 120.0
 _READ_BYTES = 64 * 1024
@@ -93,7 +94,8 @@ class Server:
             self._writing.send(b"\0")
 
     def _step(self) -> None:
-        ready = self._selector.select(_TICK_S if self._connections else None)
+        is_receiving = any(one.target.is_receiving for one in self._connections.values())
+        ready = self._selector.select(_TICK_S if is_receiving else None)
         for key, mask in ready:
             if key.fileobj is self._reading:
                 with contextlib.suppress(BlockingIOError):
@@ -115,7 +117,7 @@ class Server:
                         self._be_away()
                     case Heard(error=error):
                         self._heard(error)
-        self._drop_silent()
+        self._drop_endless()
 
     # ------------------------------------------------------------ there and away
 
@@ -165,10 +167,11 @@ class Server:
                 log.warning("%s may not connect; %s", address, hint, extra=fields(hint=hint))
             return
         if len(self._connections) >= MOST_CONNECTIONS:
-            line.close()
-            log.debug("there are %d connections already", MOST_CONNECTIONS)
-            return
+            self._drop(min(self._connections.values(), key=lambda one: one.heard_s))
         line.setblocking(False)
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE:
+            line.setsockopt(socket.IPPROTO_TCP, option, value)
         self._connections[line] = _Connection(line, str(address), Target(self._settings, self._info, self._turns))
         self._selector.register(line, selectors.EVENT_READ)
 
@@ -248,12 +251,12 @@ class Server:
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.waiting else 0)
         self._selector.modify(connection.line, wanted)
 
-    def _drop_silent(self) -> None:
+    def _drop_endless(self) -> None:
         now_s = time.monotonic()
         for connection in list(self._connections.values()):
             since_s = connection.receives_since_s
-            if now_s - connection.heard_s >= SILENT_S or (since_s is not None and now_s - since_s >= _RECEIVE_S):
-                log.debug("%s says nothing any more, or does not come to an end", connection.from_)
+            if since_s is not None and now_s - since_s >= _RECEIVE_S:
+                log.warning("an announcement from %s does not come to its end", connection.from_)
                 self._drop(connection)
 
     def _drop(self, connection: _Connection) -> None:

@@ -28,9 +28,11 @@ class Hass:
     """address: such as http://127.0.0.1:8123."""
 
     def __init__(self, address: str) -> None:
-        self._address = address
+        self.address = address
         self._client = f"{address}/"
         self._token = ""
+        # As the page keeps it in the browser after a login.
+        self.login: dict[str, Any] = {}
         self._numbers = itertools.count(1)
         self._line: websocket.WebSocket | None = None
 
@@ -39,7 +41,10 @@ class Hass:
         until(lambda: self._answers("/api/onboarding"), "Home Assistant does not come up")
         made = self._post("/api/onboarding/users", _USER | {"client_id": self._client})
         grant = {"grant_type": "authorization_code", "code": made["auth_code"], "client_id": self._client}
-        self._token = self._post("/auth/token", urllib.parse.urlencode(grant))["access_token"]
+        came = self._post("/auth/token", urllib.parse.urlencode(grant))
+        self._token = came["access_token"]
+        expires_ms = (time.time() + came["expires_in"]) * 1000
+        self.login = came | {"hassUrl": self.address, "clientId": self._client, "expires": expires_ms}
         for question in ("core_config", "analytics"):
             self._post(f"/api/onboarding/{question}", {})
         self._post("/api/onboarding/integration", {"client_id": self._client, "redirect_uri": self._client})
@@ -55,7 +60,7 @@ class Hass:
 
     def forget(self, entry: str) -> None:
         """Removes an integration that was set up."""
-        self._http(urllib.request.Request(f"{self._address}/api/config/config_entries/entry/{entry}", method="DELETE"))
+        self._http(urllib.request.Request(f"{self.address}/api/config/config_entries/entry/{entry}", method="DELETE"))
 
     def wait_until_it_runs(self) -> None:
         def runs() -> bool:
@@ -72,14 +77,14 @@ class Hass:
         return False
 
     def _get(self, path: str) -> Any:
-        return self._http(urllib.request.Request(self._address + path))
+        return self._http(urllib.request.Request(self.address + path))
 
     def _post(self, path: str, body: dict[str, Any] | str) -> Any:
         """body: a form, if it is a text."""
         kind = "application/x-www-form-urlencoded" if isinstance(body, str) else "application/json"
         data = body if isinstance(body, str) else json.dumps(body)
         headers = {"Content-Type": kind}
-        return self._http(urllib.request.Request(self._address + path, data.encode(), headers))
+        return self._http(urllib.request.Request(self.address + path, data.encode(), headers))
 
     def _http(self, request: urllib.request.Request) -> Any:
         if self._token:
@@ -96,7 +101,7 @@ class Hass:
 
     def _answer(self, what: str, fields: dict[str, Any]) -> dict[str, Any]:
         if self._line is None:
-            self._line = websocket.create_connection(self._address.replace("http", "ws", 1) + "/api/websocket")
+            self._line = websocket.create_connection(self.address.replace("http", "ws", 1) + "/api/websocket")
             self._line.settimeout(60)
             self._line.recv()
             self._line.send(json.dumps({"type": "auth", "access_token": self._token}))
