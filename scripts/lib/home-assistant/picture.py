@@ -19,7 +19,7 @@ from PIL import Image
 
 from programs import free_port
 
-WIDTH, HEIGHT = 1240, 1180
+WIDTH, HEIGHT = 900, 1790
 _OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--lang=en"),
@@ -92,6 +92,7 @@ def take(hass: Hass, path: str, shows: tuple[str, ...], picture: Path) -> None:
         # Any page of this origin: the key to Home Assistant lies in its storage, as after a login.
         window.ask("url", url=f"{hass.address}/manifest.json")
         window.do("localStorage.setItem('hassTokens', arguments[0])", json.dumps(hass.login))
+        window.do("localStorage.setItem('dockedSidebar', JSON.stringify('always_hidden'))")
         window.ask("url", url=f"{hass.address}{path}")
 
         def is_shown() -> bool:

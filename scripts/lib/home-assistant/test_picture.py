@@ -19,7 +19,9 @@ def test_a_picture_of_the_devices_page(hass: Hass, tmp_path: Path) -> None:
     from picture import take
 
     may = "[wake, sleep, mute, unmute, volume, profile, say, announce, context, restart]"
-    house = House(tmp_path, int(os.environ["BROKER_PORT"]), f"texts: all, name: {NAME}, area: Kitchen, commands: {may}")
+    house = House(
+        tmp_path, int(os.environ["BROKER_PORT"]), f"texts: answers, name: {NAME}, area: Kitchen, commands: {may}"
+    )
     with house.daemon(), house.bridge():
         until(lambda: shown(hass, "State") == "idle", "there is no device")
         with Client() as client:
