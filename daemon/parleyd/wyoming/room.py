@@ -78,7 +78,7 @@ class Room:
         while not self._stopping.is_set():
             try:
                 with Client(self._socket) as client:
-                    # Whoever has asked nothing is sent away. Nothing else comes until the daemon ends.
+                    # A client that asks nothing is disconnected. Nothing comes after the answer until the daemon ends.
                     client.ask("profile")
                     self._tell(Here())
                     for _ in client.events():

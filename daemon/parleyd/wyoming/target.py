@@ -58,7 +58,7 @@ Command = Send | Play | Refuse
 
 
 class Turns:
-    """Which announcement may begin: one at a time, and so many within a minute, of all connections together."""
+    """Admits announcements: one at a time, and so many within a minute, of all connections together."""
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute

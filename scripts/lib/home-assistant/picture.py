@@ -19,7 +19,7 @@ from PIL import Image
 
 from programs import free_port
 
-WIDTH, HEIGHT = 900, 1790
+WIDTH, HEIGHT = 900, 1710
 _OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--lang=en"),
