@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event
+from wyoming.info import Describe, Info
 from wyoming.pipeline import PipelineStage, RunPipeline
 from wyoming.satellite import PauseSatellite, RunSatellite
 
@@ -103,6 +104,12 @@ def test_what_a_satellite_with_a_conversation_would_do_is_left_out() -> None:
     run = RunPipeline(PipelineStage.ASR, PipelineStage.TTS).event()
     for event in (RunSatellite().event(), PauseSatellite().event(), run, chunk(100), STOP, Event("timer-started")):
         assert home.take(event) == []
+    (answer,) = home.take(Describe().event())
+    assert isinstance(answer, Send)
+    satellite = Info.from_event(answer.event).satellite
+    assert satellite is not None
+    # Home Assistant neither waits for a word from it, nor offers to start a conversation.
+    assert (satellite.name, satellite.active_wake_words, satellite.supports_trigger) == ("parleyd pi", [], False)
     (answer,) = home.take(Event("ping", {"text": ["no text"]}))
     assert isinstance(answer, Send)
     assert answer.event.data == {"text": None}

@@ -15,12 +15,12 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
     """See rules.check."""
     wyoming = config.wyoming
     if is_settled(f"{KEY}.allow"):
-        for place, one in enumerate(wyoming.allow):
+        for one in wyoming.allow:
             try:
                 ipaddress.ip_network(one)
             except ValueError as error:
                 text = f"{one} is neither an address nor a network: {error}"
-                yield KeyProblem(f"{KEY}.allow[{place}]", text, "write such as 192.168.1.10 or 192.168.1.0/24")
+                yield KeyProblem(f"{KEY}.allow", text, "write such as 192.168.1.10 or 192.168.1.0/24")
         if wyoming.allow and config.control.socket == "off":
             text = "`parleyd wyoming` could not reach the daemon: control.socket is off"
             yield KeyProblem(f"{KEY}.allow", text, "set control.socket to auto")
