@@ -16,8 +16,8 @@ CHECKS = {
 }
 FLEET = ROOT / "tests/fleet/__main__.py"
 ACTORS = (
-    *("The agent", "The talker", "The MQTT broker", "Tools, hooks", "Members of the group", "A thief", "Supply chain"),
-    "The network",
+    *("The agent", "The talker", "The MQTT broker", "Home Assistant's address", "Tools, hooks", "Members of the group"),
+    *("A thief", "Supply chain", "The network"),
 )
 
 

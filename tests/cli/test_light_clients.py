@@ -49,6 +49,7 @@ CLIENTS: dict[tuple[str, ...], set[str]] = {
     ("set", "log.level", "debug"): set(),
     ("unset", "log.level"): set(),
     ("announce", "Dinner"): set(),
+    ("announce", "--sound", "bell.wav"): set(),
     ("say", "Hello"): set(),
     # Through a pipe; at a terminal prompt_toolkit draws the prompt.
     ("chat",): {"dataclasses", "inspect"},
@@ -69,6 +70,7 @@ OTHERS = {
     "run",
     "button",
     "mqtt",
+    "wyoming",
     "bench",
     "devices",
     "secret",
@@ -162,7 +164,7 @@ def test_the_help_and_an_error_load_nothing_heavy(arguments: tuple[str, ...], tm
     assert heavy <= WITHOUT_DAEMON[arguments]
 
 
-@pytest.mark.parametrize("command", ["button", "mqtt"])
+@pytest.mark.parametrize("command", ["button", "mqtt", "wyoming"])
 def test_what_stays_loads_the_configuration_and_no_sound(command: str, tmp_path: Path) -> None:
     """Its memory is what it has loaded. The device's own package, or that for MQTT, comes on top."""
     (tmp_path / "none.yaml").write_text("provider: local\n")

@@ -97,6 +97,7 @@ ALONE = [
     ("platform", "plan", "-c", "good.yaml"),
     ("doctor", "-c", "good.yaml"),
     ("mqtt", "-c", "good.yaml"),
+    ("wyoming", "-c", "good.yaml"),
 ]
 GOOD = """
 provider: local

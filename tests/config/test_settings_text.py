@@ -94,7 +94,7 @@ def test_a_label_stays_until_the_next_one_and_says_that_a_person_has_changed_som
 # what a person far away could do with it.
 _OF_THE_FILE = (
     *("provider", "fallback", "local", "profiles", "tools", "camera", "control", "metrics", "transcript", "hooks"),
-    *("button", "mqtt", "debug"),
+    *("button", "mqtt", "wyoming", "debug"),
 )
 _OF_THE_FILE_KEYS = (
     *("elevenlabs.agent_id", "elevenlabs.base_url", "elevenlabs.api_key", "elevenlabs.branch_id"),

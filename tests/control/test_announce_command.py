@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import wave
 from pathlib import Path
 
+import pytest
 from test_control_server import CONFIG, daemon, parleyd
+
+from parleyd.control.client import Client, RefusedError
+from programs import until
 
 LOCAL = """
 provider: local
@@ -52,3 +57,35 @@ def test_without_a_voice_it_says_how_to_get_one(tmp_path: Path) -> None:
         refused = parleyd("announce", "hello")
         assert refused.returncode == os.EX_CONFIG
         assert "no voice is configured for announcements; set announce.voice_id" in refused.stderr
+
+
+def test_a_sound_needs_no_voice_and_what_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "parleyd.yaml").write_text(CONFIG + "announce: {local_voice: 'off'}\n")
+    bell = tmp_path / "bell.wav"
+    with wave.open(str(bell), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(8000))
+    with daemon(tmp_path) as process:
+        before = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+        said = parleyd("announce", "--wait", "--json", "--sound", str(bell))
+        assert said.returncode == 0, said.stderr
+        assert json.loads(said.stdout)["finished"]
+        for arguments, code, why in (
+            (("--sound", __file__), os.EX_DATAERR, "not a WAV file with PCM; make it one: ffmpeg"),
+            (("--sound", str(tmp_path)), os.EX_NOINPUT, "cannot read"),
+            (("--sound", str(bell), "and a text"), os.EX_USAGE, "either a text or a sound"),
+            ((), os.EX_USAGE, "the text is empty"),
+        ):
+            refused = parleyd("announce", *arguments)
+            assert refused.returncode == code, refused.stderr
+            assert why in refused.stderr
+        with Client() as client:
+            with pytest.raises(RefusedError) as caught:
+                client.ask("announce_sound", name="bell.wav")
+            assert caught.value.kind == "no_file"
+            reading, writing = os.pipe()
+            with pytest.raises(RefusedError, match="not a file"):
+                client.announce_sound(reading, "a pipe")
+            os.close(reading)
+            os.close(writing)
+        until(lambda: len(list(Path(f"/proc/{process.pid}/fd").iterdir())) <= before, "descriptors are left over")

@@ -19,10 +19,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from mqtt_house import free_port
-
 from fleet.house import FLEET, SCENARIO, Certificates, Device, Mosquitto, Part, Prometheus, Reader
 from fleet.simulated import BAD_KEY
+from programs import free_port
 
 PATIENCE_S = 120.0
 # The real devices of each ring.

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import paho.mqtt.client as paho
-from mqtt_house import free_port
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from programs import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 FLEET = ROOT / "packaging" / "fleet"

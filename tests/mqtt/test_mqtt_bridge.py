@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import trustme
 from home_assistant import faults
-from mqtt_house import BASE, DISCOVERY, PATIENCE_S, House, Mosquitto, Program, Watcher, free_port, until
+from mqtt_house import BASE, DISCOVERY, House, Mosquitto, Watcher
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from parleyd.config.base import Secret
@@ -35,6 +35,7 @@ from parleyd.mqtt.daemon_link import DaemonLink, Gone, Told
 from parleyd.mqtt.names import Device
 from parleyd.mqtt.patience import LASTING_S
 from parleyd.mqtt.publications import Publish
+from programs import PATIENCE_S, Program, free_port, until
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mqtt_house import BASE, House, Mosquitto, Watcher, until
+from mqtt_house import BASE, House, Mosquitto, Watcher
 
 from parleyd.control.client import Client
+from programs import until
 
 POWER = {
     "elevenlabs.base_url": "http://198.51.100.1", "elevenlabs.dynamic_variables": {"a": {"file": "/etc/shadow"}},

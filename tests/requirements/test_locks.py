@@ -21,8 +21,8 @@ LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 OF_DEBIAN = {"pyaudio", "systemd-python"}
 # What is installed, by which lock, and what of it Debian has: scripts/install, build-deb, setup.
 INSTALLED = {
-    "parleyd": (("agent", "picture", "wakeword", "metrics", "mqtt"), OF_DEBIAN),
-    "package": (("agent", "wakeword", "metrics", "mqtt"), OF_DEBIAN | {"numpy", "pyyaml"}),
+    "parleyd": (("agent", "picture", "wakeword", "metrics", "mqtt", "wyoming"), OF_DEBIAN),
+    "package": (("agent", "wakeword", "metrics", "mqtt", "wyoming"), OF_DEBIAN | {"numpy", "pyyaml"}),
     "test": (("agent", "picture", "test", "clients"), OF_DEBIAN),
     "debian": ((), None),
 }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
+import wave
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,6 +157,46 @@ def test_one_follows_the_other_and_what_cannot_wait_overtakes() -> None:
         told = [type(e).__name__ for e in home.stage.events if "Announcement" in type(e).__name__]
         assert told == ["AnnouncementStarted", "AnnouncementEnded"] * 5
         assert all(event.finished for event in home.of(events.AnnouncementEnded))
+
+
+def sound_file(folder: Path, seconds: float) -> int:
+    """Returns the descriptor of a WAV file with the tone of the announcements."""
+    with wave.open(str(folder / "bell.wav"), "wb") as file:
+        file.setparams((1, 2, SPEECH_HZ, 0, "NONE", ""))
+        file.writeframes(tone(seconds))
+    return os.open(folder / "bell.wav", os.O_RDONLY)
+
+
+def test_a_sound_is_played_in_its_turn_without_a_voice(tmp_path: Path) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def slowly(spoken: Spoken) -> None:
+        begun.set()
+        assert go.wait(WAIT_S)
+        spoken.speak(0.15)
+
+    with SpeechServer(slowly) as speech, Home(speech) as home:
+        home.service.announce("one", now=True)
+        assert begun.wait(WAIT_S)
+        number = home.service.announce_sound(sound_file(tmp_path, 0.5), "bell.wav", now=False)
+        # It is a file of the past by then.
+        (tmp_path / "bell.wav").unlink()
+        go.set()
+        assert [home.expect(events.AnnouncementStarted).text for _ in range(2)] == ["one", "bell.wav"]
+        assert home.ended(number).finished
+        home.wait_for_tenths(4)
+        assert len(speech.requests) == 1
+
+
+def test_a_sound_gives_way_to_what_cannot_wait_and_is_then_played_whole(tmp_path: Path) -> None:
+    with SpeechServer(lambda spoken: spoken.speak(0.1)) as speech, Home(speech, announce=Announce(wait_s=600)) as home:
+        home.bus.publish(events.AnswerStarted(at_s=time.monotonic(), answer=1))
+        number = home.service.announce_sound(sound_file(tmp_path, 0.3), "bell.wav", now=False)
+        home.service.announce("fire", now=True)
+        assert home.expect(events.AnnouncementStarted).text == "fire"
+        home.bus.publish(events.AnswerEnded(at_s=time.monotonic(), answer=1, heard_ms=1, finished=True))
+        assert home.ended(number).finished
+        home.wait_for_tenths(3)
 
 
 def test_what_cannot_be_spoken_is_refused_with_words() -> None:

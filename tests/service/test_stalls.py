@@ -169,7 +169,7 @@ NOT_WATCHED = {
     "fallback",
 }  # fmt: skip
 # What runs elsewhere than in the daemon.
-ELSEWHERE = {"embedded", "chat", "cli", "demo", "doctor", "mqtt", "tuning", "audio/devices"}
+ELSEWHERE = {"embedded", "chat", "cli", "demo", "doctor", "mqtt", "tuning", "wyoming", "audio/devices"}
 
 
 def test_every_thread_of_the_daemon_has_a_norm() -> None:

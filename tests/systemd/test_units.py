@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 UNITS = {"system": ROOT / "systemd/parleyd.service", "user": ROOT / "systemd/user/parleyd.service"}
 BUTTON = ROOT / "systemd/parleyd-button.service"
 MQTT = ROOT / "systemd/parleyd-mqtt.service"
+WYOMING = ROOT / "systemd/parleyd-wyoming.service"
 TOOLS_UNIT, TOOLS_SOCKET = ROOT / "systemd/parleyd-tools@.service", ROOT / "systemd/parleyd-tools.socket"
 NEWER = ROOT / "systemd/parleyd.service.d/newer-systemd.conf"
 
@@ -63,7 +64,7 @@ def test_systemd_has_nothing_to_say_against_them(installed: tuple[str, Path]) ->
 
 
 @needs_systemd_analyze
-@pytest.mark.parametrize("helper", [BUTTON, MQTT], ids=lambda unit: unit.name)
+@pytest.mark.parametrize("helper", [BUTTON, MQTT, WYOMING], ids=lambda unit: unit.name)
 def test_nor_against_those_of_the_helpers(helper: Path, tmp_path: Path) -> None:
     unit = tmp_path / helper.name
     unit.write_text(helper.read_text().replace("/usr/bin/parleyd ", "/bin/true "))
@@ -80,10 +81,11 @@ def test_nor_against_those_of_the_tools(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_what_talks_to_the_network_is_neither_the_daemon_nor_a_tool() -> None:
+@pytest.mark.parametrize("helper", [MQTT, WYOMING], ids=lambda unit: unit.name)
+def test_what_talks_to_the_network_is_neither_the_daemon_nor_a_tool(helper: Path) -> None:
     """It may use the control socket, as a member of the group, and sees no file of the daemon's."""
     users = (ROOT / "systemd/sysusers.d/parleyd.conf").read_text()
-    unit, daemon = section(MQTT), section(UNITS["system"])
+    unit, daemon = section(helper), section(UNITS["system"])
     assert unit["User"] not in (daemon["User"], apart.USER)
     assert f"\nu {unit['User']} " in users
     assert unit["SupplementaryGroups"] == daemon["Group"]
@@ -119,7 +121,7 @@ def test_a_misspelt_key_would_be_noticed(tmp_path: Path) -> None:
 
 
 @needs_systemd_analyze
-@pytest.mark.parametrize("unit", [UNITS["system"], BUTTON, MQTT, TOOLS_UNIT], ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", [UNITS["system"], BUTTON, MQTT, WYOMING, TOOLS_UNIT], ids=lambda unit: unit.name)
 def test_exposure_of_what_the_system_runs(unit: Path) -> None:
     done = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", unit)
     assert done.returncode == 0, done.stdout
@@ -203,6 +205,7 @@ def test_the_system_wide_steps_of_a_dry_run() -> None:
     assert "/etc/systemd/system/parleyd.service" in done.stdout
     assert "/etc/systemd/system/parleyd-button.service" in done.stdout
     assert "/etc/systemd/system/parleyd-mqtt.service" in done.stdout
+    assert "/etc/systemd/system/parleyd-wyoming.service" in done.stdout
     assert "/etc/systemd/system/parleyd-tools@.service" in done.stdout
     assert "systemctl enable --quiet parleyd-tools.socket" in done.stdout
     gone = run(ROOT / "scripts/install", "--dry-run", "--uninstall")

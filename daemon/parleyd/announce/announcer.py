@@ -22,6 +22,7 @@ from parleyd.agents.events import AgentError
 from parleyd.agents.speech import SocketSpeech, Speech, StreamedSpeech
 from parleyd.announce.fetching import Fetching
 from parleyd.announce.gap import Gap
+from parleyd.announce.sound_file import SoundFile
 from parleyd.audio.pcm import duration_s
 from parleyd.audio.playback.announcements import Announcements
 from parleyd.config.schema import Announce
@@ -61,13 +62,15 @@ class AnnouncementRefusedError(UserError):
 @dataclass(eq=False)
 class _Item:
     """A text. Its sound is collected in `sound` until it may begin. until_s: at this time it begins even while somebody
-    speaks. local: the local voice is to speak it, if there is one."""
+    speaks. local: the local voice is to speak it, if there is one. own: the sound that is played in place of a voice;
+    the text is then its name."""
 
     number: int
     text: str
     now: bool
     local: bool
     until_s: float
+    own: SoundFile | None = None
     sound: list[bytes] = field(default_factory=list)
     begun: bool = False
     told: bool = False
@@ -136,6 +139,15 @@ class Announcer:
         if self._speech is None and self._local is None:
             why = "no voice is configured for announcements"
             raise AnnouncementRefusedError("no_voice", why, _HINT_VOICE)
+        return self._enqueue(text, now=now, local=local)
+
+    def announce_sound(self, sound: SoundFile, name: str, *, now: bool) -> int:
+        """Queues a sound, like a text. name: of the sound, for events and the log. Returns its number. Raises
+        AnnouncementRefusedError."""
+        return self._enqueue(name, now=now, own=sound)
+
+    def _enqueue(self, text: str, *, now: bool, local: bool = False, own: SoundFile | None = None) -> int:
+        section = self._section
         with self._lock:
             if self._stopping.is_set():
                 raise AnnouncementRefusedError("announcements_full", "the daemon is stopping", "say it after its start")
@@ -144,7 +156,7 @@ class Announcer:
                 why = f"{MOST_WAITING} announcements wait already"
                 raise AnnouncementRefusedError("announcements_full", why, "say it again a little later")
             self._count += 1
-            item = _Item(self._count, text, now, local, time.monotonic() + (0.0 if now else section.wait_s))
+            item = _Item(self._count, text, now, local, time.monotonic() + (0.0 if now else section.wait_s), own)
             place = sum(one.now for one in self._queue) if now else len(self._queue)
             self._queue.insert(place, item)
             if self._thread is None:
@@ -208,7 +220,9 @@ class Announcer:
         try:
             with self._lock:
                 speech, local = self._speech, self._local
-            if local is not None and (speech is None or item.local):
+            if item.own is not None:
+                speech, local = item.own, None
+            elif local is not None and (speech is None or item.local):
                 speech, local = local, None
             ending = self._try(item, speech)
             if ending is not None and ending.kind is EndingKind.RETRY and not item.begun:

@@ -19,6 +19,7 @@ from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.announce.confirmation_notice import ConfirmationNotice
 from parleyd.announce.fallback_notice import FallbackNotice
+from parleyd.announce.sound_file import SoundFile
 from parleyd.app.out_of_reach import apart_for, places
 from parleyd.app.settings import SettingsReport
 from parleyd.app.sound_system import SoundSystem
@@ -391,6 +392,14 @@ class Service:
         if self._announcer is None:
             raise AnnouncementRefusedError("no_sound", "this daemon has no sound", "set audio.mode: on, and restart it")
         return self._announcer.announce(text, now=now)
+
+    def announce_sound(self, descriptor: int, name: str, *, now: bool) -> int:
+        """See Announcer.announce_sound. descriptor: of an open WAV file; it is taken over, also where it is refused.
+        Blocks while the head of the file is read. Raises AnnouncementRefusedError, SoundFileError."""
+        sound = SoundFile(descriptor)
+        if self._announcer is None:
+            raise AnnouncementRefusedError("no_sound", "this daemon has no sound", "set audio.mode: on, and restart it")
+        return self._announcer.announce_sound(sound, name, now=now)
 
     def context(self, text: str, context_id: str | None = None) -> bool:
         """See AgentInput.context."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
-from parleyd.checks import elevenlabs_rules, hook_rules, mqtt_rules, openai_rules, tool_rules
+from parleyd.checks import elevenlabs_rules, hook_rules, mqtt_rules, openai_rules, tool_rules, wyoming_rules
 from parleyd.config import signs
 from parleyd.config.problem import KeyProblem
 from parleyd.config.retention import QuietHours
@@ -41,6 +41,8 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
         yield from tool_rules.camera(config.camera, config.tools)
     if is_settled("mqtt"):
         yield from mqtt_rules.check(config, is_settled)
+    if is_settled("wyoming"):
+        yield from wyoming_rules.check(config, is_settled)
     if is_settled("hooks"):
         yield from hook_rules.check(config.hooks, is_settled)
     initial_s, max_s = config.reconnect.initial_s, config.reconnect.max_s

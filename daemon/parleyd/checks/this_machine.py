@@ -31,6 +31,7 @@ EXTRAS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "barge_in.words: on": (("pocketsphinx",), ("pocketsphinx",)),
     "metrics": (("prometheus_client",), ("prometheus_client",)),
     "mqtt": (("paho",), ("paho-mqtt",)),
+    "wyoming": (("wyoming",), ("wyoming",)),
 }
 # systemd.exec(5), LoadCredential= and LoadCredentialEncrypted=: the directories for names without a path.
 _CREDENTIAL_STORES = tuple(
@@ -50,6 +51,7 @@ def wanted_extras(config: Config) -> list[str]:
         "barge_in.words: on": config.barge_in.words == "on" and config.audio.mode == "on",
         "metrics": config.metrics.textfile is not None or config.metrics.port is not None,
         "mqtt": config.mqtt.host is not None,
+        "wyoming": bool(config.wyoming.allow),
     }
     return [reason for reason, is_wanted in wanted.items() if is_wanted]
 

@@ -29,6 +29,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "announce": ("announce", "speak a text to the people in the room"),
         "button": ("button", "let a push button wake, mute, ... the running daemon"),
         "mqtt": ("mqtt", "connect the running daemon with an MQTT broker and Home Assistant"),
+        "wyoming": ("wyoming", "take announcements from Home Assistant"),
     },
     "a conversation": {
         "say": ("say", "say something to the agent in writing"),

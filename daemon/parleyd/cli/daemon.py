@@ -13,6 +13,7 @@ from parleyd.control.client import Client, NobodyListensError, NotAllowedError, 
 from parleyd.control.protocol import MAX_TEXT
 from parleyd.core.errors import UserError
 from parleyd.core.text import json_text, one_line, printable
+from parleyd.host.files import open_regular
 
 # The exit codes for the kinds of refusals.
 _CODES = {
@@ -81,6 +82,15 @@ def text_of(words: Sequence[str]) -> str:
     except UnicodeEncodeError as error:
         raise UserError("the text is not UTF-8", "see `locale`", os.EX_USAGE) from error
     return text
+
+
+def open_file(path: Path) -> int:
+    """Opens the file with this user's permissions; the daemon gets the open file. Raises UserError."""
+    try:
+        return open_regular(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a usable path"
+        raise UserError(f"cannot read {path}: {reason}", "name another file", os.EX_NOINPUT) from error
 
 
 @contextlib.contextmanager

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from parleyd.chat.reply import Reply
-from parleyd.cli.daemon import add_options, add_wait, connected, tell, text_of
+from parleyd.cli.daemon import add_options, add_wait, connected, open_file, tell, text_of
 from parleyd.cli.say import await_answer
 from parleyd.control.client import Client
 from parleyd.core.errors import UserError
-from parleyd.host.files import open_regular
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,15 +44,6 @@ def run(args: argparse.Namespace) -> int:
     finally:
         os.close(descriptor)
     return os.EX_OK
-
-
-def open_file(path: Path) -> int:
-    """Opens the file with this user's permissions; the daemon gets the open file. Raises UserError."""
-    try:
-        return open_regular(path)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a usable path"
-        raise UserError(f"cannot read {path}: {reason}", "name another file", os.EX_NOINPUT) from error
 
 
 def await_sent(client: Client, upload: int, reply: Reply) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from parleyd.config.retention import Budget, Continuity, Debug, QuietHours, Tran
 from parleyd.config.tool_sections import Tools
 from parleyd.config.variable_sections import Scalar as Scalar
 from parleyd.config.variable_sections import Variable as Variable
+from parleyd.config.wyoming_section import Wyoming
 
 GroupName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$(?!\s)")]
 _GROUPS = {"expected": "names of groups"}
@@ -467,6 +468,7 @@ class Config(Section, frozen=True):
     announce: Announce = Announce()
     button: Button = Button()
     mqtt: Mqtt = Mqtt()
+    wyoming: Wyoming = Wyoming()
     log: Log = Log()
     debug: Debug = Debug()
 

@@ -111,6 +111,10 @@ class Client:
         """Returns the upload's number, which the event about its end has too. Raises the errors of ask()."""
         return int(self._ask("send_file", {"name": name, "text": text}, [descriptor])["upload"])
 
+    def announce_sound(self, descriptor: int, name: str, *, now: bool = False) -> int:
+        """descriptor: of an open WAV file. Returns the announcement's number. Raises the errors of ask()."""
+        return int(self._ask("announce_sound", {"name": name, "now": now}, [descriptor])["announcement"])
+
     def stop(self, timeout_s: float) -> bool:
         """Ends the daemon. Returns whether it has ended within timeout_s. Raises RefusedError and StuckError."""
         with self._process() as ends:

@@ -8,6 +8,7 @@ from typing import Any, assert_never
 
 from parleyd.agents.provider import UploadError
 from parleyd.announce.announcer import AnnouncementRefusedError
+from parleyd.announce.sound_file import SoundFileError
 from parleyd.app.service import Service
 from parleyd.app.settings import SettingsError, SettingsKeeper
 from parleyd.audio.mixer import MixerError
@@ -74,6 +75,8 @@ class Commands:
                 _allowed(service.say(text))
             case messages.Announce(text=text, now=now):
                 return {"announcement": self._announce(text, now)}
+            case messages.AnnounceSound(name=name, now=now):
+                return {"announcement": self._announce_sound(descriptor, name, now)}
             case messages.Context(text=text, context_id=context_id):
                 _in_session(service.context(text, context_id))
             case messages.SendFile(name=name, text=text):
@@ -106,11 +109,8 @@ class Commands:
         return {}
 
     def _send_file(self, descriptor: int | None, name: str, text: str | None) -> int:
-        if descriptor is None:
-            hint = "open the file and pass its descriptor with the request (SCM_RIGHTS)"
-            raise RequestError("no_file", "no open file came with the request", hint)
         try:
-            return self._service.send_file(descriptor, name, text)
+            return self._service.send_file(_came(descriptor), name, text)
         except UploadError as error:
             raise RequestError("bad_file", str(error), error.hint) from error
 
@@ -127,6 +127,14 @@ class Commands:
     def _announce(self, text: str, now: bool) -> int:
         try:
             return self._service.announce(text, now=now)
+        except AnnouncementRefusedError as error:
+            raise RequestError(error.kind, str(error), error.hint) from error
+
+    def _announce_sound(self, descriptor: int | None, name: str, now: bool) -> int:
+        try:
+            return self._service.announce_sound(_came(descriptor), name, now=now)
+        except SoundFileError as error:
+            raise RequestError("bad_file", str(error), error.hint) from error
         except AnnouncementRefusedError as error:
             raise RequestError(error.kind, str(error), error.hint) from error
 
@@ -217,12 +225,21 @@ def takes_time(request: AnyRequest) -> bool:
     match request:
         case messages.Volume() | messages.RunTool() | messages.Reload() | messages.Transcript():
             return True
+        case messages.AnnounceSound():
+            return True
         case messages.ShowConfig() | messages.PutConfig() | messages.KeepConfig() | messages.UndoConfig():
             return True
         case messages.Profile(name=name):
             return name is not None
         case _:
             return False
+
+
+def _came(descriptor: int | None) -> int:
+    if descriptor is None:
+        hint = "open the file and pass its descriptor with the request (SCM_RIGHTS)"
+        raise RequestError("no_file", "no open file came with the request", hint)
+    return descriptor
 
 
 def _allowed(refusal: Refusal | None) -> None:

@@ -97,6 +97,14 @@ class Announce(Request, frozen=True, tag="announce"):
     now: bool = False
 
 
+class AnnounceSound(Request, frozen=True, tag="announce_sound"):
+    """Answer: {announcement}, as with announce. Plays a WAV file in place of a text. The open file comes with the
+    request (SCM_RIGHTS). name: what the events call it."""
+
+    name: Annotated[str, Meta(pattern=r"\S", max_length=255)]
+    now: bool = False
+
+
 class Context(Request, frozen=True, tag="context"):
     """Answer: {}. Tells the agent something that it should know and not answer; refused while there is no session.
 
@@ -212,6 +220,7 @@ AnyRequest = (
     | Profile
     | Say
     | Announce
+    | AnnounceSound
     | Context
     | SendFile
     | Look

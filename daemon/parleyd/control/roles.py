@@ -49,6 +49,7 @@ NEEDS: Mapping[type[Request], Need] = {
     messages.Profile: Need("operate", asking="read"),
     messages.Say: Need("operate"),
     messages.Announce: Need("operate"),
+    messages.AnnounceSound: Need("operate"),
     messages.Context: Need("operate"),
     messages.SendFile: Need("operate"),
     messages.Look: Need("operate"),

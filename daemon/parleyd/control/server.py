@@ -52,6 +52,9 @@ ACCEPT_AGAIN_S = 0.1
 # The most workers; further requests that take time wait.
 MOST_WORKERS = 4
 
+# The requests with which an open file comes.
+_WITH_FILE = (messages.SendFile, messages.AnnounceSound)
+
 # Answers a request with a value that messages.plain understands, or raises RequestError. It must not block; only for
 # requests for which takes_time returns True it may, on a worker's thread. The number is that of an open file that came
 # with the request; the handler closes it. The caller has the role that the request needs.
@@ -130,7 +133,7 @@ class ControlServer:
         self._listening: socket.socket | None = None
         self._place: Lock | None = None
         self._accepts_from_s: float | None = None  # set while no client is accepted
-        self._jobs: deque[tuple[_Client, AnyRequest]] = deque()
+        self._jobs: deque[tuple[_Client, AnyRequest, int | None]] = deque()
         self._done: deque[tuple[_Client, bytes | Exception]] = deque()
         self._workers = 0
         self._working = threading.Lock()
@@ -331,9 +334,10 @@ class ControlServer:
                 if not self._jobs:
                     self._workers -= 1
                     return
-                client, request = self._jobs.popleft()
+                client, request, descriptor = self._jobs.popleft()
             try:
-                answer: bytes | Exception = messages.answer(request.id, self._handler(request, None, client.caller))
+                result = self._handler(request, descriptor, client.caller)
+                answer: bytes | Exception = messages.answer(request.id, result)
             except RequestError as error:
                 error.id = request.id
                 answer = messages.refusal(error)
@@ -355,7 +359,8 @@ class ControlServer:
                         raise RequestError("busy", why, "try again later; parleyd status tells the tasks") from None
                 else:
                     self._workers += 1
-            self._jobs.append((client, request))
+            descriptor = client.take() if isinstance(request, _WITH_FILE) else None
+            self._jobs.append((client, request, descriptor))
         client.served = True
 
     def _answered(self, client: _Client, answer: bytes | Exception) -> None:
@@ -387,7 +392,7 @@ class ControlServer:
             if self._takes_time(request):
                 self._hand_over(client, request)
                 return b""
-            descriptor = client.take() if isinstance(request, messages.SendFile) else None
+            descriptor = client.take() if isinstance(request, _WITH_FILE) else None
             return messages.answer(request.id, self._handler(request, descriptor, client.caller))
         except RequestError as error:
             error.id = request.id

@@ -16,6 +16,11 @@ import websocket
 STEP_S = 0.2
 # The first start of Home Assistant makes its database, and takes long on a busy machine.
 PATIENCE_S = 180.0
+MQTT = {
+    "broker": "127.0.0.1",
+    "protocol": "5",
+    "other_settings": {"set_client_cert": False, "set_ca_cert": "off", "transport": "tcp"},
+}
 _USER = {"name": "Test", "username": "test", "password": "a password of the test", "language": "en"}
 
 
@@ -23,31 +28,39 @@ class Hass:
     """address: such as http://127.0.0.1:8123."""
 
     def __init__(self, address: str) -> None:
-        self._address = address
+        self.address = address
         self._client = f"{address}/"
         self._token = ""
+        # As the page keeps it in the browser after a login.
+        self.login: dict[str, Any] = {}
         self._numbers = itertools.count(1)
         self._line: websocket.WebSocket | None = None
 
     def begin(self, broker_port: int) -> None:
         """Makes the owner's account, ends the questions of the first start, and sets up MQTT."""
-        until(self._is_up, "Home Assistant does not come up")
+        until(lambda: self._answers("/api/onboarding"), "Home Assistant does not come up")
         made = self._post("/api/onboarding/users", _USER | {"client_id": self._client})
         grant = {"grant_type": "authorization_code", "code": made["auth_code"], "client_id": self._client}
-        self._token = self._post("/auth/token", urllib.parse.urlencode(grant))["access_token"]
+        came = self._post("/auth/token", urllib.parse.urlencode(grant))
+        self._token = came["access_token"]
+        expires_ms = (time.time() + came["expires_in"]) * 1000
+        self.login = came | {"hassUrl": self.address, "clientId": self._client, "expires": expires_ms}
         for question in ("core_config", "analytics"):
             self._post(f"/api/onboarding/{question}", {})
         self._post("/api/onboarding/integration", {"client_id": self._client, "redirect_uri": self._client})
         self.wait_until_it_runs()
-        flow = self._post("/api/config/config_entries/flow", {"handler": "mqtt"})
-        answers = {
-            "broker": "127.0.0.1",
-            "port": broker_port,
-            "protocol": "5",
-            "other_settings": {"set_client_cert": False, "set_ca_cert": "off", "transport": "tcp"},
-        }
+        self.add("mqtt", MQTT | {"port": broker_port})
+
+    def add(self, integration: str, answers: dict[str, Any]) -> str:
+        """Sets up an integration that asks for one page of answers. Returns the id of its entry."""
+        flow = self._post("/api/config/config_entries/flow", {"handler": integration})
         done = self._post(f"/api/config/config_entries/flow/{flow['flow_id']}", answers)
         assert done["type"] == "create_entry", done
+        return str(done["result"]["entry_id"])
+
+    def forget(self, entry: str) -> None:
+        """Removes an integration that was set up."""
+        self._http(urllib.request.Request(f"{self.address}/api/config/config_entries/entry/{entry}", method="DELETE"))
 
     def wait_until_it_runs(self) -> None:
         def runs() -> bool:
@@ -57,21 +70,21 @@ class Hass:
 
         until(runs, "Home Assistant does not finish its start")
 
-    def _is_up(self) -> bool:
+    def _answers(self, path: str) -> bool:
         with contextlib.suppress(OSError):
-            self._get("/api/onboarding")
+            self._get(path)
             return True
         return False
 
     def _get(self, path: str) -> Any:
-        return self._http(urllib.request.Request(self._address + path))
+        return self._http(urllib.request.Request(self.address + path))
 
     def _post(self, path: str, body: dict[str, Any] | str) -> Any:
         """body: a form, if it is a text."""
         kind = "application/x-www-form-urlencoded" if isinstance(body, str) else "application/json"
         data = body if isinstance(body, str) else json.dumps(body)
         headers = {"Content-Type": kind}
-        return self._http(urllib.request.Request(self._address + path, data.encode(), headers))
+        return self._http(urllib.request.Request(self.address + path, data.encode(), headers))
 
     def _http(self, request: urllib.request.Request) -> Any:
         if self._token:
@@ -82,8 +95,13 @@ class Hass:
     # ------------------------------------------------------------ the WebSocket
 
     def ask(self, what: str, **fields: Any) -> Any:
+        answer = self._answer(what, fields)
+        assert answer["success"], answer
+        return answer["result"]
+
+    def _answer(self, what: str, fields: dict[str, Any]) -> dict[str, Any]:
         if self._line is None:
-            self._line = websocket.create_connection(self._address.replace("http", "ws", 1) + "/api/websocket")
+            self._line = websocket.create_connection(self.address.replace("http", "ws", 1) + "/api/websocket")
             self._line.settimeout(60)
             self._line.recv()
             self._line.send(json.dumps({"type": "auth", "access_token": self._token}))
@@ -93,8 +111,7 @@ class Hass:
         answer: dict[str, Any] = {}
         while answer.get("id") != number or answer["type"] != "result":
             answer = json.loads(self._line.recv())
-        assert answer["success"], answer
-        return answer["result"]
+        return answer
 
     def restart(self) -> None:
         # The line may end before the answer has come.
@@ -103,8 +120,9 @@ class Hass:
         if self._line is not None:
             self._line.close()
         self._line = None
-        until(lambda: not self._is_up(), "Home Assistant does not end")
-        until(self._is_up, "Home Assistant does not come back")
+        # The page of the first start is not there any more.
+        until(lambda: not self._answers("/api/"), "Home Assistant does not end")
+        until(lambda: self._answers("/api/"), "Home Assistant does not come back")
         self.wait_until_it_runs()
 
     def device(self, name: str) -> dict[str, Any] | None:
@@ -124,8 +142,15 @@ class Hass:
         }
 
     def use(self, service: str, entity: str, **data: Any) -> None:
+        error = self.error(service, entity, **data)
+        assert error is None, error
+
+    def error(self, service: str, entity: str, **data: Any) -> str | None:
+        """Does the action. Returns what the person is told if it fails; None: it did not."""
         domain, _, name = service.partition(".")
-        self.ask("call_service", domain=domain, service=name, service_data=data, target={"entity_id": entity})
+        asked = {"domain": domain, "service": name, "service_data": data, "target": {"entity_id": entity}}
+        answer = self._answer("call_service", asked)
+        return None if answer["success"] else str(answer["error"]["message"])
 
     @property
     def token(self) -> str:

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 from hass import Hass, until
-from mqtt_house import House, Program
+from mqtt_house import House
 
 from parleyd.control.client import Client
 from parleyd.mqtt.names import EVENTS
+from programs import Program
 
 NAME = "Kitchen voice"
 PORT = int(os.environ["BROKER_PORT"])

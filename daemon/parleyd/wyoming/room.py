@@ -1,0 +1,123 @@
+"""The two threads that talk to the daemon: one notices whether it is there, the other has a sound played."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+import wave
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from parleyd.control.client import Client, NotRunningError, RefusedError
+from parleyd.core.errors import UserError
+from parleyd.wyoming.target import Play
+
+LOOK_AGAIN_S = 2.0
+# Beside its own length: others may be spoken before it, and it may wait for a pause in a conversation.
+_PATIENCE_S = 300.0
+NAME = "Home Assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The daemon is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The daemon is not there."""
+
+    error: UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The sound is over. error: why it was not heard to its end; None: it was."""
+
+    error: UserError | None
+
+
+News = Here | Gone | Heard
+
+
+class Room:
+    """Use start(), then stop(). socket: of the daemon; None: it is searched for in the usual places. wake: called after
+    each news."""
+
+    def __init__(self, socket: Path | None, wake: Callable[[], None]) -> None:
+        self._socket = socket
+        self._wake = wake
+        self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self._sounds: queue.SimpleQueue[Play] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._threads = (
+            threading.Thread(target=self._follow, name="daemon-presence", daemon=True),
+            threading.Thread(target=self._work, name="daemon-sounds", daemon=True),
+        )
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """The threads end with the process."""
+        self._stopping.set()
+
+    def play(self, sound: Play) -> None:
+        """Has a sound played; a Heard follows. One after the other: the caller waits for that."""
+        self._sounds.put(sound)
+
+    def _tell(self, news: News) -> None:
+        self.news.put(news)
+        self._wake()
+
+    def _follow(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with Client(self._socket) as client:
+                    # A client that asks nothing is disconnected. Nothing comes after the answer until the daemon ends.
+                    client.ask("profile")
+                    self._tell(Here())
+                    for _ in client.events():
+                        pass
+            except (NotRunningError, RefusedError) as error:
+                self._tell(Gone(error))
+            self._stopping.wait(LOOK_AGAIN_S)
+
+    def _work(self) -> None:
+        while True:
+            sound = self._sounds.get()
+            try:
+                self._play(sound)
+            except UserError as error:
+                self._tell(Heard(error))
+            else:
+                self._tell(Heard(None))
+
+    def _play(self, sound: Play) -> None:
+        """Returns when it has been heard. Raises UserError."""
+        descriptor = file_of(sound)
+        try:
+            with Client(self._socket) as client:
+                client.ask("events")
+                number = client.announce_sound(descriptor, NAME)
+                for event in client.events_until(time.monotonic() + sound.length_s + _PATIENCE_S):
+                    if event["event"] == "announcement_ended" and event["announcement"] == number:
+                        if not event["finished"]:
+                            raise UserError(str(event["reason"]), event["hint"])
+                        return
+        finally:
+            os.close(descriptor)
+        raise UserError("the announcement does not come to its end", "see parleyd status")
+
+
+def file_of(sound: Play) -> int:
+    """Returns the descriptor of a WAV file in memory."""
+    descriptor = os.memfd_create("announcement", os.MFD_CLOEXEC)
+    with open(descriptor, "wb", closefd=False) as file, wave.open(file, "wb") as sounds:
+        sounds.setparams((1, 2, sound.rate_hz, 0, "NONE", ""))
+        sounds.writeframes(sound.pcm)
+    return descriptor
