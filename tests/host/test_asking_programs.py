@@ -79,7 +79,7 @@ def test_nothing_is_left_of_any_of_them() -> None:
     assert what_is_open() == before
 
 
-def test_a_firmware_tool_that_hangs_or_cannot_run_does_not_end_the_doctor(
+def test_a_firmware_tool_that_hangs_or_cannot_run_is_no_fault_of_the_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tool = tmp_path / "vcgencmd"
