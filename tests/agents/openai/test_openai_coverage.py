@@ -10,12 +10,13 @@ from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 
 from coverage_page import names, tables
 from parleyd.agents import events
-from parleyd.agents.openai.client_messages import CLIENT_TYPES
+from parleyd.agents.openai.client_messages import ClientMessage
 from parleyd.agents.openai.codec import OpenAICodec
 from parleyd.agents.openai.server_messages import SERVER_TYPES
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[2] / "docs" / "openai-coverage.md"
+CLIENT_TYPES = {str(message.__struct_config__.tag) for message in get_args(ClientMessage)}
 # The official types that this program never sends.
 UNSENT = {"input_audio_buffer.clear", "conversation.item.retrieve", "output_audio_buffer.clear"}
 
