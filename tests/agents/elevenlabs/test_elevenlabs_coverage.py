@@ -11,7 +11,7 @@ from parleyd.agents import commands
 from parleyd.agents import events as common
 from parleyd.agents.elevenlabs.client_messages import ClientMessage
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
-from parleyd.agents.elevenlabs.server_messages import SERVER_TYPES
+from parleyd.agents.elevenlabs.server_messages import MESSAGES
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[2] / "docs" / "protocol-coverage.md"
@@ -21,7 +21,7 @@ CLIENT_TYPES = {str(message.__struct_config__.tag or "user_audio_chunk") for mes
 
 def test_every_message_is_listed_once() -> None:
     rows = tables(PAGE)
-    for heading, types in (("From the server", SERVER_TYPES), ("From the client", CLIENT_TYPES)):
+    for heading, types in (("From the server", MESSAGES.types), ("From the client", CLIENT_TYPES)):
         listed = [names(row[0])[0] for row in rows[heading]]
         assert sorted(listed) == sorted(types)
 
