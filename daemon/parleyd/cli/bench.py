@@ -30,7 +30,7 @@ from parleyd.core.errors import UserError
 from parleyd.host.directories import config_path
 from parleyd.host.subprocesses import await_end
 
-# Until the openings are over, and a speaker without sound has been closed.
+# The delay before the measurement: until the devices are open, and a speaker without sound has been closed again.
 SETTLE_S = 15.0
 READY_S, STOP_S = 120.0, 30.0
 LIVE_S = 60.0

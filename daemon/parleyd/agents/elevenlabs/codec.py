@@ -163,7 +163,7 @@ class ElevenLabsCodec:
                 said = OF_THE_DEVICE.format(instructions=instructions)
                 return (client.encode(client.UserMessage(text=sendable(said))),)
             case ToolDone(attachments=attachments):
-                # The result of a call has no place for a picture. It comes first, so that the answer is to both.
+                # The result of a call has no place for a picture, so it goes first: the answer is then to both.
                 shown = [client.encode(_with_files("", attachments))] if attachments else []
                 return (*shown, client.encode(_result(command)))
             case Approve(call_id=call_id, is_allowed=is_allowed):
