@@ -83,7 +83,6 @@ CAPABILITIES = Capabilities(
     activity=False,
     tools="session",
     text_only=False,
-    resumes=True,
     bills=frozenset(("tokens",)),
     manual_turns=True,
     keep_alive_s=0.2,

@@ -20,6 +20,9 @@ IMPURE = {
     *("subprocess", "systemd", "threading", "time", "urllib.request", "websocket", "websockets"),
 }
 
+# A file that is longer stands in docs/architecture.md, with its reason.
+MOST_LINES = 600
+
 
 @cache
 def modules() -> dict[str, ast.Module]:
@@ -225,3 +228,56 @@ def test_every_file_that_the_page_sends_a_reader_to_exists() -> None:
     assert len(named) > 40
     roots = (ROOT, REPOSITORY)
     assert [name for name in sorted(named) if not any((root / name).is_file() for root in roots)] == []
+
+
+# Who may start a process, and with which names. All others ask host/subprocesses.py, which bounds time and output.
+STARTERS = {
+    "host.subprocesses": "the runner itself",
+    "host.runner": "stands between the daemon and a program of the user's; it imports nothing of parleyd",
+    "tools.picture_file": "runs apart from the daemon, where the program runs, and imports nothing of parleyd",
+    "embedded.child": "an agent that stays for as long as the daemon",
+    "cli.bench": "a daemon that stays for a measurement",
+    "setup.try_step": "a daemon that stays for a trial",
+}
+STARTING = re.compile(
+    r"(subprocess|multiprocessing|pty|asyncio\.subprocess)\b|"
+    r"os\.(fork\w*|exec\w+|spawn\w+|posix_spawnp?|system|popen)|_posixsubprocess"
+)
+
+
+def dotted(tree: ast.AST) -> Iterator[str]:
+    """The names with a dot that a module uses, such as os.fork, and those that it imports."""
+    yield from imports(tree, with_types=True)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.{node.attr}"
+
+
+def test_programs_are_run_in_one_place() -> None:
+    found = {name: {one for one in dotted(tree) if STARTING.match(one)} for name, tree in modules().items()}
+    assert {name for name, used in found.items() if used} == set(STARTERS)
+    for name in ("embedded.child", "cli.bench", "setup.try_step"):
+        calls = {one for one in found[name] if one.startswith("subprocess.")}
+        assert calls <= {"subprocess.Popen", "subprocess.PIPE", "subprocess.DEVNULL"}, name
+
+
+def test_requests_over_http_begin_in_one_place() -> None:
+    """host/requests.py makes the connection, with one deadline and the one reader of proxies."""
+    stacks = re.compile(r"(urllib\.request|urllib3|httpx|httpcore|requests|aiohttp|openai)\b")
+    ours = {name for name, tree in modules().items() if any(stacks.match(one) for one in imports(tree))}
+    # The library of language models brings a stack of its own along; only the agent's process loads it.
+    assert ours == {"embedded.mind.language_model", "embedded.parts_by_address"}
+    made = {
+        name
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and re.search(r"\bHTTPS?Connection$", ast.unparse(node.func))
+    }
+    assert made == {"host.requests"}
+
+
+def test_long_files_are_listed_with_a_reason() -> None:
+    long = {
+        str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py") if len(path.read_text().splitlines()) > MOST_LINES
+    }
+    assert {row[0].strip("`") for row in table("file")} == long

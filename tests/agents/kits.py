@@ -31,7 +31,7 @@ SECRET = "sk_0123456789abcdef"
 class Kit:
     """agent: makes it, with SECRET as its secret if it has one. begin: the messages after which a session is ready.
     answer: those of one whole answer with a text and a second of sound. interruption: those of a person's speech over
-    an answer. samples: one message of each kind, for mutations."""
+    an answer. samples: one message of each kind, for mutations. resumes: its sessions can continue an older one."""
 
     name: str
     agent: Callable[[], Agent]
@@ -39,6 +39,7 @@ class Kit:
     answer: Callable[[str, bytes], Sequence[str]]
     interruption: Sequence[str]
     samples: Sequence[str]
+    resumes: bool = False
 
 
 def _elevenlabs_answer(text: str, sound: bytes) -> list[str]:
@@ -90,6 +91,7 @@ OPPOSITE = Kit(
         json.dumps({"tokens": {"text_in": 3}}),
         json.dumps({"novelty": 1}),
     ],
+    resumes=True,
 )
 
 

@@ -153,7 +153,7 @@ def test_changed_tools_are_told_in_the_session_or_not_at_all(kit: Kit) -> None:
 @every_provider
 def test_a_handle_is_passed_on_where_sessions_can_be_resumed(kit: Kit) -> None:
     played = Played(kit, SessionWish(history=HISTORY, resume="handle-7")).begins()
-    assert ("handle-7" in played.in_words) is played.agent.capabilities.resumes
+    assert ("handle-7" in played.in_words) is kit.resumes
 
 
 # ---------------------------------------------------------------- what comes

@@ -95,7 +95,8 @@ class Room:
         playback, mix, speaker = self.playback, self.playback._mix, self.playback._speaker
 
         def settled() -> bool:
-            return not (mix.is_working or mix.has_work or playback._cut_wanted or speaker._is_reopening)
+            is_making = mix._voice._job is not None or mix.announcement.pipeline._job is not None
+            return not (is_making or mix.has_work or playback._cut_wanted or speaker._is_reopening)
 
         with playback._changed:
             assert playback._changed.wait_for(settled, 60), "playback is stuck"

@@ -99,6 +99,17 @@ def test_a_pause_ends_the_talk_but_not_the_utterance() -> None:
     assert stopped == 50 + 2 + PAUSE_MS // FRAME_MS - 1
 
 
+@pytest.mark.parametrize("shift", range(5))
+def test_voiced_frames_of_a_pause_do_not_count_towards_the_next_talk(shift: int) -> None:
+    gate = Gate(500, 900)
+    # Two voiced frames of five are too few for talk.
+    pause = ("#.#.." * 9)[shift:]
+    stopped = next(i for i, v in enumerate(run(gate, "." * 30 + "#" * 20 + pause)) if v.talk_stopped)
+    gate = Gate(500, 900)
+    run(gate, ("." * 30 + "#" * 20 + pause)[: stopped + 1])
+    assert [v.talk_started for v in run(gate, "#" * 6, start=stopped + 1)] == [False] * 5 + [True]
+
+
 def test_talk_is_measured_from_its_beginning() -> None:
     verdicts = run(Gate(500, 900), "." * 30 + "#" * 20)
     assert [v.talk_ms for v in verdicts if v.talk_ms] == list(range(120, 401, FRAME_MS))

@@ -71,11 +71,11 @@ def test_what_is_not_there_is_said_with_what_there_is() -> None:
 
 
 def test_a_card_that_hangs_holds_up_nobody_for_long(vcard: VirtualCard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mixer, "TIMEOUT_S", 0.3)
     its = Room(SteppingOutput())
     volume = Volume(its.playback, Mixer(control="Master"), 0.5, NOTHING)
     volume.start()
     vcard.freeze()
+    monkeypatch.setattr(mixer, "TIMEOUT_S", 0.3)
     try:
         # The card hangs until this has returned.
         with pytest.raises(MixerError, match="does not answer"):

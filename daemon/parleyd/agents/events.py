@@ -55,7 +55,7 @@ class EndsSoon:
 class Resumable:
     """handle: a later session that has it in its wish continues this conversation with all that the server knows.
 
-    None: the handles so far are void. Only from providers whose capabilities say `resumes`.
+    None: the handles so far are void. From a provider that sends it, a wish may have the handle.
     """
 
     handle: str | None = field(repr=False)

@@ -71,8 +71,6 @@ class Capabilities:
     """Where the tools of this device are declared: in each session by its wish, or once on the provider's platform."""
     text_only: bool
     """Sessions in writing alone can be had."""
-    resumes: bool
-    """Resumable is sent, and a wish may carry its handle."""
     bills: frozenset[Literal["minutes", "tokens"]]
     """How sessions are paid for; empty: they cost nothing."""
     manual_turns: bool = False

@@ -18,7 +18,7 @@ from parleyd.embedded.child import AgentChild, AgentChildError
 
 log = logging.getLogger(__name__)
 
-# It is not started with less memory than this to be had: a device without a fallback is better than one that swaps.
+# The least free memory with which the fallback is started: a device without one is better than a device that swaps.
 NEEDS_BYTES = 120 << 20
 HINT_STARTS = "`parleyd agent` shows what is missing; docs/offline.md"
 _STOP_S = 2.0

@@ -6,9 +6,7 @@ amixer -M uses the scale of alsamixer: equal steps sound equal. A card that hang
 from __future__ import annotations
 
 import logging
-import os
 import re
-import subprocess
 import threading
 
 from parleyd.audio.devices import alsa
@@ -16,6 +14,7 @@ from parleyd.audio.playback.playback import Playback
 from parleyd.config.schema import Mixer
 from parleyd.core import events
 from parleyd.core.errors import UserError
+from parleyd.host import subprocesses
 from parleyd.host.remembered import RememberedVolume
 
 log = logging.getLogger(__name__)
@@ -55,31 +54,23 @@ class AlsaMixer:
         is_card = self._card.isdigit() or self._card in alsa.cards().values()
         device = f"hw:{self._card}" if is_card else self._card
         try:
-            done = subprocess.run(
-                ["amixer", "-D", device, "-M", *words],
-                env=os.environ | {"LC_ALL": "C"},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=TIMEOUT_S,
-                check=False,
-            )
+            command = ["amixer", "-D", device, "-M", *words]
+            done = subprocesses.ask(command, timeout_s=TIMEOUT_S, environment={"LC_ALL": "C"})
         except FileNotFoundError:
             text = "audio.output.mixer needs the program amixer, which is not there"
             raise MixerError(text, "apt install alsa-utils, or remove audio.output.mixer") from None
-        except OSError as error:
-            raise MixerError(f"amixer does not run: {error.strerror}", "check its permissions") from error
-        except subprocess.TimeoutExpired:
+        except subprocesses.LateError:
             text = f"the mixer of card '{self._card}' does not answer within {TIMEOUT_S:g} s"
             raise MixerError(text, "see whether the sound server or the card hangs") from None
-        if done.returncode == 0:
-            return done.stdout
-        if "Unable to find simple control" in done.stderr:
+        except OSError as error:
+            raise MixerError(f"amixer does not run: {error.strerror}", "check its permissions") from error
+        if done.status == 0:
+            return done.output
+        if "Unable to find simple control" in done.errors:
             raise MixerError(f"card '{self._card}' has no mixer control '{self._control}'", self._choices())
-        if "Mixer attach" in done.stderr or "Invalid card number" in done.stderr:
+        if "Mixer attach" in done.errors or "Invalid card number" in done.errors:
             raise MixerError(f"there is no card '{self._card}' with a mixer", _cards())
-        why = (done.stderr.strip().splitlines() or ["no reason given"])[-1].removeprefix("amixer: ")
+        why = (done.last_words() or "no reason given").removeprefix("amixer: ")
         raise MixerError(f"amixer could not use '{self._control}' of card '{self._card}': {why}", "try alsamixer")
 
     def _choices(self) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from parleyd.checks.this_machine import named_secrets
 from parleyd.config.problem import KeyProblem
+from parleyd.host import subprocesses
 
 if TYPE_CHECKING:  # the doctor starts without what these import
     from parleyd.config.schema import Config
@@ -148,7 +148,6 @@ def running_version() -> int | None:
     if program is None or not Path("/run/systemd/system").is_dir():
         return None
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=_ASK_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        return version_of(subprocesses.ask([program, "--version"], timeout_s=_ASK_S).output)
+    except OSError:
         return None
-    return version_of(done.stdout)

@@ -7,7 +7,6 @@ import grp
 import importlib.util
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 from parleyd.checks.announce_voice import has_voice
 from parleyd.config.problem import KeyProblem
 from parleyd.embedded import synthesisers
-from parleyd.host import python_env
+from parleyd.host import python_env, subprocesses
 
 if TYPE_CHECKING:  # the doctor, which reads EXTRAS, starts without what these import
     from parleyd.config.base import Secret
@@ -215,9 +214,9 @@ def _devices(config: Config) -> Iterator[KeyProblem]:
         return
     command = [*python_env.command(), "-m", "parleyd.checks.sound_names", json.dumps(asked)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_LIST_S, check=True)
-        problems = json.loads(done.stdout)
-    except (subprocess.SubprocessError, ValueError):
+        # A child that failed has printed nothing, or no whole answer.
+        problems = json.loads(subprocesses.ask(command, timeout_s=_LIST_S).output)
+    except (OSError, ValueError):
         key = "audio.input.device" if "input" in asked else "audio.output.device"
         yield _warning(key, "the sound devices cannot be listed", "`parleyd doctor` finds out why")
         return

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -29,8 +28,9 @@ from parleyd.config.schema import Audio
 from parleyd.control.client import Client, NotRunningError
 from parleyd.core.errors import UserError
 from parleyd.host.directories import config_path
+from parleyd.host.subprocesses import await_end
 
-# Until the openings are over, and a speaker without sound has been closed.
+# The delay before the measurement: until the devices are open, and a speaker without sound has been closed again.
 SETTLE_S = 15.0
 READY_S, STOP_S = 120.0, 30.0
 LIVE_S = 60.0
@@ -143,12 +143,8 @@ def _daemon(audio: Audio) -> Iterator[tuple[subprocess.Popen[bytes], Path, float
             told.close()
             yield process, folder / "control.sock", start_ms
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.terminate()
+            await_end(process, STOP_S)
 
 
 def _await_ready(told: socket.socket, process: subprocess.Popen[bytes]) -> None:

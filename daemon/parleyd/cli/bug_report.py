@@ -9,7 +9,6 @@ import json
 import platform
 import re
 import socket
-import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
@@ -31,10 +30,13 @@ from parleyd.core.text import printable
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.report import facts as doctor_facts
 from parleyd.doctor.run import Check, Outcome, examine
+from parleyd.host import subprocesses
 from parleyd.host.packages import PACKAGES
 
 LOG_LINES = 2000
 MOST_LOG_BYTES = 2 * 2**20
+# Lines of the level debug may be long: all of LOG_LINES are read, and the newest of them kept.
+_MOST_READ_BYTES = 64 * 2**20
 MOST_PICTURE_BYTES = 8 * 2**20
 _COMMAND_S = 15.0
 # A shorter one could be an ordinary word.
@@ -283,10 +285,9 @@ def _log(*, debug: bool) -> str:
         command = ["journalctl", *scope, "-u", "parleyd", "-n", str(LOG_LINES), "-p", level, "--no-pager"]
         command += ["-o", "short-iso", "--no-hostname", "-q"]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=_COMMAND_S, check=False)
-        except (OSError, subprocess.TimeoutExpired):
+            written = subprocesses.ask(command, timeout_s=_COMMAND_S, most_bytes=_MOST_READ_BYTES).data
+        except OSError:
             continue
-        written = done.stdout
         if len(written) > MOST_LOG_BYTES:
             # Without the rest of a line of which the level is not known.
             written = written[-MOST_LOG_BYTES:].partition(b"\n")[2]

@@ -208,7 +208,7 @@ def _running(
     with Agents(config) as agents:
         service = Service(config, agents.agent(config), mic, speaker, bus, on_failure)
         if stage is not None:
-            # After the parts of the daemon: the director acts upon events that they have had.
+            # The director subscribes last, because it acts upon events that the parts of the daemon must have handled.
             bus.subscribe(stage)
         service.start()
         try:

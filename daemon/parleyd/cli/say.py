@@ -1,4 +1,4 @@
-"""`parleyd say`: sends sends a text to the agent, as if the person had said it."""
+"""`parleyd say`: sends a text to the agent, as if the person had said it."""
 
 from __future__ import annotations
 

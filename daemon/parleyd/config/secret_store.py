@@ -9,12 +9,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from parleyd.core.errors import UserError
+from parleyd.host import subprocesses
 from parleyd.host.directories import SYSTEM_CONFIG, user_config_directory
 
 # systemd.exec(5): the directory of LoadCredentialEncrypted=NAME without a path.
@@ -63,21 +63,14 @@ def encrypted(name: str, key: str) -> bytes:
     """Raises UserError."""
     hint = "store it in a file: parleyd secret --file PATH"
     try:
-        done = subprocess.run(
-            ["systemd-creds", "encrypt", f"--name={name}", "-", "-"],
-            input=key.encode(),
-            capture_output=True,
-            timeout=_ENCRYPT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"it takes longer than {_ENCRYPT_S:g} s"
-        raise UserError(f"systemd-creds cannot encrypt: {reason}", hint, os.EX_UNAVAILABLE) from None
-    if done.returncode or not done.stdout:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        reason = said[-1] if said else f"it ended with {done.returncode}"
+        command = ["systemd-creds", "encrypt", f"--name={name}", "-", "-"]
+        done = subprocesses.ask(command, stdin=key.encode(), timeout_s=_ENCRYPT_S)
+    except OSError as error:
+        raise UserError(f"systemd-creds cannot encrypt: {error.strerror}", hint, os.EX_UNAVAILABLE) from None
+    if done.status or not done.data:
+        reason = done.last_words() or f"it ended with {done.status}"
         raise UserError(f"systemd-creds cannot encrypt: {reason}", hint, os.EX_UNAVAILABLE)
-    return done.stdout
+    return done.data
 
 
 def revealed(name: str) -> str | None:
@@ -87,15 +80,10 @@ def revealed(name: str) -> str | None:
     if not os.access(path, os.R_OK):
         return None
     try:
-        done = subprocess.run(
-            ["systemd-creds", "decrypt", f"--name={name}", str(path), "-"],
-            capture_output=True,
-            timeout=_ENCRYPT_S,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
+        done = subprocesses.ask(["systemd-creds", "decrypt", f"--name={name}", str(path), "-"], timeout_s=_ENCRYPT_S)
+    except OSError:
         return None
-    return done.stdout.decode("utf-8", "replace").strip() or None
+    return (done.output.strip() or None) if done.status == 0 else None
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import shutil
-import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Literal
 
 from parleyd.core.findings import Finding, error, good, note, warning
 from parleyd.doctor.examination import Examination
+from parleyd.host import subprocesses
 
 # The years in which the clock can be right: this program did not exist before the first one.
 _FIRST_YEAR, _LAST_YEAR = 2025, 2100
@@ -80,12 +80,9 @@ def _time_service() -> TimeService | None:
     if program is None:
         return None
     try:
-        done = subprocess.run(
-            [program, "show", "-p", "CanNTP", "-p", "NTP"], capture_output=True, text=True, timeout=4, check=False
-        )
-    except subprocess.TimeoutExpired:
+        said = subprocesses.ask([program, "show", "-p", "CanNTP", "-p", "NTP"], timeout_s=4.0).output.split()
+    except OSError:
         return None
-    said = done.stdout.split()
     if "NTP=yes" in said:
         return "on"
     if "CanNTP=no" in said:

@@ -9,14 +9,13 @@ import importlib.metadata
 import json
 import platform
 import signal
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
 from parleyd.checks.this_machine import EXTRAS, wanted_extras
 from parleyd.core.findings import Finding, error, good, note, warning
 from parleyd.doctor.examination import Examination
-from parleyd.host import python_env
+from parleyd.host import python_env, subprocesses
 from parleyd.host.packages import PACKAGES, Package, remedy
 
 # The oldest version of python_requires in setup.cfg, and the newest version on which the tests run.
@@ -135,10 +134,10 @@ def import_each(modules: Iterable[str], timeout_s: float = 30.0) -> dict[str, st
     while waiting:
         command = [*python_env.command(), "-c", _IMPORT, *waiting]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)
-            told, reason = done.stdout, f"the import was {_how_it_ended(done.returncode)}"
-        except subprocess.TimeoutExpired as late:
-            told, reason = late.stdout or b"", ""
+            done = subprocesses.ask(command, timeout_s=timeout_s)
+            told, reason = done.data, f"the import was {_how_it_ended(done.status)}"
+        except subprocesses.LateError as late:
+            told, reason = late.output, ""
         before = len(problems)
         for line in told.decode(errors="replace").splitlines():
             # Packages may print lines of their own before the result.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from parleyd.core.findings import Finding, error, good, note, skipped, warning
 from parleyd.doctor.examination import Examination
+from parleyd.host import subprocesses
 from parleyd.host.directories import SYSTEM_STATE, state_place
 
 _MIB = 2**20
@@ -149,9 +150,11 @@ def judge_memory(meminfo: str, vmstat: str) -> Iterator[Finding]:
 
 def power(_: Examination) -> Iterable[Finding]:
     if program := shutil.which("vcgencmd"):
-        done = subprocess.run([program, "get_throttled"], capture_output=True, text=True, timeout=4, check=False)
-        if "throttled=" in done.stdout:
-            return judge_power(done.stdout)
+        said = ""
+        with contextlib.suppress(OSError):
+            said = subprocesses.ask([program, "get_throttled"], timeout_s=4.0).output
+        if "throttled=" in said:
+            return judge_power(said)
     if text := _text(_FIRMWARE_FILE):
         return judge_power(f"throttled=0x{text.strip()}")
     if shutil.which("vcgencmd"):

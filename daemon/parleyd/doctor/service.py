@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from parleyd.core.findings import Finding, error, good, misconfigured, note, skipped, warning
 from parleyd.doctor.examination import Examination, our_name
+from parleyd.host import subprocesses
 from parleyd.host.notify import FAILED
 
 UNIT = "parleyd.service"
@@ -245,10 +245,10 @@ def _ask(is_of_user: bool) -> Unit | None:
         return None
     command = [program, *(["--user"] if is_of_user else []), "show", UNIT, "--no-pager", "-p", _PROPERTIES]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=4, check=False)
-    except subprocess.TimeoutExpired:
+        said = subprocesses.ask(command, timeout_s=4.0).output
+    except OSError:
         return None
-    properties = dict(line.partition("=")[::2] for line in done.stdout.splitlines() if "=" in line)
+    properties = dict(line.partition("=")[::2] for line in said.splitlines() if "=" in line)
     return Unit(is_of_user, properties) if properties.get("LoadState") else None
 
 

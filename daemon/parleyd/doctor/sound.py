@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from parleyd.core.findings import Finding, error, good, misconfigured, note, skipped, warning
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.sound_access import Holder
-from parleyd.host import python_env
+from parleyd.host import python_env, subprocesses
 
 _PROBE_S = 25.0
 _ALSAMIXER = "`alsamixer` (F6: the card, F4: capture)"
@@ -131,13 +130,13 @@ def _ask(what: str, examination: Examination) -> tuple[dict[str, Any] | None, Fi
     audio = msgspec.json.encode(examination.configured().audio).decode()
     command = [*python_env.command(), "-m", "parleyd.doctor.sound_probe", what, audio]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_PROBE_S, check=False)
-    except subprocess.TimeoutExpired:
+        done = subprocesses.ask(command, timeout_s=_PROBE_S)
+    except subprocesses.LateError:
         return None, judge_end(None, "")
-    lines = done.stdout.splitlines()
-    if done.returncode == 0 and lines:
+    lines = done.output.splitlines()
+    if done.status == 0 and lines:
         return json.loads(lines[-1]), None
-    return None, judge_end(done.returncode, done.stderr)
+    return None, judge_end(done.status, done.errors)
 
 
 def judge_end(exit_code: int | None, stderr: str) -> Finding:

@@ -6,17 +6,15 @@ is asked for what it knows; nothing is fetched.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 
 import parleyd
 from parleyd.core.findings import Finding, good, note
 from parleyd.doctor.examination import Examination
-from parleyd.host import python_env
+from parleyd.host import python_env, subprocesses
 
 _PATIENCE_S = 6.0
 _UPGRADE = "sudo apt update && sudo apt install --only-upgrade parleyd"
@@ -34,20 +32,12 @@ def newer() -> Iterator[Finding]:
     if program is None:
         return
     try:
-        done = subprocess.run(
-            [program, "policy", "parleyd"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PATIENCE_S,
-            check=False,
-            env=os.environ | {"LC_ALL": "C"},
-        )
-    except (OSError, subprocess.TimeoutExpired) as problem:
-        why = problem.strerror if isinstance(problem, OSError) else f"no answer within {_PATIENCE_S:g} s"
-        yield note(f"whether there is a newer version is not known: apt-cache: {why}", "apt-cache policy parleyd")
+        done = subprocesses.ask([program, "policy", "parleyd"], timeout_s=_PATIENCE_S, environment={"LC_ALL": "C"})
+    except OSError as problem:
+        text = f"whether there is a newer version is not known: apt-cache: {problem.strerror}"
+        yield note(text, "apt-cache policy parleyd")
         return
-    yield from judge(done.stdout)
+    yield from judge(done.output)
 
 
 def judge(policy: str) -> Iterator[Finding]:

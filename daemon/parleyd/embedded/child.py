@@ -17,9 +17,14 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO
+from urllib.parse import urlsplit
 
 from parleyd.core.log_fields import NOTICE
 from parleyd.host import python_env
+from parleyd.host.reaching import Deadline
+from parleyd.host.requests import open_http
+from parleyd.host.resolving import NoThreadLeftError
+from parleyd.host.subprocesses import await_end
 
 log = logging.getLogger(__name__)
 
@@ -208,17 +213,19 @@ def resident_bytes(pid: int) -> int:
 
 def _answers(base_url: str) -> bool:
     """Whether it answers an HTTP request, with any status; also True if no request could be made."""
-    agent = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=ANSWER_S)
     try:
-        agent.request("GET", "/")
-        agent.getresponse()
+        with Deadline(ANSWER_S) as deadline:
+            way = open_http(urlsplit(base_url), (), deadline, tls=None)
+            with contextlib.closing(way.connection) as connection:
+                connection.request("GET", f"{way.prefix}/", headers={**way.headers, "Connection": "close"})
+                way.answer().close()
+    except NoThreadLeftError:
+        return True
     except OSError as error:
         return error.errno in (errno.EMFILE, errno.ENFILE)
     except http.client.HTTPException:
         return False
-    finally:
-        agent.close()
-    return True
+    return not deadline.is_over
 
 
 def _read_address(process: subprocess.Popen[str]) -> tuple[str, str]:
@@ -243,11 +250,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
     with contextlib.suppress(OSError):
         process.stdin.close()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    await_end(process, STOP_S)
 
 
 def _drain(stream: IO[str]) -> None:

@@ -191,7 +191,7 @@ class Platform:
             return refusal.answer
 
     def settings_of(self, agent_id: str) -> AgentSettings:
-        """Those of the server, with what was changed over HTTP."""
+        """The settings of this agent: the server's, with the changes that were made over HTTP."""
         agent = self.agents.get(agent_id)
         return self._settings if agent is None else described.as_settings(agent, self._settings, self.tools)
 

@@ -20,7 +20,7 @@ from parleyd.embedded.scenario import Trigger
 
 # The default timeout of waiting, so that no test waits for ever.
 WAIT_S = 10.0
-# The turns of a conversation that its description has at its end; the oldest are dropped.
+# The most turns that the description of a conversation holds; the oldest are dropped.
 MOST_TURNS = 500
 
 _OPENINGS = frozenset({"conversation_initiation_client_data", "session.update"})

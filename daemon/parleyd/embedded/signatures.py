@@ -14,11 +14,10 @@ from base64 import urlsafe_b64encode
 
 # How long a signed URL is valid; 15 minutes, as with the real service.
 SIGNATURE_LIFE_S = 900.0
-LEAST_SECRET_BYTES = 16
 
 
 class Signatures:
-    """secret: at least LEAST_SECRET_BYTES, the same for all replicas."""
+    """secret: the same for all replicas; `parleyd agent` refuses one that can be guessed."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret

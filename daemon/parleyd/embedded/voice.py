@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import subprocess
 import tempfile
 import threading
 import wave
@@ -16,6 +15,7 @@ from typing import Protocol
 
 from parleyd.audio.resample import Resampler
 from parleyd.core.errors import UserError
+from parleyd.host import subprocesses
 
 FLITE_VOICES = ("slt", "rms", "awb", "kal", "kal16", "awb_time")
 DEFAULT_FLITE_VOICE = "slt"
@@ -24,6 +24,8 @@ CACHE_BYTES = 16 * 1024 * 1024
 # The time limit for one sentence. It takes a tenth of a second on a desktop; a busy small board may need a hundred
 # times as long.
 TIMEOUT_S = 30.0
+# The most sound of one sentence: ten minutes of the highest rate are 26 MB.
+MOST_SOUND_BYTES = 64 * 2**20
 
 
 class Speaking(Protocol):
@@ -115,13 +117,16 @@ class Voice:
 
     def _run(self, command: Sequence[str | bytes], text: str = "") -> bytes:
         try:
-            done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise VoiceError(f"the synthesiser does not work: {error}", "reinstall flite or espeak-ng") from error
-        if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise VoiceError(f"the voice {self.name} does not speak: {said[-1] if said else 'no reason given'}", _HINT)
-        return done.stdout
+            done = subprocesses.ask(command, stdin=text.encode(), timeout_s=TIMEOUT_S, most_bytes=MOST_SOUND_BYTES)
+        except OSError as error:
+            reason = f"the synthesiser does not work: {error.strerror}"
+            raise VoiceError(reason, "reinstall flite or espeak-ng") from error
+        if done.is_cut:
+            raise VoiceError(f"the voice {self.name} does not come to an end", _HINT)
+        if done.status:
+            reason = done.last_words() or "no reason given"
+            raise VoiceError(f"the voice {self.name} does not speak: {reason}", _HINT)
+        return done.data
 
 
 _HINT = f"use another voice: {', '.join(FLITE_VOICES)}, or one that `espeak-ng --voices` lists"

@@ -36,9 +36,11 @@ class Way:
         return answer
 
 
-def open_http(url: SplitResult, options: Sequence[Option], deadline: Deadline, *, tls: ssl.SSLContext) -> Way:
-    """url: http or https, with a host; its path does not matter. tls: for https. Raises as open_line() does."""
+def open_http(url: SplitResult, options: Sequence[Option], deadline: Deadline, *, tls: ssl.SSLContext | None) -> Way:
+    """url: http or https, with a host; its path does not matter. tls: for https; None: the url is http. Raises as
+    open_line() does."""
     host, is_tls = url.hostname or "", url.scheme == "https"
+    assert tls is not None or not is_tls
     default_port = 443 if is_tls else 80
     port = url.port or default_port
     proxy = proxy_for(host, port, is_tls=is_tls)

@@ -1,15 +1,20 @@
-"""Runs a program of the user's (a tool, a hook, the command of a dynamic variable): bounded output, kept apart from the
-daemon as host/apart.py says, and nothing of it is left when it is to be over.
+"""Runs programs, in bounded time and with bounded output. The output ends when the program does; a process that still
+holds the pipes open is not waited for.
 
-Between the daemon and the program stands host/runner.py: the first program of a unit of systemd's, or a child process
-of this one. It makes the pipes, hands them over, and tells the end of the program. The output ends when the program
-does; who else holds the pipes open is not waited for.
+run() is for a program of the user's (a tool, a hook, the command of a dynamic variable): it is kept apart from the
+daemon as host/apart.py says, and nothing of it is left when it is to be over. Between the daemon and the program stands
+host/runner.py: the first program of a unit of systemd's, or a child process of this one. It makes the pipes, hands them
+over, and tells the end of the program.
+
+ask() is for a program of the system's (amixer, systemctl) and for a part of parleyd that runs in a process of its own.
+Such a program is started directly, because it leaves nothing behind, and a second interpreter would cost more than it.
 """
 
 from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import os
 import pwd
 import selectors
@@ -20,6 +25,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Protocol
 
 from parleyd.host import apart as apart_module
 from parleyd.host import runner
@@ -27,12 +33,15 @@ from parleyd.host.apart import Apart, Way
 from parleyd.host.stopping import Stop
 
 MAX_OUTPUT_BYTES = 256 * 1024
+# The limit of a program of the system's: far above the lists that such programs print.
+MAX_ANSWER_BYTES = 8 * 2**20
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PIECE_BYTES = 64 * 1024
 _PAUSE_S = 0.02
 # A slow board under load; systemd has to prepare a unit, or Python to start.
 _START_S = 20.0
-# How long a runner may take to end after an order to kill; then it is killed itself.
+# How long a runner may take to end after an order to kill; then it is killed itself. A program that was killed, and
+# hangs in the kernel, is left behind after this time.
 _KILLED_S = 3.0
 _LOOK_S = 1.0
 _KILLED = -9
@@ -45,6 +54,14 @@ class NotStartedError(Exception):
     """The program could not be started. The text is one sentence without secrets, for the agent and the person."""
 
 
+class LateError(TimeoutError):
+    """A program was not done in time, and was killed. strerror: that in words. output: what it had printed by then."""
+
+    def __init__(self, timeout_s: float, output: bytes) -> None:
+        super().__init__(errno.ETIMEDOUT, f"no answer within {timeout_s:g} s")
+        self.output = output
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
     """status: the exit code, or the negative number of the signal that ended it. data: the output as it was. Output
@@ -55,6 +72,10 @@ class Ran:
     errors: str
     is_cut: bool = False
     data: bytes = field(default=b"", repr=False)
+
+    def last_words(self) -> str:
+        """The last line that it wrote to standard error; empty if there is none."""
+        return (self.errors.strip().splitlines() or [""])[-1]
 
 
 def search_path(environment: Mapping[str, str]) -> str:
@@ -99,6 +120,47 @@ def run(
             stop.at(None)
 
 
+def ask(
+    arguments: Sequence[str | bytes],
+    *,
+    timeout_s: float,
+    stdin: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    most_bytes: int = MAX_ANSWER_BYTES,
+) -> Ran:
+    """Blocks until the program has ended, timeout_s at most (and a few seconds more if it hangs in the kernel).
+
+    environment: in addition to that of this process. most_bytes: it is killed when it prints more. Raises OSError if it
+    cannot be started, and LateError.
+    """
+    process = subprocess.Popen(
+        arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        env=None if environment is None else os.environ | environment,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    until_s = time.monotonic() + timeout_s
+    with _Pipes(process.stdin, process.stdout, process.stderr) as pipes, _Child(process) as child:
+        ran = _converse(pipes, child, stdin, most_bytes, until_s)
+    if ran.status == _KILLED and not ran.is_cut and time.monotonic() >= until_s:
+        raise LateError(timeout_s, ran.data)
+    return ran
+
+
+def await_end(process: subprocess.Popen[bytes] | subprocess.Popen[str], patience_s: float) -> None:
+    """Waits for the end of a process that was told to end, and kills it after patience_s."""
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 def _job(
     arguments: Sequence[str], apart: Apart | None, directory: str, environment: Mapping[str, str], name: str
 ) -> bytes:
@@ -138,24 +200,69 @@ def _home() -> str:
 
 @dataclass(slots=True)
 class _Pipes:
-    """This side's ends. A context manager."""
+    """This side's ends, without buffers. A context manager."""
 
-    stdin: int
-    stdout: int
-    stderr: int
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+    stderr: IO[bytes]
 
     def __enter__(self) -> _Pipes:
         return self
 
     def __exit__(self, *_: object) -> None:
         for pipe in (self.stdin, self.stdout, self.stderr):
-            if pipe >= 0:
-                with contextlib.suppress(OSError):
-                    os.close(pipe)
+            with contextlib.suppress(OSError):
+                pipe.close()
 
-    def close_stdin(self) -> None:
-        os.close(self.stdin)
-        self.stdin = -1
+
+class _Running(Protocol):
+    """A program at the other end of pipes. ended_s: when it was told to end; None: it was not."""
+
+    ended_s: float | None
+
+    def fileno(self) -> int:
+        """A descriptor that can be read when the program has ended."""
+
+    def end(self) -> None:
+        """Kills the program."""
+
+    def told_end(self) -> int:
+        """The exit code, or the negative number of a signal; only once the descriptor can be read."""
+
+
+class _Child:
+    """A _Running that is a child of this process. A context manager, after which it is over."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        """Raises OSError; then it is over, too."""
+        self.ended_s: float | None = None
+        self._process = process
+        try:
+            self._descriptor = os.pidfd_open(process.pid)
+        except OSError:
+            process.kill()
+            process.wait()
+            raise
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def end(self) -> None:
+        if self.ended_s is None:
+            self.ended_s = time.monotonic()
+        self._process.kill()
+
+    def told_end(self) -> int:
+        return self._process.wait()
+
+    def __enter__(self) -> _Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+        self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_KILLED_S)
 
 
 class _Runner:
@@ -166,6 +273,9 @@ class _Runner:
         self.ended_s: float | None = None  # when it was told to end
         self._process = process
         self._is_cut = False
+
+    def fileno(self) -> int:
+        return self.connection.fileno()
 
     def cut(self) -> None:
         """Before it has started the program: nobody waits for that any more."""
@@ -197,7 +307,8 @@ class _Runner:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
         if record[:1] == runner.STARTED and len(descriptors) == 3:
-            return _Pipes(*descriptors)
+            stdin, stdout, stderr = descriptors
+            return _Pipes(os.fdopen(stdin, "wb", 0), os.fdopen(stdout, "rb", 0), os.fdopen(stderr, "rb", 0))
         for descriptor in descriptors:
             os.close(descriptor)
         if record:
@@ -298,47 +409,47 @@ def _child(*, is_trusted: bool) -> _Runner:
 # ---------------------------------------------------------------- the conversation with the program
 
 
-def _converse(pipes: _Pipes, runner_: _Runner, stdin: bytes, most_bytes: int | None, until_s: float | None) -> Ran:
+def _converse(pipes: _Pipes, program: _Running, stdin: bytes, most_bytes: int | None, until_s: float | None) -> Ran:
     limit_bytes = MAX_OUTPUT_BYTES if most_bytes is None else most_bytes
-    collected = {pipes.stdout: bytearray(), pipes.stderr: bytearray()}
+    collected = {pipes.stdout.fileno(): bytearray(), pipes.stderr.fileno(): bytearray()}
     waiting = memoryview(stdin)
     status: int | None = None
     with selectors.DefaultSelector() as selector:
-        selector.register(runner_.connection, selectors.EVENT_READ)
+        selector.register(program, selectors.EVENT_READ)
         for pipe in collected:
             os.set_blocking(pipe, False)
             selector.register(pipe, selectors.EVENT_READ)
-        os.set_blocking(pipes.stdin, False)
+        os.set_blocking(pipes.stdin.fileno(), False)
         selector.register(pipes.stdin, selectors.EVENT_WRITE)
         while status is None:
             now_s = time.monotonic()
             if until_s is not None and now_s >= until_s:
-                runner_.end()
-            if runner_.ended_s is not None and now_s >= runner_.ended_s + _KILLED_S:
+                program.end()
+            if program.ended_s is not None and now_s >= program.ended_s + _KILLED_S:
                 # Its answer is not waited for any longer.
                 status = _KILLED
                 break
             wait_s = _LOOK_S if until_s is None else min(_LOOK_S, max(0.0, until_s - now_s))
-            for key, _ in selector.select(wait_s if runner_.ended_s is None else _LOOK_S):
-                if key.fileobj is runner_.connection:
-                    status = runner_.told_end()
-                elif key.fd == pipes.stdin:
-                    waiting = _feed(pipes.stdin, waiting)
+            for key, _ in selector.select(wait_s if program.ended_s is None else _LOOK_S):
+                if key.fileobj is program:
+                    status = program.told_end()
+                elif key.fileobj is pipes.stdin:
+                    waiting = _feed(key.fd, waiting)
                     if not waiting:
                         selector.unregister(pipes.stdin)
-                        pipes.close_stdin()
+                        pipes.stdin.close()
                 elif not _read(key.fd, collected[key.fd], limit_bytes):
                     selector.unregister(key.fd)
                 elif len(collected[key.fd]) > limit_bytes:
                     if most_bytes is not None:
-                        runner_.end()
+                        program.end()
                     # A program that writes without end must not keep this process busy with discarding the output.
                     time.sleep(_PAUSE_S)
     for pipe, data in collected.items():
         for _ in range(max(limit_bytes, MAX_OUTPUT_BYTES) // _PIECE_BYTES):
             if not _read(pipe, data, limit_bytes):
                 break
-    is_cut = len(collected[pipes.stdout]) > limit_bytes
+    is_cut = len(collected[pipes.stdout.fileno()]) > limit_bytes
     written, said = (bytes(data[:limit_bytes]) for data in collected.values())
     return Ran(status, written.decode("utf-8", "replace"), said.decode("utf-8", "replace"), is_cut, written)
 

@@ -20,7 +20,7 @@ from parleyd.mqtt.names import EVENTS, OFFLINE, ONLINE, Device, Topics
 from parleyd.mqtt.orders import Message, Order, Orders, Refused, Reply
 from parleyd.mqtt.publications import Ask, Publish, Warn, as_json
 
-# Longer texts are cut: a broker has limits of its own, and so has whoever reads.
+# Longer texts are cut: a broker has limits of its own, and so has a reader.
 MAX_TEXT_CHARS = 8000
 # The troubles of the daemon change with these events.
 _TROUBLES = (

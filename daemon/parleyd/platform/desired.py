@@ -119,7 +119,6 @@ class Desired:
     tools: tuple[Mapping[str, Any], ...] = ()
     variables: frozenset[str] = field(default=frozenset())
     languages: tuple[str, ...] = ()
-    session_max_s: float = 0.0
 
 
 def desired(config: Config, tools: Iterable[Mapping[str, Any]], prompt: str | None, *, wishes: bool = True) -> Desired:
@@ -150,7 +149,6 @@ def desired(config: Config, tools: Iterable[Mapping[str, Any]], prompt: str | No
         bodies,
         frozenset(variables),
         tuple(dict.fromkeys(language for language in languages if language)),
-        max(one.session.max_s for _, one in all_of_it),
     )
 
 

@@ -10,18 +10,19 @@ import contextlib
 import http.client
 import io
 import shutil
-import subprocess
 import wave
 from urllib.parse import urlsplit
 
 from parleyd.core.errors import UserError
-from parleyd.host import authorities
+from parleyd.host import authorities, subprocesses
 from parleyd.host.proxies import is_this_machine
 from parleyd.host.reaching import Deadline
 from parleyd.host.requests import open_http
 
 _TIMEOUT_S = 20.0
 _MOST_BYTES = 4 * 2**20
+# Decoded, it is a dozen times as long.
+_MOST_SOUND_BYTES = 64 * 2**20
 _RATE_HZ = 24_000
 # Each reads MP3 from its input, and writes mono PCM of 16 bits.
 _DECODERS = (
@@ -55,10 +56,12 @@ def decoded(content: bytes, url: str) -> tuple[bytes, int]:
         hint = f"sudo apt install mpg123, or hear it on another device: {url}"
         raise SampleError("samples are MP3 files, for which this machine has no decoder", hint)
     try:
-        done = subprocess.run(command, input=content, capture_output=True, timeout=_TIMEOUT_S, check=True)
-    except (OSError, subprocess.SubprocessError):
+        done = subprocesses.ask(command, stdin=content, timeout_s=_TIMEOUT_S, most_bytes=_MOST_SOUND_BYTES)
+        if done.status:
+            raise OSError(done.status, "it failed")
+    except OSError:
         raise SampleError(f"{command[0]} cannot decode the sample", f"hear it on another device: {url}") from None
-    return done.stdout[: len(done.stdout) // 2 * 2], _RATE_HZ
+    return done.data[: len(done.data) // 2 * 2], _RATE_HZ
 
 
 def _fetched(url: str) -> bytes:

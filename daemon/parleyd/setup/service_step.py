@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import time
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ from parleyd.control.client import Client, NotRunningError
 from parleyd.core.errors import UserError
 from parleyd.doctor.examination import our_name
 from parleyd.doctor.service import Unit, known_units, log_command, why_not_running
+from parleyd.host import subprocesses
 from parleyd.setup.state import Setup
 
 _START_S = 60.0
@@ -73,13 +73,13 @@ def _systemctl(command: Sequence[str]) -> UserError | None:
     """Runs a command of systemctl. Returns its error; None if there was none."""
     hint = "parleyd doctor finds out more"
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_START_S, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return UserError(f"{' '.join(command)}: {error}", hint)
-    if not done.returncode:
+        done = subprocesses.ask(command, timeout_s=_START_S)
+    except OSError as error:
+        return UserError(f"{' '.join(command)}: {error.strerror}", hint)
+    if not done.status:
         return None
-    said = done.stderr.strip().splitlines()
-    return UserError(f"{' '.join(command)}: {said[0] if said else f'it ended with {done.returncode}'}", hint)
+    said = done.errors.strip().splitlines()
+    return UserError(f"{' '.join(command)}: {said[0] if said else f'it ended with {done.status}'}", hint)
 
 
 def _reason(unit: Unit) -> UserError | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from parleyd.control.client import Client, NotRunningError
 from parleyd.core.errors import UserError
 from parleyd.core.text import one_line
 from parleyd.host import python_env
+from parleyd.host.subprocesses import await_end
 from parleyd.setup.provider_step import known_key
 from parleyd.setup.state import Setup
 
@@ -76,12 +76,8 @@ def _own(setup: Setup) -> Iterator[Client]:
         try:
             yield _connected(process, log.fileno())
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.terminate()
+            await_end(process, _STOP_S)
 
 
 def _connected(process: subprocess.Popen[bytes], log: int) -> Client:

@@ -72,8 +72,8 @@ class Command:
         return without(ran.output, self._secrets)
 
     def _hinted(self, program: str, text: str) -> str:
-        """The words of a failure, as a sentence: with what to do where the program was refused something for running
-        apart, which the log says, too, once."""
+        """Returns the failure as a sentence. If the program was refused something because it runs apart, the sentence
+        ends with a hint, which is logged once as well."""
         text = text.rstrip(".")
         hint = "" if self._apart is None else self._apart.hint_about(text)
         if not hint:

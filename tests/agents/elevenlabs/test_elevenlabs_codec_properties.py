@@ -15,7 +15,7 @@ from parleyd.agents import events as common
 from parleyd.agents.commands import Know, Say, ToolDone
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.agents.elevenlabs.formats import FORMATS
-from parleyd.agents.elevenlabs.server_messages import SERVER_TYPES
+from parleyd.agents.elevenlabs.server_messages import MESSAGES
 from parleyd.agents.provider import SessionWish
 from parleyd.config.schema import ElevenLabs
 
@@ -105,7 +105,7 @@ def test_a_known_message_cut_off_or_with_a_wrong_byte(kind: str, data: st.DataOb
 
 
 @relaxed(100)
-@given(st.text(max_size=40).filter(lambda kind: kind not in SERVER_TYPES), json_values)
+@given(st.text(max_size=40).filter(lambda kind: kind not in MESSAGES.types), json_values)
 def test_any_other_type_is_unknown(kind: str, payload: object) -> None:
     [event] = fresh().receive(json.dumps({"type": kind, "payload": payload}), 0.0).events
     assert event == common.Unknown(kind)

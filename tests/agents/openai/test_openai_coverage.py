@@ -10,19 +10,20 @@ from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 
 from coverage_page import names, tables
 from parleyd.agents import events
-from parleyd.agents.openai.client_messages import CLIENT_TYPES
+from parleyd.agents.openai.client_messages import ClientMessage
 from parleyd.agents.openai.codec import OpenAICodec
-from parleyd.agents.openai.server_messages import SERVER_TYPES
+from parleyd.agents.openai.server_messages import MESSAGES
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[2] / "docs" / "openai-coverage.md"
+CLIENT_TYPES = {str(message.__struct_config__.tag) for message in get_args(ClientMessage)}
 # The official types that this program never sends.
 UNSENT = {"input_audio_buffer.clear", "conversation.item.retrieve", "output_audio_buffer.clear"}
 
 
 def test_every_message_is_listed_once() -> None:
     rows = tables(PAGE)
-    for heading, types in (("From the server", SERVER_TYPES), ("From the client", CLIENT_TYPES)):
+    for heading, types in (("From the server", MESSAGES.types), ("From the client", CLIENT_TYPES)):
         listed = [names(row[0])[0] for row in rows[heading]]
         assert sorted(listed) == sorted(types)
 
@@ -32,7 +33,7 @@ def test_every_message_of_the_official_client_is_known() -> None:
         members = get_args(get_args(union)[0])
         return {str(get_args(member.model_fields["type"].annotation)[0]) for member in members}
 
-    assert types(RealtimeServerEvent) <= SERVER_TYPES
+    assert types(RealtimeServerEvent) <= MESSAGES.types
     assert types(RealtimeClientEvent) - UNSENT == CLIENT_TYPES
 
 

@@ -44,7 +44,6 @@ CAPABILITIES = Capabilities(
     activity=True,
     tools="platform",
     text_only=True,
-    resumes=False,
     bills=frozenset(("minutes",)),
 )
 

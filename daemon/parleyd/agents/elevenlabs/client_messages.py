@@ -5,7 +5,7 @@ The sources are those of the server's messages.
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -139,9 +139,6 @@ ClientMessage = (
     | McpToolApprovalResult
     | Feedback
     | MultimodalMessage
-)
-CLIENT_TYPES: frozenset[str] = frozenset(
-    str(message.__struct_config__.tag or "user_audio_chunk") for message in get_args(ClientMessage)
 )
 
 

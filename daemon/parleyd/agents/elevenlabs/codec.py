@@ -27,6 +27,7 @@ from parleyd.agents.elevenlabs.meaning import Meaning
 from parleyd.agents.elevenlabs.reader import Reader
 from parleyd.agents.history import prose
 from parleyd.agents.provider import Received, SessionWish
+from parleyd.agents.wire import sendable
 from parleyd.config.schema import ElevenLabs, Scalar
 from parleyd.core.faults import Fault
 
@@ -82,11 +83,6 @@ def opening_message(
         branch_id=config.branch_id,
         environment=config.environment,
     )
-
-
-def _sendable(text: str) -> str:
-    """Replaces unpaired surrogates (from arguments or file names), which UTF-8 cannot represent, by question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 class ElevenLabsCodec:
@@ -159,15 +155,15 @@ class ElevenLabsCodec:
     def send(self, command: Command, now_s: float) -> Sequence[bytes]:
         match command:
             case Say(text=text, attachments=attachments):
-                message = _with_files(text, attachments) if attachments else client.UserMessage(text=_sendable(text))
+                message = _with_files(text, attachments) if attachments else client.UserMessage(text=sendable(text))
                 return (client.encode(message),)
             case Know(text=text, key=key):
                 return (_context(text, key),)
             case SpeakNow(instructions=instructions):
                 said = OF_THE_DEVICE.format(instructions=instructions)
-                return (client.encode(client.UserMessage(text=_sendable(said))),)
+                return (client.encode(client.UserMessage(text=sendable(said))),)
             case ToolDone(attachments=attachments):
-                # The result of a call has no place for a picture. It comes first, so that the answer is to both.
+                # The result of a call has no place for a picture, so it goes first: the answer is then to both.
                 shown = [client.encode(_with_files("", attachments))] if attachments else []
                 return (*shown, client.encode(_result(command)))
             case Approve(call_id=call_id, is_allowed=is_allowed):
@@ -191,14 +187,14 @@ class ElevenLabsCodec:
 
 
 def _context(text: str, context_id: str | None = None) -> bytes:
-    return client.encode(client.ContextualUpdate(text=_sendable(text), context_id=context_id))
+    return client.encode(client.ContextualUpdate(text=sendable(text), context_id=context_id))
 
 
 def _result(done: ToolDone) -> client.ClientToolResult:
     fault = done.fault
     return client.ClientToolResult(
         tool_call_id=done.call_id,
-        result=_sendable(done.text),
+        result=sendable(done.text),
         is_error=fault is not None,
         error_type=None if fault is None else _ERROR_TYPES.get(fault, "external_client"),
     )
@@ -208,5 +204,5 @@ def _with_files(text: str, attachments: Sequence[Prepared]) -> client.Multimodal
     """attachments: uploaded into this conversation before."""
     files = [client.FileInput(file_id=attachment.reference) for attachment in attachments]
     return client.MultimodalMessage(
-        text=client.UserMessage(text=_sendable(text)) if text else None, files=files, file=files[0]
+        text=client.UserMessage(text=sendable(text)) if text else None, files=files, file=files[0]
     )

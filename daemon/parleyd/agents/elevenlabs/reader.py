@@ -14,6 +14,7 @@ from parleyd.agents.elevenlabs import client_messages as client
 from parleyd.agents.elevenlabs import meaning
 from parleyd.agents.elevenlabs import server_messages as server
 from parleyd.agents.elevenlabs.formats import FORMATS
+from parleyd.agents.wire import MOST_QUOTED_CHARS, UNREADABLE
 from parleyd.audio.pcm import AudioFormat
 
 # An agent can be set to any of FORMATS. The client has no say in it: no override exists for formats.
@@ -46,9 +47,6 @@ _WRAPPED_CLOSE = re.compile(r"received (?P<code>\d{4}) \([^)]*\)\s*(?P<text>.*)"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 _PART_KINDS: dict[str, Literal["start", "delta", "stop"]] = {"start": "start", "delta": "delta", "stop": "stop"}
-
-# The longest quotation of a server's text.
-_MAX_QUOTED_CHARS = 80
 
 _NOTHING = meaning.Read(())
 
@@ -88,17 +86,6 @@ def _id(event_id: int | None) -> int | None:
     return event_id if event_id is not None and 0 <= event_id <= MOST_FIRST_ID else None
 
 
-def _why(problem: Exception) -> str:
-    """The reason as one line that contains no part of the message."""
-    if isinstance(problem, RecursionError):
-        return "nested too deeply"
-    if isinstance(problem, UnicodeError):
-        return "not UTF-8"
-    if str(problem).startswith("Invalid value"):
-        return "two types in one message"  # an unknown one before a known one; msgspec repeats it
-    return str(problem)[: 2 * _MAX_QUOTED_CHARS]
-
-
 class Reader:
     """The receiving half of a codec. Its counters are those of agents.provider.Codec."""
 
@@ -116,12 +103,12 @@ class Reader:
     def receive(self, message: str | bytes) -> meaning.Read:
         """The meaning of a message. Never raises, whatever the message is."""
         try:
-            return self._understand(server.decode(message))
-        except server.UNREADABLE as problem:
+            return self._understand(server.MESSAGES.decode(message))
+        except UNREADABLE as problem:
             fixed = _with_whole_characters(message)
             if fixed is not None:
-                with contextlib.suppress(*server.UNREADABLE):
-                    return self._understand(server.decode(fixed))
+                with contextlib.suppress(*UNREADABLE):
+                    return self._understand(server.MESSAGES.decode(fixed))
             return self._unreadable(message, problem)
 
     def _understand(self, message: server.ServerMessage) -> meaning.Read:
@@ -151,14 +138,12 @@ class Reader:
                 return meaning.Read((_text_event(message) or _notice(message),))
 
     def _unreadable(self, message: str | bytes, problem: Exception) -> meaning.Read:
-        try:
-            kind = server.type_of(message)
-        except server.UNREADABLE as worse:
-            return self._bad(_why(worse))
-        if kind in server.SERVER_TYPES:
-            return self._bad(f"{kind}: {_why(problem)}")
-        self.unknown += 1
-        return meaning.Read((common.Unknown(kind[:_MAX_QUOTED_CHARS]),))
+        event = server.MESSAGES.not_read(message, problem)
+        if isinstance(event, common.Malformed):
+            self.malformed += 1
+        else:
+            self.unknown += 1
+        return meaning.Read((event,))
 
     def _bad(self, why: str) -> meaning.Read:
         self.malformed += 1
@@ -172,7 +157,7 @@ class Reader:
         for name in (payload.user_input_audio_format, payload.agent_output_audio_format):
             known = FORMATS.get(name or DEFAULT_FORMAT)
             if known is None:
-                shown = repr(name)[:_MAX_QUOTED_CHARS]
+                shown = repr(name)[:MOST_QUOTED_CHARS]
                 text = f"the agent uses the audio format {shown}, which this program does not know"
                 return meaning.Read((common.AgentError(text, UNSUPPORTED_FORMAT, hopeless=True),))
             formats.append(known)

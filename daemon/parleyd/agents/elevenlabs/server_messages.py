@@ -13,10 +13,10 @@ messages of 0.02 s to 47 s of 16 kHz sound, with the type before or behind the p
 
 from __future__ import annotations
 
-from typing import get_args
-
 import msgspec
 from msgspec import Struct
+
+from parleyd.agents import wire
 
 Text = str | None
 Flag = bool | None
@@ -384,23 +384,4 @@ ServerMessage = (
 )
 
 
-class _Typed(Struct):
-    type: str
-
-
-SERVER_TYPES: frozenset[str] = frozenset(str(message.__struct_config__.tag) for message in get_args(ServerMessage))
-_decoder: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)
-_type_decoder = msgspec.json.Decoder(_Typed)
-
-# The errors of reading a message: not JSON or not of these types, not UTF-8, nested too deeply.
-UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
-
-
-def decode(message: str | bytes) -> ServerMessage:
-    """Decodes a message. Raises one of UNREADABLE, also for a type that is not in SERVER_TYPES."""
-    return _decoder.decode(message)
-
-
-def type_of(message: str | bytes) -> str:
-    """The type of a message. Raises one of UNREADABLE."""
-    return _type_decoder.decode(message).type
+MESSAGES: wire.Messages[ServerMessage] = wire.Messages(ServerMessage)

@@ -12,6 +12,7 @@ from parleyd.agents.elevenlabs.speech_endings import judge_close, judge_http
 from parleyd.agents.events import AgentError
 from parleyd.agents.provider import Address
 from parleyd.agents.speech import SpeechReceived
+from parleyd.agents.wire import UNREADABLE, sendable
 from parleyd.config.schema import Announce
 from parleyd.core.endings import Ending
 
@@ -44,8 +45,7 @@ class ElevenLabsSpeech:
 
     def messages(self, text: str) -> Sequence[bytes]:
         """The text is sent as a whole, so that the voice knows the end of a sentence when it begins it."""
-        # UTF-8 cannot represent unpaired surrogates.
-        text = text.encode("utf-8", "replace").decode("utf-8")
+        text = sendable(text)
         return (
             messages.encode(messages.Text(messages.OPENING_TEXT)),
             messages.encode(messages.Text(f"{text.strip()} ", flush=True)),
@@ -55,7 +55,7 @@ class ElevenLabsSpeech:
     def receive(self, message: str | bytes) -> SpeechReceived:
         try:
             told = messages.decode(message)
-        except messages.UNREADABLE:
+        except UNREADABLE:
             return _NOTHING
         if told.error or told.message:
             code = told.code if isinstance(told.code, int) else None

@@ -37,14 +37,11 @@ class FromServer(Struct, kw_only=True):
 
 _decoder = msgspec.json.Decoder(FromServer)
 
-# The errors of reading a message: not JSON or not of this type, not UTF-8, nested too deeply.
-UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
-
 
 def encode(message: Text) -> bytes:
     return msgspec.json.encode(message)
 
 
 def decode(message: str | bytes) -> FromServer:
-    """Decodes a message. Raises one of UNREADABLE."""
+    """Decodes a message. Raises one of wire.UNREADABLE."""
     return _decoder.decode(message)

@@ -126,7 +126,6 @@ def capabilities(config: OpenAI) -> Capabilities:
         activity=False,
         tools="session",
         text_only=True,
-        resumes=False,
         bills=frozenset({"tokens"}),
         manual_turns=is_manual,
         keep_alive_s=config.keep_alive_s,

@@ -7,7 +7,7 @@ what is meant is sent.
 from __future__ import annotations
 
 import base64
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -152,8 +152,6 @@ class ResponseCancel(_ToServer, tag="response.cancel"):
 ClientMessage = (
     SessionUpdate | Append | Commit | ItemCreate | ItemTruncate | ItemDelete | ResponseCreate | ResponseCancel
 )
-
-CLIENT_TYPES: frozenset[str] = frozenset(str(message.__struct_config__.tag) for message in get_args(ClientMessage))
 
 
 def encode(message: ClientMessage) -> bytes:

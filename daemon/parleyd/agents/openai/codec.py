@@ -27,6 +27,7 @@ from parleyd.agents.openai import server_messages as server
 from parleyd.agents.openai.answers import Answer, Answers
 from parleyd.agents.openai.requests import Request, Requests
 from parleyd.agents.provider import Interrupts, Received, SessionWish
+from parleyd.agents.wire import MOST_QUOTED_CHARS, UNREADABLE, sendable
 from parleyd.audio.pcm import AudioFormat
 from parleyd.config.openai_section import OpenAI
 from parleyd.core.text import one_line, without
@@ -49,7 +50,6 @@ _INVENTED = frozenset(
         "sous-titres réalisés par la communauté d'amara.org",
     )
 )
-_MAX_QUOTED_CHARS = 80
 # The number of utterances of which it is remembered whether their words were told.
 _MOST_TRANSCRIBED = 64
 _Words = Literal["told", "missing"]
@@ -181,7 +181,7 @@ class OpenAICodec:
         """A message of the person's, as an item. Returns its id."""
         content = [client.Content(type="input_image", image_url=_data_url(one)) for one in attachments]
         if text or not content:
-            content.append(client.Content(type="input_text", text=_sendable(text)))
+            content.append(client.Content(type="input_text", text=sendable(text)))
         item_id = self._item_id("say")
         item = client.Message(id=item_id, role="user", content=content)
         self._reply(client.ItemCreate(event_id=self._event_id("say"), item=item))
@@ -228,7 +228,7 @@ class OpenAICodec:
     def _tool_done(self, command: commands.ToolDone) -> None:
         """One response for all results of an answer, when the answer is over."""
         item_id = self._item_id("result")
-        item = client.FunctionCallOutput(id=item_id, call_id=command.call_id, output=_sendable(command.text))
+        item = client.FunctionCallOutput(id=item_id, call_id=command.call_id, output=sendable(command.text))
         self._reply(client.ItemCreate(event_id=self._event_id("result"), item=item))
         items = {item_id}
         if command.attachments:
@@ -276,8 +276,8 @@ class OpenAICodec:
 
     def receive(self, message: str | bytes, now_s: float) -> Received:
         try:
-            self._understand(server.decode(message), now_s)
-        except server.UNREADABLE as problem:
+            self._understand(server.MESSAGES.decode(message), now_s)
+        except UNREADABLE as problem:
             self._unreadable(message, problem)
         self._ask()
         found, replies = self._take()
@@ -691,16 +691,12 @@ class OpenAICodec:
         self._reset_s = next((reset for reset in resets if reset is not None and reset > 0), self._reset_s)
 
     def _unreadable(self, message: str | bytes, problem: Exception) -> None:
-        try:
-            kind = server.type_of(message)
-        except server.UNREADABLE as worse:
-            self._bad(_why(worse))
-            return
-        if kind in server.SERVER_TYPES:
-            self._bad(f"{kind}: {_why(problem)}")
-            return
-        self.unknown += 1
-        self._events.append(events.Unknown(kind[:_MAX_QUOTED_CHARS]))
+        event = server.MESSAGES.not_read(message, problem)
+        if isinstance(event, events.Malformed):
+            self.malformed += 1
+        else:
+            self.unknown += 1
+        self._events.append(event)
 
     def _bad(self, why: str) -> None:
         self.malformed += 1
@@ -730,7 +726,7 @@ class OpenAICodec:
 
     def _item(self, purpose: _For, role: Literal["user", "assistant", "system"], kind: str, text: str) -> str:
         item_id = self._item_id(purpose)
-        content = [client.Content(type=kind, text=_sendable(text))]
+        content = [client.Content(type=kind, text=sendable(text))]
         message = client.Message(id=item_id, role=role, content=content)
         self._reply(client.ItemCreate(event_id=self._event_id(purpose), item=message))
         return item_id
@@ -808,7 +804,7 @@ def _format(told: object, config: OpenAI) -> AudioFormat | None:
 
 def _shown(told: object) -> str:
     name = told.type if isinstance(told, server.FormatPart) else told
-    return repr(name)[:_MAX_QUOTED_CHARS]
+    return repr(name)[:MOST_QUOTED_CHARS]
 
 
 def _bytes_per_ms(fmt: AudioFormat) -> float:
@@ -829,19 +825,3 @@ def _parameters(arguments: object) -> dict[str, object] | None:
 
 def _data_url(attachment: commands.Prepared) -> str:
     return f"data:{attachment.media_type};base64,{base64.b64encode(attachment.data).decode('ascii')}"
-
-
-def _sendable(text: str) -> str:
-    """Replaces unpaired surrogates (from arguments or file names), which UTF-8 cannot represent, by question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _why(problem: Exception) -> str:
-    """The reason as one line that contains no part of the message."""
-    if isinstance(problem, RecursionError):
-        return "nested too deeply"
-    if isinstance(problem, UnicodeError):
-        return "not UTF-8"
-    if str(problem).startswith("Invalid value"):
-        return "two types in one message"
-    return str(problem)[: 2 * _MAX_QUOTED_CHARS]

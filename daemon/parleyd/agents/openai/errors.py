@@ -47,7 +47,7 @@ CLOSING = frozenset(
 
 _AGAIN_IN = re.compile(r"try again in ([0-9]+(?:\.[0-9]+)?) ?(ms|s|m)\b", re.IGNORECASE)
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0}
-# How long to wait where the server does not tell, and at most.
+# The delay before another try if the server names none, and the longest delay.
 RETRY_S, MOST_RETRY_S = 5.0, 60.0
 
 _TOP_UP = "add credit or raise the limit in the account's billing settings"

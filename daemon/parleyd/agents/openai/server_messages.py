@@ -11,10 +11,10 @@ servers still send, are subclasses of the present ones, so that nothing else has
 from __future__ import annotations
 
 import math
-from typing import get_args
 
-import msgspec
 from msgspec import Struct
+
+from parleyd.agents import wire
 
 Text = str | None
 Number = int | float | str | None
@@ -569,23 +569,4 @@ ServerMessage = (
 )
 
 
-class _Typed(Struct):
-    type: str
-
-
-SERVER_TYPES: frozenset[str] = frozenset(str(message.__struct_config__.tag) for message in get_args(ServerMessage))
-_decoder: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)
-_type_decoder = msgspec.json.Decoder(_Typed)
-
-# The errors of reading a message: not JSON or not of these types, not UTF-8, nested too deeply.
-UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
-
-
-def decode(message: str | bytes) -> ServerMessage:
-    """Decodes a message. Raises one of UNREADABLE, also for a type that is not in SERVER_TYPES."""
-    return _decoder.decode(message)
-
-
-def type_of(message: str | bytes) -> str:
-    """The type of a message. Raises one of UNREADABLE."""
-    return _type_decoder.decode(message).type
+MESSAGES: wire.Messages[ServerMessage] = wire.Messages(ServerMessage)

@@ -16,7 +16,7 @@ _MOST_SECONDS = 86_400.0
 
 
 def of_response(usage: server.UsagePart | None, model: str) -> Spent | None:
-    """None if the server counts nothing."""
+    """The tokens or the seconds that the server has counted; None if it counts nothing."""
     if usage is None:
         return None
     tokens = _input(usage.input_token_details, usage.input_tokens)
@@ -29,7 +29,7 @@ def of_response(usage: server.UsagePart | None, model: str) -> Spent | None:
 
 
 def of_transcription(usage: server.TranscriptionUsage | None, model: str) -> Spent | None:
-    """None if the server counts nothing."""
+    """The tokens or the seconds that the server has counted; None if it counts nothing."""
     if usage is None:
         return None
     seconds = decimal(usage.seconds)

@@ -48,8 +48,8 @@ def output_device(spec: str) -> OutputDevice:
 def device_pair(
     input_spec: str, output_spec: str, *, input_channel: int | None = None
 ) -> tuple[InputDevice, OutputDevice]:
-    """Both devices of a conversation; DeviceError also if both are the same file, which would be overwritten before it
-    is read."""
+    """Returns the two devices of a conversation. Raises DeviceError, also if both are the same file, which would be
+    overwritten before it is read."""
     if input_spec.startswith("wav:") and output_spec.startswith("wav:"):
         path = _path(output_spec)
         if _path(input_spec).resolve() == path.resolve():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
+
+from parleyd.host import subprocesses
 
 Kind = Literal["source", "sink"]
 
@@ -50,11 +51,13 @@ def listed_by_server(kind: Kind) -> list[ServerDevice] | None:
     speakers are left out, because they are not microphones."""
     try:
         answers = [
-            subprocess.run(["pactl", *words], capture_output=True, text=True, timeout=_SERVER_S, check=True).stdout
+            subprocesses.ask(["pactl", *words], timeout_s=_SERVER_S)
             for words in (["-f", "json", "list", f"{kind}s"], [f"get-default-{kind}"])
         ]
-        listed, default = json.loads(answers[0]), answers[1].strip()
-    except (OSError, subprocess.SubprocessError, ValueError):
+        if any(answer.status for answer in answers):
+            return None
+        listed, default = json.loads(answers[0].output), answers[1].output.strip()
+    except (OSError, ValueError):
         return None
     found = [
         ServerDevice(one["name"], one.get("description") or one["name"], one["name"] == default)
@@ -67,9 +70,6 @@ def listed_by_server(kind: Kind) -> list[ServerDevice] | None:
 def set_default(kind: Kind, name: str) -> bool:
     """Makes it the server's default, for all programs of this user. Returns whether the server did so."""
     try:
-        done = subprocess.run(
-            ["pactl", f"set-default-{kind}", name], capture_output=True, timeout=_SERVER_S, check=False
-        )
-    except (OSError, subprocess.SubprocessError):
+        return subprocesses.ask(["pactl", f"set-default-{kind}", name], timeout_s=_SERVER_S).status == 0
+    except OSError:
         return False
-    return done.returncode == 0

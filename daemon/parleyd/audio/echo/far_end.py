@@ -118,11 +118,6 @@ class FarEnd:
         if delay_jump_samples:
             self._alignment.jump(delay_jump_samples)
 
-    @property
-    def kept_s(self) -> float:
-        """The duration of the sound that is kept."""
-        return len(self._line) / self._line.rate_hz
-
     def _use(self, rate_hz: int) -> None:
         self._line = DelayLine(rate_hz)
         self._alignment = Alignment(rate_hz, reopened=self._openings > 1)

@@ -276,11 +276,6 @@ class Mix:
         """Whether work() would give something."""
         return self._voice.has_work or self.announcement.pipeline.has_work
 
-    @property
-    def is_working(self) -> bool:
-        """Whether a job was given out, and is still wanted."""
-        return self._voice.is_making or self.announcement.pipeline.is_making
-
     def work(self) -> Job | None:
         """Returns the next piece of sound to make for the device, the agent's voice first. For one thread: run() it,
         then finish()."""

@@ -86,11 +86,6 @@ class Pipeline:
         return self.queue.duration_s + self._made_samples / self.rate_hz
 
     @property
-    def is_making(self) -> bool:
-        """Whether a job was given out, and has neither come back nor been thrown away."""
-        return self._job is not None
-
-    @property
     def next_owner(self) -> Segment | None:
         """The owner of the sound that is being made, or is made next."""
         if self._job is not None:

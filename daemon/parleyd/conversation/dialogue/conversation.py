@@ -482,7 +482,7 @@ class Conversation:
             self._publish_piece("delta", text, answer, now_s)
 
     def _stream_ends(self, answer_id: str | None = None, now_s: float | None = None) -> None:
-        """No further piece of this text will come; without an id, of no text."""
+        """No further piece of this text will come. answer_id: None means every text."""
         for answer in self._answers:
             if answer.is_streaming and answer_id in (None, answer.answer_id):
                 answer.is_streaming = False

@@ -162,7 +162,7 @@ class Facts(Protocol):
 
     @property
     def kept_until_s(self) -> float | None:
-        """When the newest speech was spoken that no agent has heard."""
+        """The time of the newest speech that no agent has heard; None: there is none."""
 
     @property
     def kept_from_s(self) -> float | None:

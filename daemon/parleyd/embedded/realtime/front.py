@@ -21,11 +21,12 @@ from websockets.http11 import Request
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
 from parleyd.embedded.api import key_bytes
 from parleyd.embedded.line import Line, LineClosedError
-from parleyd.embedded.realtime import client_messages, protocol
+from parleyd.embedded.realtime import actions, client_messages
+from parleyd.embedded.realtime.actions import Action
 from parleyd.embedded.realtime.client_messages import RefusedError
 from parleyd.embedded.realtime.history import Asked
 from parleyd.embedded.realtime.items import WIRE_RATE_HZ
-from parleyd.embedded.realtime.protocol import Action, Protocol
+from parleyd.embedded.realtime.protocol import Protocol
 from parleyd.embedded.realtime.response import Event
 from parleyd.embedded.record import ConnectionRecord
 from parleyd.embedded.scenario import ConnectionScript, ProtocolStep
@@ -195,7 +196,7 @@ class Front:
         kind = parsed.get("type")
         if kind != "input_audio_buffer.append":
             self.record.add_received(parsed)
-            self._post([protocol.Fire("message", str(kind))])
+            self._post([actions.Fire("message", str(kind))])
         self._post(self._protocol.receive(parsed, datetime.now()))
 
     def _post(self, actions: Iterable[Action]) -> None:
@@ -217,32 +218,32 @@ class Front:
             case Event(plain, note, heard):
                 if self._plan.metadata.send:
                     await self.line.send(self._protocol.identified(plain), note, heard)
-            case protocol.Raw(content, noted):
+            case actions.Raw(content, noted):
                 await self.line.send_raw(content, noted)
-            case protocol.Fire(trigger, type_):
+            case actions.Fire(trigger, type_):
                 await self._script.fire(trigger, type_)
-            case protocol.Tell(kind, fields):
+            case actions.Tell(kind, fields):
                 self.record.tell(kind, **fields)
-            case protocol.Deviation(text):
+            case actions.Deviation(text):
                 self.record.add_deviation(text)
-            case protocol.SoundArrived(pcm):
+            case actions.SoundArrived(pcm):
                 self.record.add_received_audio(pcm)
                 self._script.audio_arrived()
                 # Steps that waited for this sound come before what follows from it.
                 await asyncio.sleep(0)
-            case protocol.Recognise(item_id, pcm):
+            case actions.Recognise(item_id, pcm):
                 self.spawn(self._recognise(item_id, pcm))
-            case protocol.Remind(item_id, delay_s):
+            case actions.Remind(item_id, delay_s):
                 self.spawn(self._remind(item_id, delay_s))
-            case protocol.Speak(response_id, sentences, is_text):
+            case actions.Speak(response_id, sentences, is_text):
                 self._speaking[response_id] = self._start(self._speak(response_id, sentences, is_text=is_text))
-            case protocol.Ask(response_id, question, is_text):
+            case actions.Ask(response_id, question, is_text):
                 self._speaking[response_id] = self._start(self._answer(response_id, question, is_text=is_text))
-            case protocol.Hush(response_id):
+            case actions.Hush(response_id):
                 task = self._speaking.pop(response_id, None)
                 if task is not None:
                     task.cancel()
-            case protocol.End(code, reason):
+            case actions.End(code, reason):
                 self.line.close(code, reason)
 
     async def _recognise(self, item_id: str, pcm: bytes) -> None:

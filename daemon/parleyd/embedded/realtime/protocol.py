@@ -11,26 +11,38 @@ Sound, words and time come in as arguments; the front carries the actions out in
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any
 
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, PIPELINE_RATE_HZ
 from parleyd.audio.resample import Resampler
 from parleyd.embedded import scenario
 from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechStarted
 from parleyd.embedded.realtime import client_messages, items, thinking, tokens, wire_formats
+from parleyd.embedded.realtime.actions import (
+    Action,
+    Actions,
+    Ask,
+    Deviation,
+    End,
+    Fire,
+    Hush,
+    Raw,
+    Recognise,
+    Remind,
+    SoundArrived,
+    Speak,
+    Tell,
+)
 from parleyd.embedded.realtime.client_messages import Plain, RefusedError
-from parleyd.embedded.realtime.history import Asked, asked
+from parleyd.embedded.realtime.history import asked
 from parleyd.embedded.realtime.items import WIRE_RATE_HZ, Item, Items
 from parleyd.embedded.realtime.response import Event, Response, Status
 from parleyd.embedded.realtime.session import Session
 from parleyd.embedded.realtime.tokens import Tokens
 from parleyd.embedded.recognise import NOT_UNDERSTOOD
-from parleyd.embedded.record import ActivityKind
 from parleyd.embedded.replies import Reply
-from parleyd.embedded.scenario import ConnectionScript, ProtocolStep, ResponseEnd, Transcription, Trigger
+from parleyd.embedded.scenario import ConnectionScript, ProtocolStep, ResponseEnd, Transcription
 from parleyd.embedded.settings import AgentSettings, ToolSpec
 from parleyd.embedded.spoken import heard_words, sentences
 
@@ -42,101 +54,6 @@ _COUNTED_REQUESTS = 5_000
 _HARMLESS = frozenset(
     {"response_cancel_not_active", "conversation_already_has_active_response", "input_audio_buffer_commit_empty"}
 )
-
-
-# ---------------------------------------------------------------- actions
-
-
-@dataclass(frozen=True, slots=True)
-class Fire:
-    """The trigger of a scenario's steps."""
-
-    trigger: Trigger
-    type: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """An activity for the record."""
-
-    kind: ActivityKind
-    fields: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Deviation:
-    """The client has violated the protocol."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class SoundArrived:
-    """Sound of the client has arrived, at 24 kHz."""
-
-    pcm: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Recognise:
-    """The words of this sound are wanted (16 kHz); then recognised() has to be called."""
-
-    item_id: str
-    pcm: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Remind:
-    """transcript_due() has to be called after this time."""
-
-    item_id: str
-    delay_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Speak:
-    """These sentences are to be spoken, or written; then spoken() has to be called."""
-
-    response_id: str
-    sentences: tuple[str, ...]
-    is_text: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """The model is to be asked for this response; then begin_words(), sentence() and sound() as words come, and
-    answered() at the end have to be called."""
-
-    response_id: str
-    asked: Asked
-    is_text: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Hush:
-    """The sentences of this response are not wanted any more."""
-
-    response_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """A frame that is sent unchanged; bytes make a binary frame. note: for the record."""
-
-    content: str | bytes
-    note: Plain
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The connection is to be closed."""
-
-    code: int
-    reason: str
-
-
-Action = Event | Raw | Fire | Tell | Deviation | SoundArrived | Recognise | Remind | Speak | Ask | Hush | End
-Actions = Iterator[Action]
 
 
 class Protocol:
