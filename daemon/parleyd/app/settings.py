@@ -127,7 +127,7 @@ class SettingsKeeper:
         self._note: Note | None = None
         self._went_back: WentBack | None = None
         self._probation: Probation | None = None
-        # Of sessions, for the thread of the probation.
+        # The thread of the probation takes them from here.
         self._sessions: deque[events.StateChanged | events.SessionOpened] = deque(maxlen=_MOST_SESSIONS)
         self._is_ready = False
         self._stopping = threading.Event()
