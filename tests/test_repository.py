@@ -31,18 +31,20 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     subprocess.run(["gpgconf", "--kill", "gpg-agent"], env=environment, check=False, timeout=60)
 
 
-def package(folder: Path, version: str, name: str = "parleyd", description: str = "x") -> Path:
+def package(
+    folder: Path, version: str, name: str = "parleyd", description: str = "x", architecture: str = "amd64"
+) -> Path:
     control = folder / "tree" / "DEBIAN" / "control"
     control.parent.mkdir(parents=True, exist_ok=True)
     facts = {
         "Package": name,
         "Version": version,
-        "Architecture": "amd64",
+        "Architecture": architecture,
         "Maintainer": "x",
         "Description": description,
     }
     control.write_text("".join(f"{key}: {value}\n" for key, value in facts.items()))
-    file = folder / f"{name}_{version}_amd64.deb"
+    file = folder / f"{name}_{version}_{architecture}.deb"
     command: list[str | Path] = ["dpkg-deb", "--root-owner-group", "--build", folder / "tree", file]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     return file
@@ -111,3 +113,33 @@ def test_what_is_wrong_is_said_with_its_exit_code_and_nothing_is_published(
     assert build(keys, good, "--key", KEY).returncode == os.EX_USAGE
     told = build(keys, tmp_path / "torn.deb" / "x", "--key", KEY)
     assert (told.returncode, "the folder cannot be made" in told.stderr) == (os.EX_CANTCREAT, True)
+
+
+def candidate(folder: Path, work: Path, architecture: str) -> str:
+    """The version that apt would install on a device with this processor."""
+    for one in ("etc/apt/preferences.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/lib/dpkg"):
+        (work / one).mkdir(parents=True)
+    (work / "var/lib/dpkg/status").write_text("")
+    source = (folder / "bookworm.sources").read_text().replace("https://packages.example.org/p", f"file:{folder}")
+    (work / "etc/apt/sources.list.d").mkdir()
+    (work / "etc/apt/sources.list.d/parleyd.sources").write_text(source)
+    options = [
+        f"-oDir={work}", f"-oDir::State::status={work}/var/lib/dpkg/status", f"-oAPT::Architecture={architecture}",
+        f"-oAPT::Architectures={architecture}", "-oAPT::Sandbox::User=root", "-oAPT::Update::Error-Mode=any",
+    ]  # fmt: skip
+    run = {"check": True, "capture_output": True, "text": True, "timeout": 60}
+    subprocess.run(["apt-get", *options, "update"], **run)  # type: ignore[call-overload]
+    told = subprocess.run(["apt-cache", *options, "policy", "parleyd"], **run).stdout  # type: ignore[call-overload]
+    return str(told).partition("Candidate: ")[2].partition("\n")[0]
+
+
+def test_each_processor_has_its_own_newest_version(keys: dict[str, str], tmp_path: Path) -> None:
+    """Both are in one release, and need not be built at the same time."""
+    folder = tmp_path / "web"
+    amd64, arm64 = package(tmp_path, "1~deb12"), package(tmp_path, "2~deb12", architecture="arm64")
+    done = build(keys, folder, "--key", KEY, "--url", "https://packages.example.org/p", amd64, arm64)
+    assert done.returncode == os.EX_OK, done.stderr
+    assert "\nArchitectures: amd64 arm64\n" in (folder / "dists/bookworm/InRelease").read_text()
+    assert candidate(folder, tmp_path / "amd64", "amd64") == "1~deb12"
+    assert candidate(folder, tmp_path / "arm64", "arm64") == "2~deb12"
+    assert candidate(folder, tmp_path / "armhf", "armhf") == "", "there is none for it"

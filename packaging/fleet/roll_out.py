@@ -22,8 +22,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 # What the broker keeps comes right after the subscription; this long after the last of it all of it is there.
 QUIET_S = 2.0
-# States that a device does not leave by itself.
-GOOD, BAD = ("kept",), ("refused", "rolled_back", "changed_here")
+# States that a device does not leave by itself; it does leave waits_for_session, with the next session, which may be
+# hours away.
+GOOD, BAD = ("kept", "waits_for_session"), ("refused", "rolled_back", "changed_here")
 
 
 class Fleet:

@@ -226,6 +226,16 @@ def test_keys_that_wait_for_a_restart(bench: Bench) -> None:
     assert bench.wait(2 * LOOK_S)["state"] == "waits_for_restart"
 
 
+def test_keys_that_wait_for_a_session(bench: Bench) -> None:
+    bench.want(OWN, 1, session__connect_timeout_s=7)
+    bench.wait()
+    waits = {"left_s": 3600, "confirmed": True, "after_restart": False, "untried": True, "after_session": True}
+    bench.config["probation"] = waits
+    assert bench.wait(2 * LOOK_S)["state"] == "waits_for_session"
+    bench.config["probation"] = waits | {"after_session": False}
+    assert bench.wait(2 * LOOK_S)["state"] == "probation", "a session has begun to use them"
+
+
 def test_an_emptied_topic_takes_nothing_away_and_empty_settings_do(bench: Bench) -> None:
     bench.want(OWN, 1, gate__hangover_ms=700)
     bench.wait()

@@ -22,6 +22,10 @@ from parleyd.checks.configuration import load
 from parleyd.config.changed_keys import Changes
 from parleyd.control.client import Client, RefusedError
 from parleyd.core import events
+from parleyd.embedded.recognise import NoEars
+from parleyd.embedded.server import LocalAgent
+from parleyd.embedded.settings import AgentSettings
+from waiting import until
 
 WAIT_S = 20
 pytestmark = pytest.mark.usefixtures("state")
@@ -216,6 +220,75 @@ def shortened_daemon(folder: Path) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.communicate()
+
+
+@contextmanager
+def an_agent(folder: Path, *allowed: str) -> Iterator[None]:
+    """That of the configuration, with which the daemon talks when it is told to."""
+    with LocalAgent(AgentSettings(allowed_overrides=allowed), ears=NoEars()) as agent:
+        write_config(folder, agent.base_url, wake="{mode: manual}", reconnect="{initial_s: 30}")
+        yield
+
+
+OVERRIDE = "elevenlabs.overrides.language"
+
+
+def test_what_the_next_session_uses_waits_for_it_and_goes_back_with_it(config: Path) -> None:
+    with an_agent(config, "first_message"), shortened_daemon(config) as process, Client() as client:
+        assert client.ask("put_config", changes={OVERRIDE: "de"})["next_session"] == [OVERRIDE]
+        assert client.ask("status")["settings"]["probation"]["untried"]
+        read_until(process, "no session has used the settings of revision 1 yet")
+        assert "used by the next session only" in parleyd("settings").stdout
+        assert client.ask("status")["settings"]["probation"]["after_session"]
+        with Client() as watcher:
+            watcher.ask("events")
+            client.ask("wake")
+            changed = (event for event in watcher.events(WAIT_S) if event["event"] == "settings_changed")
+            assert "does not allow the override" in next(changed)["why"]
+        assert value(client, OVERRIDE)["origin"] == "default"
+
+
+def test_what_the_next_session_uses_is_kept_when_that_stays_well(config: Path) -> None:
+    with an_agent(config, "first_message", "language"), shortened_daemon(config) as process, Client() as client:
+        client.ask("put_config", changes={OVERRIDE: "de"})
+        read_until(process, "no session has used the settings of revision 1 yet")
+        client.ask("wake")
+        read_until(process, "the settings of revision 1 are kept")
+        assert client.ask("status")["settings"] == {"revision": 1, "keys": 1, "probation": None}
+
+
+def test_whoever_keeps_what_waits_for_a_session_need_not_wait(config: Path) -> None:
+    with shortened_daemon(config) as process, Client() as client:
+        client.ask("put_config", changes={OVERRIDE: "de"})
+        read_until(process, "no session has used the settings of revision 1 yet")
+        assert parleyd("settings", "keep").returncode == 0
+        read_until(process, "the settings of revision 1 are kept; no session has used some of them")
+
+
+def test_a_power_cut_while_nothing_is_watched_takes_nothing_back(config: Path) -> None:
+    """Twice, as the second start counts the first one."""
+    waits = "no session has used the settings of revision 1 yet"
+    with shortened_daemon(config) as process, Client() as client:
+        client.ask("put_config", changes={OVERRIDE: "de"})
+        read_until(process, waits)
+    for _ in range(2):
+        with shortened_daemon(config) as process, Client() as client:
+            assert value(client, OVERRIDE)["value"] == "de"
+            assert client.ask("status")["settings"]["probation"]["untried"]
+            read_until(process, waits)
+
+
+def test_a_crash_with_the_session_that_tries_them_takes_them_back(config: Path, state: Path) -> None:
+    with an_agent(config, "first_message", "language"):
+        with shortened_daemon(config) as process, Client() as client:
+            client.ask("put_config", changes={OVERRIDE: "de"})
+            read_until(process, "no session has used the settings of revision 1 yet")
+            client.ask("wake")
+            note = state / "settings.probation.json"
+            until("it is not noted that a session uses them", lambda: json.loads(note.read_text())["starts"] == 1)
+        with daemon(config), Client() as client:
+            assert value(client, OVERRIDE)["origin"] == "default"
+            assert "or of a session, with them" in client.ask("config")["went_back"]["reason"]
 
 
 def test_settings_with_which_the_daemon_never_became_ready_go_back(config: Path) -> None:

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,10 +31,13 @@ from parleyd.config.settings import Settings
 from parleyd.core import events
 from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse, Trouble
+from parleyd.core.states import State
 
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
+# More events of sessions than these do not come between two looks.
+_MOST_SESSIONS = 64
 
 
 class SettingsError(UserError):
@@ -47,11 +51,15 @@ class SettingsError(UserError):
 @dataclass(frozen=True, slots=True)
 class ProbationReport:
     """left_s: the rest of the probation. confirmed: nobody has to confirm the settings any more. after_restart: some
-    keys take effect with a restart only, and the health is judged after it."""
+    keys take effect with a restart only, and the health is judged after it. untried: some keys are used by the next
+    session only, and none has used them yet. after_session: the health is judged with that session, for the two minutes
+    after the change are over; left_s: after that time they are kept without one."""
 
     left_s: int
     confirmed: bool
     after_restart: bool
+    untried: bool
+    after_session: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +127,8 @@ class SettingsKeeper:
         self._note: Note | None = None
         self._went_back: WentBack | None = None
         self._probation: Probation | None = None
+        # The thread of the probation takes them from here.
+        self._sessions: deque[events.StateChanged | events.SessionOpened] = deque(maxlen=_MOST_SESSIONS)
         self._is_ready = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -159,6 +169,7 @@ class SettingsKeeper:
         """The daemon is ready. take: puts a configuration in force; raises UserError. restart: ends the daemon, so that
         the service manager starts it again."""
         self._take, self._troubles, self._restart = take, troubles, restart
+        self._bus.subscribe(self._hear)
         with self._lock:
             self._is_ready = True
             if self._broken is not None:
@@ -190,8 +201,8 @@ class SettingsKeeper:
             return
         try:
             if self._is_ready and self._note is not None and self._probation is not None:
-                # An end in order is no failed start.
-                starts = max(1, self._note.starts) if failed else 0
+                # An end in order is no failed start; nor is one hours after the change, before a session has tried it.
+                starts = max(1, self._note.starts) if failed and not self._probation.waits else 0
                 self._write_note(msgspec.structs.replace(self._note, starts=starts))
         finally:
             self._lock.release()
@@ -238,7 +249,8 @@ class SettingsKeeper:
             return self._change(self._present.changed(changes, label), "set", confirm=confirm)
 
     def keep(self, revision: int) -> None:
-        """Confirms the settings that are on probation. Raises SettingsError."""
+        """Confirms the settings that are on probation; they do not wait for a session any more. Raises
+        SettingsError."""
         with self._lock:
             self._need_revision(revision)
             if self._probation is None or self._note is None:
@@ -308,9 +320,10 @@ class SettingsKeeper:
             # Settings with a label that went back stay known for the program that made them until it makes others.
             self._write_went_back(None)
         restarts = bool(changed.restart) or (running is not None and running.restarts)
-        self._write_note(Note(after.revision, back_to, confirmed=confirmed, restarts=restarts, troubled=troubled))
-        assert self._note is not None
-        self._begin_probation(self._note)
+        untried = bool(changed.next_session) or (running is not None and running.untried)
+        note = Note(after.revision, back_to, confirmed, restarts, troubled, untried=untried)
+        self._write_note(note)
+        self._begin_probation(note)
         self._publish(why, changed)
         log.info("settings, revision %d: %s", after.revision, changed.in_words())
         probation = self._probation
@@ -324,7 +337,8 @@ class SettingsKeeper:
             log.error("the refused settings stay in %s: %s", files.path, error.strerror)
 
     def _begin_probation(self, note: Note) -> None:
-        self._probation = Probation(note.troubled, time.monotonic(), confirmed=note.confirmed)
+        now_s = time.monotonic()
+        self._probation = Probation(note.troubled, now_s, confirmed=note.confirmed, untried=note.untried)
         if self._thread is not None:
             return
         thread = threading.Thread(target=self._watch, name="settings", daemon=True)
@@ -336,6 +350,38 @@ class SettingsKeeper:
             return
         self._thread = thread
 
+    def _hear(self, event: events.Event) -> None:
+        """Called by whatever publishes: the decision is left to the thread of the probation."""
+        match event:
+            case events.StateChanged(after=State.CONNECTING.value) | events.SessionOpened(is_fallback=False):
+                self._sessions.append(event)
+
+    def _tell_sessions(self, probation: Probation) -> None:
+        while self._sessions:
+            event = self._sessions.popleft()
+            if isinstance(event, events.SessionOpened):
+                probation.session_opened(event.at_s - event.handshake_ms / 1000, event.at_s)
+            else:
+                probation.session_begins(event.at_s)
+
+    def _noted(self, note: Note, probation: Probation, *, waited: bool) -> Note:
+        """Writes what of the probation has to outlive the process; waited: for a session, until now. Returns the note
+        as it is then."""
+        now = msgspec.structs.replace(note, untried=probation.untried)
+        if not (note.restarts and not note.starts):
+            # While nothing is watched, the end of the process does not count against the settings, as it does when a
+            # session has begun to use them. Keys that took effect with a start have been judged by then.
+            if probation.waits:
+                now = msgspec.structs.replace(now, starts=0, restarts=False)
+            elif waited:
+                now = msgspec.structs.replace(now, starts=1)
+        if now != note:
+            self._write_note(now)
+        if probation.waits and not waited:
+            words = "no session has used the settings of revision %d yet: the health is judged with the next one"
+            log.info(words, self._present.revision)
+        return now
+
     def _watch(self) -> None:
         while not self._stopping.wait(TICK_S):
             self.pulse.beat()
@@ -346,21 +392,26 @@ class SettingsKeeper:
                     # Under the lock, so that the next change starts another thread however soon it comes.
                     self._thread = None
                     return
-                match probation.look([(one.part, one.text) for one in self._troubles()], time.monotonic()):
-                    case Kept():
-                        self._settle(note)
+                waited = probation.waits
+                self._tell_sessions(probation)
+                decision = probation.look([(one.part, one.text) for one in self._troubles()], time.monotonic())
+                note = self._noted(note, probation, waited=waited)
+                match decision:
+                    case Kept(untried):
+                        self._settle(note, untried=untried)
                     case TakenBack(reason):
                         self._go_back(note, reason)
             self.pulse.rest()
 
-    def _settle(self, note: Note) -> None:
+    def _settle(self, note: Note, *, untried: bool) -> None:
         self._probation = None
         if note.restarts and not note.starts:
             # The keys that take effect with a new start have not been tried yet.
-            self._write_note(msgspec.structs.replace(note, confirmed=True))
+            self._write_note(msgspec.structs.replace(note, confirmed=True, untried=False))
             return
         self._write_note(None)
-        log.info("the settings of revision %d are kept", self._present.revision)
+        untried_words = "; no session has used some of them" if untried else ""
+        log.info("the settings of revision %d are kept%s", self._present.revision, untried_words)
 
     def _go_back(self, note: Note, reason: str) -> None:
         self._probation = None
@@ -426,7 +477,9 @@ class SettingsKeeper:
                 log.error("the settings cannot go back: %s: %s", files.path, error.strerror)
                 return
             before, self._present = self._present, after
-            self._taken_back = "the daemon ended within two minutes of its start with them, or never became ready"
+            self._taken_back = (
+                "the daemon ended within two minutes of its start, or of a session, with them, or never became ready"
+            )
             self._write_went_back(WentBack(before.revision, before.label, self._taken_back))
             log.error("the settings went back to those of revision %d: %s", note.back_to, self._taken_back)
             return
@@ -456,8 +509,10 @@ class SettingsKeeper:
         if note is None:
             return None
         waits = note.restarts and not note.starts
-        left_s = round(probation.left_s(time.monotonic())) if probation is not None else 0
-        return ProbationReport(left_s, probation.confirmed if probation is not None else note.confirmed, waits)
+        if probation is None:
+            return ProbationReport(0, note.confirmed, waits, untried=note.untried, after_session=False)
+        left_s = round(probation.left_s(time.monotonic()))
+        return ProbationReport(left_s, probation.confirmed, waits, probation.untried, probation.waits)
 
     def _origin(self, dotted: str, loaded: Loaded) -> str:
         if dotted in loaded.settings_places:

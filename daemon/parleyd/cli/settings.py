@@ -129,9 +129,17 @@ def _lines(told: dict[str, Any], *, everything: bool) -> Iterator[str]:
 def _probation(probation: dict[str, Any]) -> str:
     if probation["after_restart"]:
         return "on probation: some keys take effect with a restart, and the health is judged after it"
-    if probation["confirmed"]:
-        return f"on probation for {probation['left_s']} s: if the health becomes worse, the settings go back"
-    return f"on probation: the settings go back in {probation['left_s']} s; to keep them: parleyd settings keep"
+    # A daemon of an earlier version does not tell of sessions.
+    if probation.get("after_session"):
+        hours = max(1, round(probation["left_s"] / 3600))
+        return (
+            "on probation: some keys are used by the next session only, and the health is judged with it; "
+            f"without one they are kept in {hours} h"
+        )
+    if not probation["confirmed"]:
+        return f"on probation: the settings go back in {probation['left_s']} s; to keep them: parleyd settings keep"
+    words = f"on probation for {probation['left_s']} s: if the health becomes worse, the settings go back"
+    return f"{words}; after that with the next session, which some keys wait for" if probation.get("untried") else words
 
 
 def _value(text: str) -> Any:

@@ -224,6 +224,8 @@ class Desired:
             return self._report(config, "kept", **effects)
         if probation.get("after_restart"):
             return self._report(config, "waits_for_restart", **effects)
+        if probation.get("after_session"):
+            return self._report(config, "waits_for_session", **effects)
         return self._report(config, "probation", **effects)
 
     def _report(self, config: Mapping[str, Any], state: str, **more: Any) -> Publish:
