@@ -33,6 +33,10 @@ QUEUE_MS = 1000
 RESTING_PERIOD_MS = 100
 # How long the microphone may deliver nothing before silence is inserted, so that the stream keeps real time.
 STARVED_S = 0.2
+# A wait that lasts this much longer than it should: the whole process stood still, and the microphone's thread with it.
+# Its sound is there, or comes as soon as that thread runs, and silence in its place would be the beginning of a
+# sentence that nobody hears.
+STOOD_STILL_S = 0.02
 # How far a period's time may differ from its place in the count of samples. If it is later, sound is missing before it.
 # If it is earlier, more sound has arrived than time has passed, as after a sound server stood still, and this sound is
 # too old.
@@ -217,10 +221,16 @@ class Capture:
                 log.warning("this machine is too slow: sound of the microphone is dropped, the oldest first")
 
     def _taken(self) -> list[tuple[_Opening, bytes, float]]:
-        """Waits for a batch of periods, at most STARVED_S; as few as make a batch, oldest first."""
+        """Waits for a batch of periods, at most STARVED_S, and once more after the process stood still; as few as make a
+        batch, oldest first."""
+        enough_s = (self.batch_ms - 1.0) / 1000
         with self._ready:
-            enough_s = (self.batch_ms - 1.0) / 1000
-            self._ready.wait_for(lambda: bool(self._periods) and self._waiting_s >= enough_s, STARVED_S)
+            asked_s = began_s = time.monotonic()
+            while not self._ready.wait_for(lambda: bool(self._periods) and self._waiting_s >= enough_s, STARVED_S):
+                now_s = time.monotonic()
+                if now_s - began_s < STARVED_S + STOOD_STILL_S or now_s - asked_s > QUEUE_MS / 1000:
+                    break
+                began_s = now_s
             taken: list[tuple[_Opening, bytes, float]] = []
             taken_s = 0.0
             while self._periods and (not taken or taken_s < enough_s):
