@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from parleyd.audio.capture.capture import HOLE_S, STARVED_S, Capture
 from parleyd.audio.devices.device import Deliver, StreamInfo
 from parleyd.audio.pcm import FRAME_SAMPLES, SILENT_FRAME, Frame
+
+T = TypeVar("T")
 
 
 class HandFed:
@@ -129,7 +132,7 @@ class StandsStill(threading.Condition):
         self.then = then
         self.waits = 0
 
-    def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
+    def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         self.waits += 1
         if self.waits == 1:
             # The process stands still.

@@ -29,6 +29,7 @@ from parleyd.core.errors import UserError
 from parleyd.core.states import State
 from parleyd.embedded import child
 from waiting import until
+from web_server import Answer, web_server
 
 QUESTION = "What time is it?"
 Protocol = Literal["elevenlabs", "openai"]
@@ -215,6 +216,21 @@ def test_an_agent_that_accepts_and_never_begins_is_given_up_after_a_while(tmp_pa
         assert "within 3 s" in one.expect(events.FallbackBegan).reason
         one.expect(events.AnswerText, by_itself)
         nothing_lost(one)
+
+
+def test_the_login_of_a_guest_network_is_not_the_agent(tmp_path: Path) -> None:
+    login = Answer(302, "", {"Location": "http://login.invalid/"})
+    with Cloud(tmp_path) as cloud, daemon(config(cloud.base_url, tmp_path)) as one:
+        cloud.kill()
+        one.service.say(QUESTION)
+        one.expect(events.AnswerText, by_itself)
+        one.expect(events.AnswerEnded)
+        port = int(cloud.base_url.rpartition(":")[2])
+        with web_server(lambda _path: login, port) as network:
+            until("it is asked twice", lambda: len(network.asked) >= 2)
+        assert not [event for event in one.of(events.StateChanged) if event.trigger == "agent is back"]
+        cloud.start()
+        one.expect(events.FallbackOver)
 
 
 def test_a_timer_that_the_fallback_sets_rings_and_the_next_agent_is_told_what_was_said(tmp_path: Path) -> None:

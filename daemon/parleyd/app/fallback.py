@@ -153,6 +153,9 @@ class LocalFallback:
             raise DialError(refusal or Ending(EndingKind.RETRY, f"the fallback did not start within {timeout_s:g} s"))
         return made.dial(timeout_s)
 
+    def reach(self, timeout_s: float) -> None:
+        self._made.reach(timeout_s)
+
     def session(self, wish: SessionWish) -> Codec:
         return self._made.session(wish)
 

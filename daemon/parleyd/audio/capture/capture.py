@@ -221,7 +221,7 @@ class Capture:
                 log.warning("this machine is too slow: sound of the microphone is dropped, the oldest first")
 
     def _taken(self) -> list[tuple[_Opening, bytes, float]]:
-        """Waits for a batch of periods, at most STARVED_S, and once more after the process stood still; as few as make a
+        """Waits for a batch of periods, at most STARVED_S, and again after the process stood still; as few as make a
         batch, oldest first."""
         enough_s = (self.batch_ms - 1.0) / 1000
         with self._ready:
