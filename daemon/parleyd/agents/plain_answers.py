@@ -1,4 +1,4 @@
-"""What a server's answer to a plain HTTP request at the address of its sessions says of it. Pure.
+"""Judges the answer of a server to a plain HTTP request at the address of its sessions. Pure.
 
 Nothing is begun by such a request, so it costs nothing. A server that speaks WebSocket there refuses it, in one of few
 ways. All else is somebody between: the page of a guest network, a proxy whose server is away.

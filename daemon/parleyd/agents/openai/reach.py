@@ -17,8 +17,8 @@ _NO_MODELS = (404, 405, 501)
 def reach(config: OpenAI, key: str | None, timeout_s: float) -> None:
     """Blocks for up to twice timeout_s. Raises DialError: why no session could be opened, as far as that shows.
 
-    What a session needs, its model and a key for it, is asked of the list of models. A server without such a list is
-    asked at the address of its sessions.
+    The list of models shows whether there is the model of a session, and whether the key may use it. A server without
+    such a list is asked at the address of its sessions.
     """
     named = session_settings.model(config)
     if named is not None:
