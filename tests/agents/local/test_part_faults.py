@@ -197,3 +197,43 @@ def test_a_voice_that_fails_is_replaced_by_the_local_one(fault: str, caplog: pyt
             assert agent.figures.failures["voice"] == (2 if is_second else 3)
     assert f"so the local one speaks: {REASONS.get(fault, 'it closed')}" in caplog.text
     assert "kettle" not in caplog.text
+
+
+KEY = "sk_0123456789abcdef"
+# What ElevenLabs' server does with each piece, and the words of it that the log has.
+OF_ELEVENLABS: dict[str, tuple[str, str]] = {
+    "a wrong key": ("{handshake: {status: 401}}", "the API key is not accepted"),
+    "no credit": ("{handshake: {status: 402}}", "credit"),
+    "too much at once": ("{handshake: {status: 429}}", "too much is being spoken at once"),
+    "a defect": ("{handshake: {status: 500}}", "the server is in trouble"),
+    "no WebSocket": ("{handshake: {garbage: hello}}", "cannot connect to"),
+    "an error": ("{end: {error: voice_id_does_not_exist, message: 'Is the kettle on?'}}", "there is no such voice"),
+    "a lost line in the middle": ("{end: {after_chunks: 1, drop: true}}", ""),
+    "silence": ("{delay_s: 60}", "the server did not go on"),
+    "no sound": ("{end: {after_chunks: 0, code: 1000}}", ""),
+}
+
+
+@pytest.mark.parametrize(("script", "reason"), OF_ELEVENLABS.values(), ids=list(OF_ELEVENLABS))
+def test_a_voice_of_elevenlabs_that_fails_is_replaced_by_the_local_one(
+    script: str, reason: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THEIR_KEY", KEY)
+    theirs = scenario.parse(f"{{agent: {{ears: none}}, speech: [{script}, {script}]}}", "theirs.yaml")
+    answer = [FIRST, words("It will boil soon. "), {"finish": "stop"}]
+    timeout_s = 0.5 if reason == "the server did not go on" else 20
+    with LocalAgent(theirs.agent, theirs) as server, Odd(answer) as model:
+        voice = (
+            f'voice_at: {{elevenlabs: "{server.base_url}", voice: any, api_key: {{env: THEIR_KEY}}, '
+            f"timeout_s: {timeout_s}}}, voice: slt,"
+        )
+        with agent_of(f'base_url: "{model.base_url}"', voice) as agent, Client(agent) as client:
+            client.until("conversation_initiation_metadata")
+            assert ask(client) == "The kettle is on. It will boil soon."
+            assert sum(len(pcm) for _, pcm in client.audio) / 32_000 > 1.5
+            assert errors(client) == []
+            assert agent.figures.failures["voice"] == 2
+    assert f"the voice at {server.base_url} does not answer, so the local one speaks: " in caplog.text
+    assert reason in caplog.text
+    assert KEY not in caplog.text
+    assert "kettle" not in caplog.text
