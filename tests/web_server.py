@@ -39,7 +39,7 @@ class WebServer:
 
 @contextmanager
 def web_server(answer: Callable[[str], Answer], port: int = 0) -> Iterator[WebServer]:
-    """answer: to a GET of this path, with its query."""
+    """answer: to a GET or POST of this path, with its query; one that waits is silence."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -51,6 +51,10 @@ def web_server(answer: Callable[[str], Answer], port: int = 0) -> Iterator[WebSe
             self.send_header("Content-Length", str(len(body.encode())))
             self.end_headers()
             self.wfile.write(body.encode())
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             """The test's output is not for this."""
