@@ -14,6 +14,7 @@ import base64
 import contextlib
 import json
 import queue
+import socket
 import threading
 import time
 from collections import deque
@@ -242,6 +243,9 @@ class OppositeAgent:
 
     def dial(self, timeout_s: float) -> Address:
         return Address(f"ws://127.0.0.1:{self._port}/")
+
+    def reach(self, timeout_s: float) -> None:
+        socket.create_connection(("127.0.0.1", self._port), timeout_s).close()
 
     def session(self, wish: SessionWish) -> OppositeCodec:
         return OppositeCodec(wish)

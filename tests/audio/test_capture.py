@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ import pytest
 from parleyd.audio.capture.capture import HOLE_S, STARVED_S, Capture
 from parleyd.audio.devices.device import Deliver, StreamInfo
 from parleyd.audio.pcm import FRAME_SAMPLES, SILENT_FRAME, Frame
+
+T = TypeVar("T")
 
 
 class HandFed:
@@ -117,6 +122,42 @@ def test_a_dead_microphone_is_silence_in_real_time_and_no_moment_is_given_twice(
     assert any(frame.pcm == SILENT_FRAME for frame in given)
     assert len(given) * 0.02 <= now_s - began_s + HOLE_S + 0.04
     assert starts_s[-1] < now_s + HOLE_S + 0.04
+
+
+class StandsStill(threading.Condition):
+    """In its first wait the process stands still, and in the second one the microphone's thread runs again."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        super().__init__(threading.Lock())
+        self.then = then
+        self.waits = 0
+
+    def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
+        self.waits += 1
+        if self.waits == 1:
+            # The process stands still.
+            time.sleep(STARVED_S + 0.1)
+            return predicate()
+        if self.waits == 2:
+            threading.Thread(target=self.then, daemon=True).start()
+        return super().wait_for(predicate, timeout)
+
+
+def test_after_the_process_stood_still_the_sound_of_that_time_is_heard_and_no_silence_in_its_place() -> None:
+    device, capture = started()
+    began_s = time.monotonic()
+    given = feed(device, capture, noise(320), began_s)
+    late = [noise(320 * 16)[640 * at : 640 * (at + 1)] for at in range(16)]
+
+    def deliver() -> None:
+        for number, period in enumerate(late, 1):
+            assert device.deliver is not None
+            device.deliver(period, began_s + number * 0.02)
+
+    capture._ready = StandsStill(deliver)
+    while len(given) < 17:
+        given += capture.frames()
+    assert b"".join(frame.pcm for frame in given[1:]) == b"".join(late)
 
 
 def test_silence_goes_on_up_to_the_first_sound_of_a_device_that_is_back() -> None:

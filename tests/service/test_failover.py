@@ -29,6 +29,7 @@ from parleyd.core.errors import UserError
 from parleyd.core.states import State
 from parleyd.embedded import child
 from waiting import until
+from web_server import Answer, web_server
 
 QUESTION = "What time is it?"
 Protocol = Literal["elevenlabs", "openai"]
@@ -44,13 +45,12 @@ def config(base_url: str, folder: Path, protocol: Protocol = "elevenlabs", **sec
         "local": Local(scenario=str(scenario), protocol=protocol, after_s=3),
         "session": Session(idle_timeout_s=60, false_wake_s=60),
         "reconnect": Reconnect(initial_s=0.05, max_s=0.2),
-        **sections,
     }
     if protocol == "elevenlabs":
         settings["elevenlabs"] = ElevenLabs(agent_id="agent_test", base_url=base_url)
     else:
         settings["openai"] = OpenAI(base_url=f"{base_url}/v1", instructions="Be brief.")
-    return Config(**settings)
+    return Config(**{**settings, **sections})
 
 
 @contextmanager
@@ -218,6 +218,21 @@ def test_an_agent_that_accepts_and_never_begins_is_given_up_after_a_while(tmp_pa
         nothing_lost(one)
 
 
+def test_the_login_of_a_guest_network_is_not_the_agent(tmp_path: Path) -> None:
+    login = Answer(302, "", {"Location": "http://login.invalid/"})
+    with Cloud(tmp_path) as cloud, daemon(config(cloud.base_url, tmp_path)) as one:
+        cloud.kill()
+        one.service.say(QUESTION)
+        one.expect(events.AnswerText, by_itself)
+        one.expect(events.AnswerEnded)
+        port = int(cloud.base_url.rpartition(":")[2])
+        with web_server(lambda _path: login, port) as network:
+            until("it is asked twice", lambda: len(network.asked) >= 2)
+        assert not [event for event in one.of(events.StateChanged) if event.trigger == "agent is back"]
+        cloud.start()
+        one.expect(events.FallbackOver)
+
+
 def test_a_timer_that_the_fallback_sets_rings_and_the_next_agent_is_told_what_was_said(tmp_path: Path) -> None:
     with Cloud(tmp_path) as cloud, daemon(config(cloud.base_url, tmp_path)) as one:
         cloud.kill()
@@ -359,6 +374,48 @@ def test_settings_for_the_server_of_the_agent_are_not_for_that_of_the_fallback(t
     told = "".join(path.read_text() for path in (tmp_path / "fallback").rglob("*.jsonl"))
     assert told
     assert "secret" not in told
+
+
+def test_after_a_reload_the_fallback_has_the_configuration_in_force(tmp_path: Path, recorded: Path) -> None:
+    def told_to(words: str) -> Config:
+        return config("", tmp_path, "openai", openai=OpenAI(base_url="http://127.0.0.1:9/v1", instructions=words))
+
+    first = told_to("Be brief.")
+    with (
+        Agents(first) as agents,
+        Daemon(first, agent=agents.agent(first), fallback=agents.fallback) as one,
+    ):
+        one.service.say(QUESTION)
+        one.expect(events.AnswerEnded)
+        one.service.reconfigure(told_to("Talk like a pirate."), agents.agent)
+        # The agent is tried again at once, and is still away.
+        one.expect(events.SessionOpened, lambda event: event.is_fallback)
+        one.service.say(QUESTION)
+        one.expect(events.AnswerEnded)
+        one.service.stop()
+    before, after = (path.read_text() for path in sorted(recorded.rglob("*.jsonl"))[-2:])
+    assert "Be brief." in before
+    assert "Talk like a pirate." in after
+    assert "Be brief." not in after
+
+
+def test_a_reload_that_the_fallback_cannot_take_changes_nothing(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("Be brief.")
+
+    def with_file(name: str) -> Config:
+        its_config = config("http://127.0.0.1:9", tmp_path, openai=OpenAI(instructions=InstructionsFile(file=name)))
+        its_config = msgspec.structs.replace(its_config, budget=Budget(minutes_per_day=1 if name == "gone" else 2))
+        return msgspec.structs.replace(its_config, local=msgspec.structs.replace(its_config.local, protocol="openai"))
+
+    first = with_file(str(words))
+    with (
+        Agents(first) as agents,
+        Daemon(first, agent=agents.agent(first), fallback=agents.fallback) as one,
+    ):
+        with pytest.raises(UserError, match="gone"):
+            one.service.reconfigure(with_file("gone"), agents.agent)
+        assert one.service._config.budget.minutes_per_day == 2
 
 
 def test_instructions_that_are_gone_when_it_starts_are_told_and_do_not_end_the_daemon(tmp_path: Path) -> None:

@@ -2,5 +2,5 @@
 
 provider.Agent and provider.Codec are the interface, events and commands its two languages; app makes the agents, all
 others see the interface alone. speech.Speech is the interface of the voices of announcements. Only announce, app, chat,
-control, conversation, doctor, platform, tools and transcript import it.
+control, conversation, doctor, embedded, platform, tools and transcript import it.
 """

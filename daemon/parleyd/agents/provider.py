@@ -238,6 +238,10 @@ class Agent(Protocol):
     def dial(self, timeout_s: float) -> Address:
         """The address for a new connection; may ask a server for it (blocking). Raises DialError."""
 
+    def reach(self, timeout_s: float) -> None:
+        """Finds out whether a session could be opened, as far as that shows without one, which would cost something.
+        Blocks for up to about twice timeout_s. Raises DialError: why not."""
+
     def session(self, wish: SessionWish) -> Codec:
         """A codec for a new session. After dial(); may block for a few seconds for the values of variables, and so is
         called without locks."""

@@ -16,9 +16,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import websocket
-
-from parleyd.agents.events import AgentError
 from parleyd.agents.speech import SocketSpeech, Speech, StreamedSpeech
 from parleyd.announce.fetching import Fetching
 from parleyd.announce.gap import Gap
@@ -26,8 +23,8 @@ from parleyd.announce.sound_file import SoundFile
 from parleyd.audio.pcm import duration_s
 from parleyd.audio.playback.announcements import Announcements
 from parleyd.config.schema import Announce
-from parleyd.conversation.session.bounded_socket import BoundedWebSocket
-from parleyd.conversation.session.connecting import close_frame, connect, retry, words
+from parleyd.conversation.session.connecting import retry
+from parleyd.conversation.session.speech_line import sound_over_line
 from parleyd.core import events
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.core.errors import UserError
@@ -46,7 +43,6 @@ _LOOK_S = 0.03
 _STOP_S = 0.5
 _HINT_VOICE = "set announce.voice_id and the API key of the provider, or install flite or espeak-ng for a local voice"
 _STOPS = Ending(EndingKind.USER, "the daemon stops")
-_NORMAL_CLOSURE = 1000
 # A speaker that takes no sound for this time is lost.
 _SPEAKER_GONE_S = 5.0
 
@@ -292,62 +288,19 @@ class Announcer:
     def _listen(self, item: _Item, speech: SocketSpeech, timeout_s: float) -> Ending | None:
         """The sound comes over a WebSocket."""
         self.pulse.rest()
+        came_s = 0.0
         try:
-            connection = connect(
-                speech.dial(),
-                timeout_s,
-                speech.judge_refusal,
-                key=speech.server_key,
-                hint_network=f"check the network and {speech.server_key}" if speech.server_key else "check the network",
-            )
+            with contextlib.closing(sound_over_line(speech, item.text, timeout_s, _LOOK_S)) as pieces:
+                for piece in pieces:
+                    if piece:
+                        came_s += duration_s(speech.output_format, piece)
+                        if came_s > LIMIT_S:
+                            return _endless(speech)
+                        item.sound.append(piece)
+                    self._go_on(item, speech)
         except DialError as error:
             return error.ending
-        try:
-            # If sending fails, the server has closed already, but its reason may still be readable.
-            with contextlib.suppress(websocket.WebSocketException, OSError):
-                for message in speech.messages(item.text):
-                    connection.send(message, websocket.ABNF.OPCODE_TEXT)
-            ending = self._receive(item, speech, connection, timeout_s)
-            with contextlib.suppress(websocket.WebSocketException, OSError):
-                connection.send_close(_NORMAL_CLOSURE, b"")
-        finally:
-            connection.shutdown()
-        return ending
-
-    def _receive(
-        self, item: _Item, speech: SocketSpeech, connection: BoundedWebSocket, timeout_s: float
-    ) -> Ending | None:
-        error: AgentError | None = None
-        came_s = 0.0
-        until_s = time.monotonic() + timeout_s
-        while True:
-            self._go_on(item, speech)
-            # The limit applies even if the server sends other messages.
-            if time.monotonic() >= until_s:
-                return retry(f"the server did not go on within {timeout_s:g} s", "say it again a little later")
-            connection.until_s = time.monotonic() + _LOOK_S
-            try:
-                opcode, data = connection.recv_data(control_frame=True)
-            except websocket.WebSocketTimeoutException:
-                continue
-            except (websocket.WebSocketException, OSError, UnicodeDecodeError) as problem:
-                return speech.judge_close(None, words(problem), error)
-            if opcode == websocket.ABNF.OPCODE_CLOSE:
-                code, reason = close_frame(data)
-                # Some servers leave out the final message, and close normally.
-                return None if came_s and code == _NORMAL_CLOSURE else speech.judge_close(code, reason, error)
-            if opcode not in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
-                continue
-            received = speech.receive(data)
-            error = received.error or error
-            if received.audio:
-                until_s = time.monotonic() + timeout_s
-                came_s += duration_s(speech.output_format, received.audio)
-                if came_s > LIMIT_S:
-                    return _endless(speech)
-                item.sound.append(received.audio)
-            if received.final:
-                return None if came_s else speech.judge_close(_NORMAL_CLOSURE, "", error)
+        return None
 
     def _go_on(self, item: _Item, speech: Speech) -> None:
         """Begins if the text may begin, and plays the sound that has arrived."""

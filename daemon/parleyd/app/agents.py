@@ -111,7 +111,7 @@ class Agents:
         self._child = AgentChild(config.local.scenario) if config.provider == "local" else None
         self._stack = contextlib.ExitStack()
         try:
-            self.fallback = LocalFallback(_for_fallback(config), self._embedded) if config.has_fallback else None
+            self.fallback = LocalFallback(config, self._client_of_fallback) if config.has_fallback else None
         except ValueError as error:
             raise UserError(str(error), None, os.EX_CONFIG) from error
 
@@ -150,6 +150,9 @@ class Agents:
         section = config.elevenlabs
         section = msgspec.structs.replace(section, agent_id=section.agent_id or "local", base_url=base_url)
         return ElevenLabsAgent(section, key, is_configured=False, apart=self._apart)
+
+    def _client_of_fallback(self, config: Config, base_url: str, key: str) -> Agent:
+        return self._embedded(_for_fallback(config), base_url, key)
 
     def speech(self, config: Config) -> Speech | None:
         """The voice of announcements; None if there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import threading
 import time
@@ -14,6 +15,7 @@ from parleyd.agents.events import AgentError
 from parleyd.agents.provider import Address, Agent, Attachment, Capabilities, Check, Codec, Server, SessionWish
 from parleyd.config.schema import Config
 from parleyd.core.endings import DialError, Ending, EndingKind
+from parleyd.core.errors import UserError
 from parleyd.embedded.child import AgentChild, AgentChildError
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,17 @@ class LocalFallback:
             thread = self._thread
         if thread is not None:
             thread.join(_STOP_S)
+
+    def reconfigure(self, config: Config) -> None:
+        """The next session is as this configuration has it. Raises UserError, and then nothing has changed."""
+        with self._changed:
+            child = self._child
+            base_url = "http://127.0.0.1:9" if child is None else child.base_url
+            try:
+                self._made = self._client(config, base_url, self._key)
+            except ValueError as error:
+                raise UserError(str(error), None, os.EX_CONFIG) from error
+            self._config = config
 
     def _want(self, is_wanted: bool) -> None:
         with self._changed:
@@ -139,6 +152,9 @@ class LocalFallback:
         if child is None or not child.wait_up(until_s - time.monotonic()):
             raise DialError(refusal or Ending(EndingKind.RETRY, f"the fallback did not start within {timeout_s:g} s"))
         return made.dial(timeout_s)
+
+    def reach(self, timeout_s: float) -> None:
+        self._made.reach(timeout_s)
 
     def session(self, wish: SessionWish) -> Codec:
         return self._made.session(wish)

@@ -93,6 +93,7 @@ class Service:
         apart: Apart | None = None,
         fallback: Fallback | None = None,
     ) -> None:
+        self._fallback = fallback
         if fallback is None:
             # Also for a chat of its own and the demo, which have none.
             config = msgspec.structs.replace(config, fallback="off")
@@ -536,6 +537,9 @@ class Service:
         config = in_force(self._config, config)
         agent, speech = agent_for(config), self._speech_for(config)
         tools = self.tools.made(config.tools, _camera_for(agent, config))
+        if self._fallback is not None:
+            # The last step that may fail, for it takes effect at once.
+            self._fallback.reconfigure(config)
         if self.sound is not None:
             self.sound.reconfigure(config)
         self._dialogue.reconfigure(config.barge_in, config.continuity)

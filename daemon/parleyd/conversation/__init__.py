@@ -2,5 +2,5 @@
 
 No provider and no sound device is known here. app builds dialogue.dialogue.Dialogue and
 supervisor.supervisor.Supervisor; the ears, the speaker, the tools and the commands talk to the dialogue. Only announce,
-app, demo, doctor and transcript import it.
+app, demo, doctor, embedded and transcript import it.
 """

@@ -20,6 +20,7 @@ from parleyd.audio import pcm as sound
 from parleyd.embedded import convai_steps, incoming, messages, opening, replies
 from parleyd.embedded.figures import Figures
 from parleyd.embedded.formats import parse_format
+from parleyd.embedded.guesses import Guesses, guess_after_ms
 from parleyd.embedded.hearing import (
     Hearing,
     SpeechEnded,
@@ -74,13 +75,11 @@ class Conversation:
         self._workers = workers
         self._input_format = parse_format(settings.input_format)
         self.output_rate_hz = parse_format(settings.output_format).rate_hz
-        # The script's answers cost no time, and its ears cannot be stopped.
-        guesses = settings.mind is not None and settings.guess_after_ms < settings.end_of_speech_ms
         self._hearing = Hearing(
             self._input_format.rate_hz,
             settings.end_of_speech_ms,
             settings.tentative_every_ms,
-            may_have_ended_ms=settings.guess_after_ms if guesses else 0,
+            may_have_ended_ms=guess_after_ms(settings, settings.end_of_speech_ms),
         )
         self._script = Script(script, self)
         self._mouth = Mouth(line, settings, record, workers, self._script, self._first_sound)
@@ -89,9 +88,7 @@ class Conversation:
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer: asyncio.Task[None] | None = None
         self._utterances: asyncio.Queue[_Utterance] = asyncio.Queue()
-        # The words of an utterance that may have ended.
-        self._guess: asyncio.Task[str] | None = None
-        self._guesses: set[asyncio.Task[str]] = set()
+        self._guesses = Guesses(workers, figures, self._answer_ahead, self._mind.drop_guess)
         self._times: TurnTimes | None = None
         self._is_understanding = False
         self._scripted_transcripts = list(script.transcripts)
@@ -124,7 +121,11 @@ class Conversation:
             async for _ in self.line.received():
                 pass
         finally:
-            tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._guesses, *([self._answer] if self._answer else [])]
+            tasks: list[asyncio.Task[Any]] = [
+                *self._tasks,
+                *self._guesses.tasks,
+                *([self._answer] if self._answer else []),
+            ]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -343,39 +344,23 @@ class Conversation:
                 case SpeechMayHaveEnded(so_far):
                     self._begin_guess(so_far)
                 case SpeechResumed():
-                    self._drop_guess()
+                    self._guesses.drop()
                 case SpeechEnded(pcm=whole):
                     now_s = time.monotonic()
                     self._nobody_speaks.set()
                     self._last_words_s = self._last_activity_s = now_s
                     await self._script.fire("end_of_speech")
-                    guess, self._guess = self._guess, None
                     times = TurnTimes(now_s - self._settings.end_of_speech_ms / 1000, now_s)
-                    self._utterances.put_nowait(_Utterance(whole, is_final=True, guess=guess, times=times))
+                    words = self._guesses.take()
+                    self._utterances.put_nowait(_Utterance(whole, is_final=True, guess=words, times=times))
 
     def _begin_guess(self, pcm: bytes) -> None:
-        """Begins to understand and to answer what may be all that the person says. Nothing of it leaves before the
-        silence is long enough; what was said by then is the same."""
-        if self._scripted_transcripts or not self._ready.is_set():
-            return
-        self._drop_guess()
-        self._figures.guesses += 1
-        self._guess = asyncio.create_task(self._understand_ahead(pcm))
-        # Also when its utterance waits for an earlier one, and the conversation ends.
-        self._guesses.add(self._guess)
-        self._guess.add_done_callback(self._guesses.discard)
+        if not self._scripted_transcripts and self._ready.is_set():
+            self._guesses.begin(pcm)
 
-    async def _understand_ahead(self, pcm: bytes) -> str:
-        text = await self._workers.transcribe(pcm, final=True)
-        if text != NOT_UNDERSTOOD and self._plan.converse:
+    def _answer_ahead(self, text: str) -> None:
+        if self._plan.converse:
             self._mind.guess(Turn(text))
-        return text
-
-    def _drop_guess(self) -> None:
-        guess, self._guess = self._guess, None
-        if guess is not None:
-            guess.cancel()
-        self._mind.drop_guess()
 
     def _first_sound(self) -> None:
         """The first sound of an answer leaves: its delay is known."""
@@ -398,7 +383,6 @@ class Conversation:
             elif utterance.guess is not None:
                 was_understood = utterance.guess.done()
                 text = await utterance.guess
-                self._figures.guesses_used += 1
             else:
                 text = await self._workers.transcribe(utterance.pcm, final=is_final)
             if utterance.times is not None:

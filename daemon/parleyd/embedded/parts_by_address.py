@@ -1,4 +1,5 @@
-"""Ears and voices behind an address: OpenAI's HTTP API, or Wyoming, the protocol of Home Assistant's voice parts.
+"""Ears and voices behind an address: OpenAI's HTTP API, Wyoming, the protocol of Home Assistant's voice parts, or
+ElevenLabs' text to speech.
 
 Blocking; they run on worker threads. An ear that does not answer has understood nothing; a voice that does not answer
 is replaced by the local one, so that the person is not met with silence.
@@ -13,7 +14,7 @@ import socket
 import threading
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
@@ -23,9 +24,13 @@ from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event, read_event, write_event
 from wyoming.tts import Synthesize, SynthesizeVoice
 
+from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, PIPELINE_RATE_HZ
 from parleyd.audio.resample import Resampler
+from parleyd.config.schema import Announce
 from parleyd.config.secrets import resolve
+from parleyd.conversation.session.speech_line import sound_over_line
+from parleyd.core.endings import DialError
 from parleyd.core.errors import UserError
 from parleyd.embedded.recognise import NOT_UNDERSTOOD
 from parleyd.embedded.settings import PartAddress
@@ -38,6 +43,10 @@ _OPENAI_SPEECH_HZ = 24_000
 _CHUNK_BYTES = PIPELINE_RATE_HZ // 10 * BYTES_PER_SAMPLE
 # The rates of a sound that can be speech.
 _RATES_HZ = range(4_000, 192_001)
+# The rate of the sound from ElevenLabs, which an account of every size may have.
+_ELEVENLABS_HZ = 16_000
+# No piece of an answer is longer; a server that goes on is given up.
+_MOST_SOUND_S = 120
 # The errors of the packages at JSON of another shape than they expect; neither of them checks it.
 _GARBAGE = (ValueError, LookupError, TypeError, AttributeError)
 
@@ -115,7 +124,8 @@ class VoiceByAddress:
         self._local: Voice | None = None
         self._lock = threading.Lock()
         self._client = _openai_client(at) if at.base_url is not None else None
-        if self._client is None:
+        self._elevenlabs = _elevenlabs_voice(at, at.elevenlabs) if at.elevenlabs is not None else None
+        if self._client is None and self._elevenlabs is None:
             _wyoming_place(at)
 
     def say(self, text: str, rate_hz: int) -> bytes:
@@ -123,8 +133,8 @@ class VoiceByAddress:
         if not any(sign.isalnum() for sign in text):
             return b""
         try:
-            pcm, native_hz = self._by_openai(text) if self._client is not None else self._by_wyoming(text)
-        except (openai.OpenAIError, OSError, *_GARBAGE) as error:
+            pcm, native_hz = self._spoken(text)
+        except (openai.OpenAIError, DialError, OSError, *_GARBAGE) as error:
             self._failed()
             told = _place(self._at), _why(error)
             try:
@@ -147,6 +157,23 @@ class VoiceByAddress:
     def close(self) -> None:
         if self._local is not None:
             self._local.close()
+
+    def _spoken(self, text: str) -> tuple[bytes, int]:
+        if self._client is not None:
+            return self._by_openai(text)
+        if self._elevenlabs is not None:
+            return self._by_elevenlabs(text)
+        return self._by_wyoming(text)
+
+    def _by_elevenlabs(self, text: str) -> tuple[bytes, int]:
+        assert self._elevenlabs is not None
+        pcm = bytearray()
+        with closing(sound_over_line(self._elevenlabs, text, self._at.timeout_s, self._at.timeout_s)) as pieces:
+            for piece in pieces:
+                pcm += piece
+                if len(pcm) > _MOST_SOUND_S * _ELEVENLABS_HZ * BYTES_PER_SAMPLE:
+                    raise _BadAnswerError("its sound does not end")
+        return _checked(bytes(pcm), _ELEVENLABS_HZ)
 
     def _by_openai(self, text: str) -> tuple[bytes, int]:
         assert self._client is not None
@@ -189,6 +216,23 @@ def _openai_client(at: PartAddress) -> openai.OpenAI:
     return openai.OpenAI(base_url=at.base_url, api_key=key or "none", max_retries=1, timeout=at.timeout_s)
 
 
+def _elevenlabs_voice(at: PartAddress, base_url: str) -> ElevenLabsSpeech:
+    """Raises UserError if the address or the key cannot be used."""
+    if at.voice is None:
+        raise UserError("a voice of ElevenLabs needs its id", "set voice_at.voice", os.EX_CONFIG)
+    key = None if at.api_key is None else resolve(at.api_key)
+    how = Announce(model_id=at.model, output_format="pcm_16000")
+    speech = ElevenLabsSpeech(how, base_url, at.voice, key)
+    # It is not the server of the daemon's own section.
+    speech.server_key = None
+    try:
+        speech.dial()
+    except DialError as error:
+        hint = "voice_at: elevenlabs wants an https address, and api_key a key with the permission for text to speech"
+        raise UserError(f"the voice of ElevenLabs cannot be used: {error}", hint, os.EX_CONFIG) from error
+    return speech
+
+
 def _wyoming_place(at: PartAddress) -> tuple[str, int]:
     parts = urlsplit(at.wyoming or "")
     try:
@@ -197,7 +241,7 @@ def _wyoming_place(at: PartAddress) -> tuple[str, int]:
         host, port = None, None
     if parts.scheme != "tcp" or not host or not port:
         text = "a part needs base_url (OpenAI's API), or wyoming, such as tcp://127.0.0.1:10300"
-        raise UserError(text, "give one of the two", os.EX_CONFIG)
+        raise UserError(text, "give one of the two; a voice may have elevenlabs instead", os.EX_CONFIG)
     return host, port
 
 
@@ -240,7 +284,7 @@ def _not_heard(at: PartAddress, failed: Callable[[], None], error: Exception) ->
 
 
 def _place(at: PartAddress) -> str:
-    return at.base_url or at.wyoming or "nowhere"
+    return at.base_url or at.wyoming or at.elevenlabs or "nowhere"
 
 
 def _why(error: Exception) -> str:
@@ -248,6 +292,9 @@ def _why(error: Exception) -> str:
     match error:
         case _BadAnswerError():
             return str(error)
+        case DialError():
+            # Behind it the server's own words may follow.
+            return error.ending.reason.partition(" (")[0]
         case openai.APIStatusError():
             return f"HTTP {error.status_code}"
         case TimeoutError() | openai.APITimeoutError():

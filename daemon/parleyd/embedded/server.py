@@ -306,6 +306,7 @@ class LocalAgent:
                     script,
                     record,
                     self._workers,
+                    self.figures,
                     socket.request,
                     session_id,
                     self._minds.model(self.settings),

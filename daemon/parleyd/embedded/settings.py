@@ -90,10 +90,12 @@ class MindSettings(ModelSettings, frozen=True, kw_only=True):
 
 
 class PartAddress(Section, frozen=True, kw_only=True):
-    """Ears or a voice elsewhere. base_url: of a server of OpenAI's API, with /v1; or wyoming: tcp://HOST:PORT."""
+    """Ears or a voice elsewhere. base_url: of a server of OpenAI's API, with /v1; or wyoming: tcp://HOST:PORT; or, for
+    a voice, elevenlabs: the address of their API."""
 
     base_url: str | None = None
     wyoming: str | None = None
+    elevenlabs: str | None = None
     model: str | None = None
     voice: str | None = None
     language: str | None = None

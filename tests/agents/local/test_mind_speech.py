@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 # An extra of its own: the oldest packages that are allowed otherwise have none of it.
@@ -38,6 +40,33 @@ TEXTS = [
     ("[sighs] I am fine. (clears his throat) And you?", ["I am fine.", "And you?"]),
     ("[Chuckles softly.] Of course (softly laughing), yes [pauses].", ["Of course, yes."]),
     ("He *laughs* at it (a sigh), and nods.", ["He laughs at it (a sigh),", "and nods."]),
+    ("*sighs* Well, the light is on. *laughs softly* Bye.", ["Well, the light is on.", "Bye."]),
+    ("That is funny! *laughs*", ["That is funny!"]),
+    ("That is funny *chuckles*\n*smiles* Is it not?", ["That is funny", "Is it not?"]),
+    ("He *laughs* and she _sighs_ at it.", ["He laughs and she sighs at it."]),
+    ("I *really* mean it, *all* of it.", ["I really mean it,", "all of it."]),
+    ("(whispering) It is late. [long pause] Go to bed.", ["It is late.", "Go to bed."]),
+    (
+        "(Whispering is rude.) The pause (a short one) is over.",
+        ["(Whispering is rude.)", "The pause (a short one) is over."],
+    ),
+    ("*clears throat* Dear friends, *takes a deep breath*, hello.", ["Dear friends,", "hello."]),
+    ("Well... *pauses for a moment* I think so.", ["Well...", "I think so."]),
+    ("2*3*4 is 24, and 2 * 3 is *not* 5.", ["2 × 3 × 4 is 24,", "and 2 × 3 is not 5."]),
+    ('I will look. {"name": "get_light", "arguments": {"room": "a. b} c"}} It is on.', ["I will look.", "It is on."]),
+    ('Sure: {"name": "get_light", "arguments": {}', ["Sure:"]),
+    ('I look [{"name": "a", "arguments": {"x": [1, 2]}}] now.', ["I look now."]),
+    ('I look. <function=get_light>{"room": "hall"}</function> It is on.', ["I look.", "It is on."]),
+    ('I look. [TOOL_CALLS][{"name": "a"}]', ["I look."]),
+    ("Yes.<|im_end|> <reasoning>Was that right?</reasoning>Quite.", ["Yes.", "Quite."]),
+    ("Say {name} and (maybe) more.", ["Say {name} and (maybe) more."]),
+    ("Buy:\n- [ ] Milk\n- [x] Bread", ["Buy:", "Milk, Bread"]),
+    ("Buy:\n1) Milk\n2) Bread\n3)", ["Buy:", "Milk, Bread"]),
+    ("It is so [1], and so 【4†source】.", ["It is so,", "and so."]),
+    ("Here ![a cat](http://example.org/cat.png) it is.<br>Look!", ["Here it is.", "Look!"]),
+    ("Use `git push` now.", ["Use git push now."]),
+    ("Fish &amp; chips, it&#39;s good.", ["Fish & chips,", "it's good."]),
+    ("| Room | Light |\n|---|:---:|\n| Hall | on |", ["Room Light Hall on"]),
     ("[1, 2] are numbers.", ["[1, 2] are numbers."]),
     ("There are 12", ["There are 12"]),
     ("你好。今天天气很好。", ["你好。", "今天天气很好。"]),
@@ -47,13 +76,31 @@ TEXTS = [
 ]
 
 
+def spoken(parts: Iterable[str]) -> str:
+    """What is spoken of a text that comes in these parts."""
+    cutter, cut = Pieces(), []
+    for part in parts:
+        cut += cutter.add(part)
+    return " ".join(cut + cutter.end()).replace(" 今", "今")
+
+
 @pytest.mark.parametrize(("text", "pieces"), TEXTS)
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 def test_a_text_in_pieces(text: str, pieces: list[str], size: int) -> None:
-    cutter, cut = Pieces(), []
-    for start in range(0, len(text), size):
-        cut += cutter.add(text[start : start + size])
-    assert " ".join(cut + cutter.end()).replace(" 今", "今") == " ".join(pieces).replace(" 今", "今")
+    assert spoken(text[start : start + size] for start in range(0, len(text), size)) == spoken_of(pieces)
+
+
+def spoken_of(pieces: list[str]) -> str:
+    return " ".join(pieces).replace(" 今", "今")
+
+
+@pytest.mark.parametrize(("text", "pieces"), TEXTS)
+def test_a_text_that_is_cut_anywhere(text: str, pieces: list[str]) -> None:
+    """At each place, and at each two."""
+    for first in range(len(text)):
+        for second in range(first, len(text), 1 if len(text) < 60 else 5):
+            parts = text[:first], text[first:second], text[second:]
+            assert spoken(parts) == spoken_of(pieces), parts
 
 
 def test_the_first_clause_does_not_wait_for_its_sentence() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ pytest.importorskip("openai")
 pytest.importorskip("wyoming")
 from local_client import Client, spoken
 from model_servers import Odd, call, words, wyoming
+from realtime_client import RealtimeClient
 
 from parleyd.embedded import scenario
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.settings import MindSettings
+from web_server import Answer, web_server
 
 SORRY = MindSettings(base_url="http://127.0.0.1:9/v1").sorry
 WRITTEN = {
@@ -196,4 +199,150 @@ def test_a_voice_that_fails_is_replaced_by_the_local_one(fault: str, caplog: pyt
             assert errors(client) == []
             assert agent.figures.failures["voice"] == (2 if is_second else 3)
     assert f"so the local one speaks: {REASONS.get(fault, 'it closed')}" in caplog.text
+    assert "kettle" not in caplog.text
+
+
+# Answers of a server of OpenAI's API that are no words and no sound, and the reason that the log has.
+NO_ANSWERS = {
+    "a wrong key": (Answer(401, "{}"), "HTTP 401"),
+    "too many requests": (Answer(429, "{}"), "HTTP 429"),
+    "a defect": (Answer(500, "Is the kettle on?"), "HTTP 500"),
+    "a page": (Answer(200, "<html>Is the kettle on?</html>", {"Content-Type": "text/html"}), ""),
+    "another message": (Answer(200, '{"kettle": 1}', {"Content-Type": "application/json"}), ""),
+    "nothing": (Answer(200), ""),
+    "silence": (None, "it took too long"),
+    "refused": (None, "it cannot be reached"),
+}
+
+
+@contextmanager
+def openais(answer: Answer | None, reason: str) -> Iterator[str]:
+    """The base URL of such a server."""
+    never = threading.Event()
+
+    def says(_path: str) -> Answer:
+        if answer is None:
+            never.wait(60)
+        return answer or Answer(200)
+
+    if reason == "it cannot be reached":
+        yield f"http://{refused()}/v1"
+        return
+    with web_server(says) as server:
+        yield f"{server.base_url}/v1"
+        never.set()
+
+
+@pytest.mark.parametrize(("answer", "reason"), NO_ANSWERS.values(), ids=list(NO_ANSWERS))
+def test_ears_by_openais_api_that_fail_are_words_that_were_not_understood(
+    answer: Answer | None, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    timeout_s = 0.4 if reason == "it took too long" else 20
+    with Odd() as server, openais(answer, reason) as place:
+        ears = f'ears_at: {{base_url: "{place}", timeout_s: {timeout_s}}}, guess_after_ms: 10000,'
+        with agent_of(f'base_url: "{server.base_url}"', ears) as agent, Client(agent) as client:
+            client.until("conversation_initiation_metadata")
+            client.say(spoken("What time is it?"))
+            assert client.until("user_transcript")["user_transcription_event"]["user_transcript"] == "..."
+            assert client.until("agent_response")["agent_response_event"]["agent_response"] == "Yes."
+            assert errors(client) == []
+            assert agent.figures.failures["ears"] == 1
+    assert f"the recogniser at {place} does not answer: {reason}" in caplog.text
+    assert "kettle" not in caplog.text
+
+
+@pytest.mark.parametrize(("answer", "reason"), NO_ANSWERS.values(), ids=list(NO_ANSWERS))
+def test_a_voice_by_openais_api_that_fails_is_replaced_by_the_local_one(
+    answer: Answer | None, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    timeout_s = 0.4 if reason == "it took too long" else 20
+    with Odd([FIRST, {"finish": "stop"}]) as server, openais(answer, reason) as place:
+        voice = f'voice_at: {{base_url: "{place}", timeout_s: {timeout_s}}}, voice: slt,'
+        with agent_of(f'base_url: "{server.base_url}"', voice) as agent, Client(agent) as client:
+            client.until("conversation_initiation_metadata")
+            assert ask(client) == "The kettle is on."
+            assert client.audio
+            assert errors(client) == []
+            assert agent.figures.failures["voice"] == 1
+    assert f"the voice at {place} does not answer, so the local one speaks: {reason}" in caplog.text
+    assert "kettle" not in caplog.text
+
+
+def test_a_tool_that_does_not_exist_and_one_that_fails_are_told_to_the_model() -> None:
+    calls = [call("a", "no_such_tool", "{}"), call("b", "get_light", "{}"), {"finish": "tool_calls"}]
+    with Odd(calls) as server:
+        mind = f'base_url: "{server.base_url}"'
+        with agent_of(mind, "tools: [{name: get_light}],") as agent, Client(agent, WRITTEN) as client:
+            client.until("conversation_initiation_metadata")
+            client.send({"type": "user_message", "text": "The light?"})
+            made = client.until("client_tool_call")["client_tool_call"]
+            result = {"tool_call_id": made["tool_call_id"], "result": "no such lamp", "is_error": True}
+            client.send({"type": "client_tool_result", **result})
+            assert client.until("agent_response")["agent_response_event"]["agent_response"] == "Yes."
+        told = {one["tool_call_id"]: one["content"] for one in server.asked[1]["messages"] if one["role"] == "tool"}
+        assert told["b"] == "Error: no such lamp"
+        assert told["a"] == "There is no tool of this name."
+
+
+def test_without_a_local_voice_a_response_of_the_realtime_protocol_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    voice = f'voice_at: {{wyoming: "tcp://{refused()}"}},'
+    with Odd([FIRST, {"finish": "stop"}]) as server, agent_of(f'base_url: "{server.base_url}"', voice) as agent:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with RealtimeClient(agent) as client:
+            client.until("session.created")
+            client.write(QUESTION)
+            assert client.answer()["status"] == "failed"
+
+
+PAGE = Path(__file__).parents[3] / "docs/mind.md"
+
+
+def test_the_rows_of_the_page_name_their_tests() -> None:
+    """docs/mind.md, `When a part fails`."""
+    section = PAGE.read_text().partition("## When a part fails")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(test_\w+)`", section))
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert len(named) > 10
+    assert not [name for name in named if f"def {name}(" not in tests]
+
+
+KEY = "sk_0123456789abcdef"
+# What ElevenLabs' server does with each piece, and the words of it that the log has.
+OF_ELEVENLABS: dict[str, tuple[str, str]] = {
+    "a wrong key": ("{handshake: {status: 401}}", "the API key is not accepted"),
+    "no credit": ("{handshake: {status: 402}}", "credit"),
+    "too much at once": ("{handshake: {status: 429}}", "too much is being spoken at once"),
+    "a defect": ("{handshake: {status: 500}}", "the server is in trouble"),
+    "no WebSocket": ("{handshake: {garbage: hello}}", "cannot connect to"),
+    "an error": ("{end: {error: voice_id_does_not_exist, message: 'Is the kettle on?'}}", "there is no such voice"),
+    "a lost line in the middle": ("{end: {after_chunks: 1, drop: true}}", ""),
+    "silence": ("{delay_s: 60}", "the server did not go on"),
+    "no sound": ("{end: {after_chunks: 0, code: 1000}}", ""),
+}
+
+
+@pytest.mark.parametrize(("script", "reason"), OF_ELEVENLABS.values(), ids=list(OF_ELEVENLABS))
+def test_a_voice_of_elevenlabs_that_fails_is_replaced_by_the_local_one(
+    script: str, reason: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THEIR_KEY", KEY)
+    theirs = scenario.parse(f"{{agent: {{ears: none}}, speech: [{script}, {script}]}}", "theirs.yaml")
+    answer = [FIRST, words("It will boil soon. "), {"finish": "stop"}]
+    timeout_s = 0.5 if reason == "the server did not go on" else 20
+    with LocalAgent(theirs.agent, theirs) as server, Odd(answer) as model:
+        voice = (
+            f'voice_at: {{elevenlabs: "{server.base_url}", voice: any, api_key: {{env: THEIR_KEY}}, '
+            f"timeout_s: {timeout_s}}}, voice: slt,"
+        )
+        with agent_of(f'base_url: "{model.base_url}"', voice) as agent, Client(agent) as client:
+            client.until("conversation_initiation_metadata")
+            assert ask(client) == "The kettle is on. It will boil soon."
+            assert sum(len(pcm) for _, pcm in client.audio) / 32_000 > 1.5
+            assert errors(client) == []
+            assert agent.figures.failures["voice"] == 2
+    assert f"the voice at {server.base_url} does not answer, so the local one speaks: " in caplog.text
+    assert reason in caplog.text
+    assert KEY not in caplog.text
     assert "kettle" not in caplog.text

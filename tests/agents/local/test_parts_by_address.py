@@ -16,6 +16,7 @@ pytest.importorskip("wyoming")
 from local_client import Client, Start, spoken
 from model_servers import wyoming
 
+from parleyd.config.base import Secret
 from parleyd.core.errors import UserError
 from parleyd.embedded.parts_by_address import VoiceByAddress, ears_at
 from parleyd.embedded.recognise import NOT_UNDERSTOOD
@@ -43,6 +44,39 @@ def test_parts_that_do_not_answer(place: str, caplog: pytest.LogCaptureFixture) 
         voice.close()
     assert "does not answer" in caplog.text
     assert "noon" not in caplog.text, "words stay out of the log"
+
+
+def test_a_voice_of_elevenlabs(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded agent serves their text to speech."""
+    monkeypatch.setenv("THEIR_KEY", "sk_0123456789abcdef")
+    server = start("agent: {api_key: sk_0123456789abcdef, require_auth: true}")
+    at = PartAddress(
+        elevenlabs=server.base_url, voice="their-voice", model="their-model", api_key=Secret(env="THEIR_KEY")
+    )
+    voice = VoiceByAddress(at, None)
+    assert 0.5 < len(voice.say("It is noon.", 16_000)) / 32_000 < 3
+    assert voice.say("...", 16_000) == b""
+    voice.close()
+    (asked,) = server.speeches
+    assert asked.voice_id == "their-voice"
+    assert asked.query == {"model_id": "their-model", "output_format": "pcm_16000"}
+    assert "".join(asked.texts).strip() == "It is noon."
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        (PartAddress(elevenlabs="https://api.elevenlabs.io"), "needs its id"),
+        (PartAddress(elevenlabs="https://api.elevenlabs.io", voice="x"), "needs an API key"),
+        (PartAddress(elevenlabs="ftp://x", voice="x"), "no http or https URL"),
+        (PartAddress(elevenlabs="http://example.com", voice="x", api_key=Secret(env="THEIR_KEY")), "unencrypted"),
+    ],
+)
+def test_a_voice_of_elevenlabs_that_cannot_be_used(at: PartAddress, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THEIR_KEY", "sk_0123456789abcdef")
+    with pytest.raises(UserError, match=told) as refused:
+        VoiceByAddress(at, None)
+    assert "sk_0123456789abcdef" not in f"{refused.value} {refused.value.hint}"
 
 
 def test_openais_api(start: Start) -> None:

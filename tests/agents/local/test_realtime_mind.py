@@ -146,6 +146,86 @@ def test_no_model_is_an_apology(start: Start) -> None:
         assert (response["status"], words(response)) == ("completed", SORRY)
 
 
+def silence(duration_ms: int) -> bytes:
+    return bytes(RATE_HZ * duration_ms // 1000 * 2)
+
+
+def test_the_model_is_asked_before_the_turn_is_over_and_its_answer_is_used(start: Start) -> None:
+    with Odd([chunk("Half past nine. "), {"finish": "stop"}]) as server:
+        agent = start(of(server.base_url))
+        with RealtimeClient(agent) as client:
+            client.until("session.created")
+            client.say(spoken("What time is it?", RATE_HZ, 300))
+            # The rest of the silence has not been sent: the turn is not over.
+            assert server.asked_event.wait(60)
+            assert "input_audio_buffer.speech_stopped" not in client.types()
+            client.say(silence(500))
+            assert words(client.answer()) == "Half past nine."
+        assert len(server.asked) == 1
+        assert (agent.figures.guesses, agent.figures.guesses_used) == (1, 1)
+
+
+def test_when_the_person_goes_on_the_first_guess_is_stopped(start: Start) -> None:
+    never = threading.Event()
+    with Odd([chunk("It is "), never], [chunk("Half past nine. "), {"finish": "stop"}]) as server:
+        agent = start(of(server.base_url))
+        with RealtimeClient(agent) as client:
+            client.until("session.created")
+            client.update(audio={"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 900}}})
+            client.say(spoken("What time is it?", RATE_HZ, 300))
+            assert server.asked_event.wait(60)
+            client.say(spoken("What time is it?", RATE_HZ, 0))
+            assert server.left.wait(60), "the stream of the guess is closed"
+            client.say(silence(1200))
+            assert words(client.answer()) == "Half past nine."
+        asked_again = [one["content"] for one in server.asked[-1]["messages"] if one["role"] == "user"]
+        assert len(asked_again) == 1, "the conversation has what was said, once"
+
+
+def test_a_guess_is_stopped_with_its_client_and_by_a_cleared_buffer(start: Start) -> None:
+    for ends in (True, False):
+        with Odd([chunk("It is "), threading.Event()]) as server:
+            agent = start(of(server.base_url))
+            with RealtimeClient(agent) as client:
+                client.until("session.created")
+                client.say(spoken("What time is it?", RATE_HZ, 300))
+                assert server.asked_event.wait(60)
+                if not ends:
+                    client.send("input_audio_buffer.clear")
+                    assert server.left.wait(60)
+            assert server.left.wait(60)
+
+
+def test_a_guess_for_other_instructions_is_not_used(start: Start) -> None:
+    with Odd([chunk("It is "), threading.Event()], [chunk("Half past nine. "), {"finish": "stop"}]) as server:
+        agent = start(of(server.base_url))
+        with RealtimeClient(agent) as client:
+            client.until("session.created")
+            client.say(spoken("What time is it?", RATE_HZ, 300))
+            assert server.asked_event.wait(60)
+            client.update(instructions="Talk like a pirate.")
+            client.say(silence(500))
+            assert words(client.answer()) == "Half past nine."
+            assert server.left.wait(60)
+        assert "pirate" in server.asked[1]["messages"][0]["content"]
+
+
+def test_without_an_answer_to_speech_nothing_is_asked_ahead(start: Start) -> None:
+    with Odd([chunk("Half past nine. "), {"finish": "stop"}]) as server:
+        agent = start(of(server.base_url))
+        with RealtimeClient(agent) as client:
+            client.until("session.created")
+            client.update(
+                audio={"input": {"turn_detection": {"type": "server_vad", "create_response": False}}},
+            )
+            client.say(spoken("What time is it?", RATE_HZ, 900))
+            client.until("conversation.item.done")
+            assert not server.asked
+            client.send("response.create")
+            assert words(client.answer()) == "Half past nine."
+        assert agent.figures.guesses == 0
+
+
 def message(role: str, text: str) -> Item:
     return Item({"type": "message", "role": role, "content": []}, text)
 

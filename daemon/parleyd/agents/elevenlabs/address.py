@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 
 from parleyd import __version__
 from parleyd.agents.elevenlabs.endings import judge_http, one_line
+from parleyd.agents.plain_answers import is_page, wants_websocket
 from parleyd.agents.provider import Address, Server
 from parleyd.config.schema import ElevenLabs
 from parleyd.core.endings import DialError, Ending, EndingKind
@@ -57,6 +58,19 @@ def signed_address(
     base = _base(base_url)
     body = get(base_url, f"{SIGNED_URL_PATH}?{_agent_query(agent_id, more)}", api_key, timeout_s)
     return Address(_signed_url(body, base))
+
+
+def reach_public(base_url: str, agent_id: str, timeout_s: float, more: Mapping[str, str | None] | None = None) -> None:
+    """Whether the server would open a session with a public agent, as far as a request that begins none can tell;
+    blocks. more: as above. Raises DialError: why not."""
+    base = _base(base_url)
+    query = _agent_query(agent_id, more)
+    status, body = _ask("GET", base, CONVERSATION_PATH, query, _headers(base, None), None, timeout_s, _MAX_ANSWER_BYTES)
+    if wants_websocket(status, body):
+        return
+    if is_page(body):
+        _try_again(f"{_name(base)} answers with a web page (HTTP {status})", "in a guest network: log in there first")
+    raise DialError(judge_http(status, body))
 
 
 def _agent_query(agent_id: str, more: Mapping[str, str | None] | None) -> str:

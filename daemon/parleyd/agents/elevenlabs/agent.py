@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from parleyd.agents.commands import Prepared
-from parleyd.agents.elevenlabs.address import conversation_address, place_of, server_of, signed_address
+from parleyd.agents.elevenlabs.address import (
+    conversation_address,
+    place_of,
+    reach_public,
+    server_of,
+    signed_address,
+)
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line, refused_override
 from parleyd.agents.elevenlabs.examination import checks
@@ -87,11 +93,18 @@ class ElevenLabsAgent:
     def dial(self, timeout_s: float) -> Address:
         config = self._config
         self._variables.refresh()
-        if not config.agent_id:
-            raise DialError(Ending(EndingKind.FINAL, "no agent is configured", "set elevenlabs.agent_id"))
+        agent_id = self._named()
         if self._api_key is None:
-            return conversation_address(config.base_url, config.agent_id, place_of(config))
-        return signed_address(config.base_url, config.agent_id, self._api_key, timeout_s, place_of(config))
+            return conversation_address(config.base_url, agent_id, place_of(config))
+        return signed_address(config.base_url, agent_id, self._api_key, timeout_s, place_of(config))
+
+    def reach(self, timeout_s: float) -> None:
+        agent_id, place = self._named(), place_of(self._config)
+        if self._api_key is None:
+            reach_public(self._config.base_url, agent_id, timeout_s, place)
+        else:
+            # The address of a session is told to a key alone that may open it.
+            signed_address(self._config.base_url, agent_id, self._api_key, timeout_s, place)
 
     def session(self, wish: SessionWish) -> ElevenLabsCodec:
         return ElevenLabsCodec(
@@ -140,6 +153,11 @@ class ElevenLabsAgent:
 
     def checks(self, config: Config) -> Sequence[Check]:
         return checks(self._config, self._api_key)
+
+    def _named(self) -> str:
+        if not self._config.agent_id:
+            raise DialError(Ending(EndingKind.FINAL, "no agent is configured", "set elevenlabs.agent_id"))
+        return self._config.agent_id
 
     def _without_key(self, text: str) -> str:
         """A server may repeat the key in its error text."""

@@ -30,6 +30,12 @@ def session_address(config: OpenAI, key: str | None) -> Address:
     return Address(url, tuple(f"{name}: {value}" for name, value in headers(config, key).items()))
 
 
+def sessions_over_http(config: OpenAI, key: str | None) -> str:
+    """The address of sessions for a plain HTTP request. Raises DialError."""
+    parts = urlsplit(session_address(config, key).url)
+    return urlunsplit(parts._replace(scheme="https" if parts.scheme == "wss" else "http"))
+
+
 def http_url(config: OpenAI, *path: str) -> str:
     """A URL beside the sessions', such as /models/NAME."""
     base = config.base_url.rstrip("/")

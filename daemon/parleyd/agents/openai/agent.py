@@ -11,6 +11,7 @@ from parleyd.agents.events import AgentError
 from parleyd.agents.openai import address, checks, images, session_settings
 from parleyd.agents.openai.codec import OpenAICodec
 from parleyd.agents.openai.endings import judge_close, judge_http
+from parleyd.agents.openai.reach import reach
 from parleyd.agents.provider import (
     Address,
     Attachment,
@@ -69,6 +70,9 @@ class OpenAIAgent:
         except openai_instructions.InstructionsError as problem:
             raise DialError(Ending(EndingKind.FINAL, f"{_INSTRUCTIONS}: {problem}", problem.hint)) from None
         return address.session_address(self._config, self._api_key)
+
+    def reach(self, timeout_s: float) -> None:
+        reach(self._config, self._api_key, timeout_s)
 
     def session(self, wish: SessionWish) -> OpenAICodec:
         values = self._variables.values()

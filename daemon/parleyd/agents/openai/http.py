@@ -31,6 +31,13 @@ def get(config: OpenAI, key: str | None, path: tuple[str, ...], timeout_s: float
         return _read(answer).decode("utf-8", "replace")
 
 
+def exchange(config: OpenAI, key: str | None, url: str, timeout_s: float) -> tuple[int, str]:
+    """Status and body of the answer to a GET, whatever the status; blocks. url: of this server. timeout_s: for all of
+    it. Raises DialError if there is no answer."""
+    with _answer(config, key, "GET", url, None, timeout_s, is_whole=True) as answer:
+        return answer.status, without(_read(answer).decode("utf-8", "replace"), [key] if key else [])
+
+
 def post(config: OpenAI, key: str | None, path: tuple[str, ...], body: bytes, timeout_s: float) -> Iterator[bytes]:
     """The body of the answer with status 200, piece by piece; blocks. body: JSON. timeout_s: for connecting, and for
     each piece. Raises DialError as get() does, also between pieces."""
@@ -43,31 +50,53 @@ def post(config: OpenAI, key: str | None, path: tuple[str, ...], body: bytes, ti
 def _request(
     config: OpenAI, key: str | None, method: str, path: tuple[str, ...], body: bytes | None, timeout_s: float
 ) -> Iterator[http.client.HTTPResponse]:
-    """Follows no redirect, because the key would be sent there."""
+    url = address.http_url(config, *path)
+    with _answer(config, key, method, url, body, timeout_s) as answer:
+        if answer.status != 200:
+            text = without(_read(answer).decode("utf-8", "replace"), [key] if key else [])
+            raise DialError(judge_http(answer.status, text, has_key=key is not None))
+        yield answer
+
+
+@contextlib.contextmanager
+def _answer(
+    config: OpenAI,
+    key: str | None,
+    method: str,
+    where_to: str,
+    body: bytes | None,
+    timeout_s: float,
+    *,
+    is_whole: bool = False,
+) -> Iterator[http.client.HTTPResponse]:
+    """The answer, whatever its status. Follows no redirect, because the key would be sent there. is_whole: timeout_s is
+    for the body as well, and not for each piece of it."""
     address.server(config)
     address.check_key(config, key)
-    url = urlsplit(address.http_url(config, *path))
+    url = urlsplit(where_to)
     headers = {"User-Agent": f"parleyd/{__version__}", "Connection": "close", **address.headers(config, key)}
     if body is not None:
         headers["Content-Type"] = "application/json"
-    secrets = [key] if key else []
     where = one_line(url.netloc)
     opening = Deadline(timeout_s)
     try:
-        with opening:
-            way = open_http(url, (), opening, tls=authorities.context())
-        with contextlib.closing(way.connection) as connection:
+        with contextlib.ExitStack() as held:
+            with opening if not is_whole else contextlib.nullcontext():
+                if is_whole:
+                    held.enter_context(opening)
+                way = open_http(url, (), opening, tls=authorities.context())
+            connection = held.enter_context(contextlib.closing(way.connection))
             assert connection.sock is not None
             connection.sock.settimeout(timeout_s)
             target = way.prefix + url.path + (f"?{url.query}" if url.query else "")
             connection.request(method, target, body, {**headers, **way.headers})
             with way.answer() as answer:
-                if answer.status != 200:
-                    text = without(_read(answer).decode("utf-8", "replace"), secrets)
-                    raise DialError(judge_http(answer.status, text, has_key=key is not None))
                 yield answer
+            if opening.is_over:
+                # Its cut may look like the end of the answer.
+                raise TimeoutError
     except (OSError, http.client.HTTPException, ValueError) as problem:
-        raise DialError(_no_answer(problem, where, timeout_s)) from None
+        raise DialError(_no_answer(opening.cause(problem), where, timeout_s)) from None
 
 
 def _read(answer: http.client.HTTPResponse) -> bytes:

@@ -2,6 +2,6 @@
 heard.
 
 session.Session is one connection with its codec; outbox.Outbox is the queue of everybody who has something to say to
-the agent, and uplink.Uplink the sound in it. connecting.connect() opens WebSockets for announcements, too. Only
-announce, app, demo, dialogue, doctor and supervisor import it.
+the agent, and uplink.Uplink the sound in it. speech_line.sound_over_line() is the sound of a text, for
+announcements and the embedded agent. Only announce, app, demo, dialogue, doctor, embedded and supervisor import it.
 """

@@ -1,35 +1,21 @@
-"""Whether an agent's server answers, found out without a session, which would cost something."""
+"""Whether an agent could be talked with again, found out without a session, which would cost something."""
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-from urllib.parse import urlsplit
+import logging
 
 from parleyd.agents.provider import Agent
 from parleyd.core.endings import DialError
-from parleyd.host import authorities
-from parleyd.host.reaching import Deadline
-from parleyd.host.requests import open_http
-from parleyd.host.resolving import NoThreadLeftError
+
+log = logging.getLogger(__name__)
 
 
 def answers(agent: Agent, timeout_s: float) -> bool:
-    """Blocks for up to twice timeout_s: asks for the address of a session, as far as a server has to be asked for it,
-    and for any page of the server. An open port alone says little: the system accepts connections for a process that
-    hangs."""
-    deadline = Deadline(timeout_s)
+    """Blocks for up to about twice timeout_s. An answer alone says little: the page of a guest network answers, and so
+    does the proxy of a server that is away."""
     try:
-        agent.dial(timeout_s)
-        server = agent.server()
-        host = f"[{server.host}]" if ":" in server.host else server.host
-        url = urlsplit(f"{'https' if server.is_tls else 'http'}://{host}:{server.port}/")
-        with deadline:
-            way = open_http(url, (), deadline, tls=authorities.context())
-            with contextlib.closing(way.connection) as connection:
-                connection.request("GET", f"{way.prefix}/", headers={**way.headers, "Connection": "close"})
-                # Any status shows that there is a server.
-                way.answer().close()
-    except (DialError, OSError, http.client.HTTPException, ValueError, NoThreadLeftError):
+        agent.reach(timeout_s)
+    except DialError as error:
+        log.debug("the agent is still away: %s", error.ending.reason)
         return False
-    return not deadline.is_over
+    return True

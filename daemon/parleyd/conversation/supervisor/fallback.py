@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from parleyd.agents.provider import Agent
+from parleyd.config.schema import Config
 
 
 class Fallback(Protocol):
@@ -12,6 +13,9 @@ class Fallback(Protocol):
 
     @property
     def agent(self) -> Agent: ...
+
+    def reconfigure(self, config: Config) -> None:
+        """The next session is as this configuration has it. Raises UserError, and then nothing has changed."""
 
     def start(self) -> None:
         """Returns at once: the process will be needed soon."""

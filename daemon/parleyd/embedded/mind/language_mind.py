@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from parleyd.embedded.mind.language_model import Ahead, LanguageModel, ModelError, Request, Written, parameters_of
+from parleyd.embedded.mind.language_model import Guess, LanguageModel, ModelError, Request, Written, parameters_of
 from parleyd.embedded.mind.parts import Call, HangUp, Mind, Part, Result, Say, Turn
 from parleyd.embedded.opening import Opening
 from parleyd.embedded.recognise import NOT_UNDERSTOOD
@@ -57,7 +57,7 @@ class LanguageMind:
         self._messages: list[dict[str, Any]] = []
         self._notes: dict[str, str] = {}
         self._answer_at: int | None = None
-        self._guess: Ahead | None = None
+        self._guess = Guess(model)
 
     # ---------------------------------------------------------------- the interface
 
@@ -65,20 +65,16 @@ class LanguageMind:
         self._system = "\n\n".join(part for part in (opening.prompt.strip(), _HABITS) if part)
 
     def guess(self, turn: Turn) -> None:
-        self.drop_guess()
-        self._guess = Ahead(self._model, self._request(self._with(turn)))
+        self._guess.begin(self._request(self._with(turn)))
 
     def drop_guess(self) -> None:
-        guess, self._guess = self._guess, None
-        if guess is not None:
-            guess.cancel()
+        self._guess.drop()
 
     def answer(self, turn: Turn) -> AsyncGenerator[Part, Result | None]:
         self._messages = self._with(turn)
         self._notes.clear()
         self._answer_at = None
-        if self._guess is not None and self._guess.request != self._request(self._messages):
-            self.drop_guess()
+        self._guess.keep_only(self._request(self._messages))
         return self._answer()
 
     def _request(self, messages: Sequence[Mapping[str, Any]]) -> Request:
@@ -87,7 +83,7 @@ class LanguageMind:
     async def _answer(self) -> AsyncGenerator[Part, Result | None]:
         has_spoken = False
         for _ in range(MOST_ROUNDS):
-            guess, self._guess = self._guess, None
+            guess = self._guess.take()
             written = Written() if guess is None else guess.written
             pieces = self._model.pieces(self._request(self._messages), written) if guess is None else guess.pieces()
             is_whole = False

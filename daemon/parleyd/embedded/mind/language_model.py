@@ -138,6 +138,33 @@ class Ahead:
         self._task.cancel()
 
 
+class Guess:
+    """The response that is begun before it is certain that it is wanted; at most one."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+        self._ahead: Ahead | None = None
+
+    def begin(self, request: Request) -> None:
+        """Replaces an earlier one."""
+        self.drop()
+        self._ahead = Ahead(self._model, request)
+
+    def drop(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.cancel()
+
+    def keep_only(self, request: Request) -> None:
+        """Drops the response to any other request."""
+        if self._ahead is not None and self._ahead.request != request:
+            self.drop()
+
+    def take(self) -> Ahead | None:
+        ahead, self._ahead = self._ahead, None
+        return ahead
+
+
 async def _text(
     client: openai.AsyncOpenAI, settings: ModelSettings, request: Request, written: Written
 ) -> AsyncGenerator[str, None]:

@@ -10,14 +10,7 @@ import re
 
 from sentence_stream import SentenceBoundaryDetector
 
-from parleyd.embedded.mind.speakable import (
-    begun_product,
-    is_settled,
-    may_be_call,
-    speakable,
-    with_times,
-    without_hidden,
-)
+from parleyd.embedded.mind.speakable import settled_until, speakable, with_times, without_directions, without_hidden
 
 # A shorter beginning ("Well,") sounds cut off, and saves hardly any time.
 FIRST_CLAUSE_CHARS = 12
@@ -31,18 +24,14 @@ class Pieces:
     def __init__(self) -> None:
         self._detector = SentenceBoundaryDetector()
         self._held = ""
+        self._before = "\n"
         self._has_begun = False
 
     def add(self, text: str) -> list[str]:
         """The pieces that are complete now."""
         self._held += text
-        if not self._has_begun and may_be_call(self._held):
-            return []
-        if not is_settled(self._held):
-            return []
-        settled = with_times(without_hidden(self._held))
-        at = begun_product(settled)
-        settled, self._held = settled[:at], settled[at:]
+        at = settled_until(self._held)
+        settled, self._held = self._plain(self._held[:at]), self._held[at:]
         pieces: list[str] = []
         if not self._has_begun and (cut := _CLAUSE_END.match(settled)) and "\n" not in cut[0].strip():
             clause = speakable(cut[0])
@@ -62,9 +51,16 @@ class Pieces:
 
     def end(self) -> list[str]:
         """The rest."""
-        found = [*self._detector.add_chunk(with_times(self._held)), self._detector.finish()]
-        self._held = ""
+        rest, self._held = self._plain(self._held), ""
+        found = [*self._detector.add_chunk(rest), self._detector.finish()]
         return [piece for one in found if (piece := speakable(one))]
+
+    def _plain(self, text: str) -> str:
+        """The text without what is not spoken at all; sentences are found in the rest."""
+        shown = without_hidden(text)
+        spoken = without_directions(shown, self._before)
+        self._before = (self._before + shown)[-2:]
+        return with_times(spoken)
 
 
 def _ends_sentence(text: str) -> bool:

@@ -45,10 +45,25 @@ class SoundArrived:
 
 @dataclass(frozen=True, slots=True)
 class Recognise:
-    """The words of this sound are wanted (16 kHz); then recognised() has to be called."""
+    """The words of this sound are wanted (16 kHz); then recognised() has to be called. is_guessed: they are those of
+    the last guess, if there is one."""
 
     item_id: str
     pcm: bytes = field(repr=False)
+    is_guessed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """The person may have said all. The words of this sound (16 kHz) may be recognised, and the model be asked for
+    guessed()."""
+
+    pcm: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DropGuess:
+    """The person goes on, or nothing of the guess is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,5 +116,20 @@ class End:
     reason: str
 
 
-Action = Event | Raw | Fire | Tell | Deviation | SoundArrived | Recognise | Remind | Speak | Ask | Hush | End
+Action = (
+    Event
+    | Raw
+    | Fire
+    | Tell
+    | Deviation
+    | SoundArrived
+    | Recognise
+    | Guess
+    | DropGuess
+    | Remind
+    | Speak
+    | Ask
+    | Hush
+    | End
+)
 Actions = Iterator[Action]

@@ -1,4 +1,4 @@
-"""One response of a language model in the Realtime protocol: asks, and hands its words over as they come. Runs on the
+"""The responses of a language model in the Realtime protocol: asks, and hands its words over as they come. Runs on the
 server's event loop."""
 
 from __future__ import annotations
@@ -7,7 +7,15 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection
 
-from parleyd.embedded.mind.language_model import Ahead, LanguageModel, ModelError, Request, Written, parameters_of
+from parleyd.embedded.mind.language_model import (
+    Ahead,
+    Guess,
+    LanguageModel,
+    ModelError,
+    Request,
+    Written,
+    parameters_of,
+)
 from parleyd.embedded.realtime.history import Asked
 from parleyd.embedded.settings import ToolSpec
 
@@ -17,24 +25,44 @@ log = logging.getLogger("parleyd.agent")
 Say = Callable[[str], Awaitable[None]]
 
 
-async def answer(model: LanguageModel, asked: Asked, say: Say) -> list[ToolSpec]:
-    """Says the answer piece by piece, and returns the calls at its end. Without any answer it says the apology of the
-    settings. Cancelling it closes the model's stream."""
-    ahead = Ahead(model, Request(asked.messages, asked.tools, asked.max_tokens, asked.tool_choice))
-    has_spoken = False
-    try:
-        async with contextlib.aclosing(ahead.pieces()) as pieces:
-            async for piece in pieces:
-                has_spoken = True
-                await say(piece)
-    except ModelError as error:
-        log.warning("the mind does not answer: %s", error)
-        # Calls that were cut off cannot be carried out.
-        ahead.written.calls.clear()
-    calls = _calls(ahead.written, {tool.name for tool in asked.tools})
-    if not has_spoken and not calls:
-        await say(model.settings.sorry)
-    return calls
+class Answers:
+    """The answers of the model in one session."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+        self._guess = Guess(model)
+
+    def guess(self, asked: Asked) -> None:
+        """This will probably be asked: the answer may be begun. Replaces an earlier guess."""
+        self._guess.begin(_request(asked))
+
+    def drop_guess(self) -> None:
+        self._guess.drop()
+
+    async def answer(self, asked: Asked, say: Say) -> list[ToolSpec]:
+        """Says the answer piece by piece, and returns the calls at its end. Without any answer it says the apology of
+        the settings. Cancelling it closes the model's stream."""
+        request = _request(asked)
+        self._guess.keep_only(request)
+        ahead = self._guess.take() or Ahead(self._model, request)
+        has_spoken = False
+        try:
+            async with contextlib.aclosing(ahead.pieces()) as pieces:
+                async for piece in pieces:
+                    has_spoken = True
+                    await say(piece)
+        except ModelError as error:
+            log.warning("the mind does not answer: %s", error)
+            # Calls that were cut off cannot be carried out.
+            ahead.written.calls.clear()
+        calls = _calls(ahead.written, {tool.name for tool in asked.tools})
+        if not has_spoken and not calls:
+            await say(self._model.settings.sorry)
+        return calls
+
+
+def _request(asked: Asked) -> Request:
+    return Request(asked.messages, asked.tools, asked.max_tokens, asked.tool_choice)
 
 
 def _calls(written: Written, known: Collection[str]) -> list[ToolSpec]:

@@ -20,6 +20,8 @@ from websockets.http11 import Request
 
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
 from parleyd.embedded.api import key_bytes
+from parleyd.embedded.figures import Figures
+from parleyd.embedded.guesses import Guesses
 from parleyd.embedded.line import Line, LineClosedError
 from parleyd.embedded.realtime import actions, client_messages
 from parleyd.embedded.realtime.actions import Action
@@ -37,6 +39,7 @@ from parleyd.embedded.workers import Workers
 
 if TYPE_CHECKING:
     from parleyd.embedded.mind.language_model import LanguageModel
+    from parleyd.embedded.realtime.answering import Answers
 
 REALTIME_PATH = "/v1/realtime"
 KEY_PROTOCOL = "openai-insecure-api-key."
@@ -62,6 +65,13 @@ def has_key(headers: Headers, settings: AgentSettings) -> bool:
     return any(secrets.compare_digest(key_bytes(key), right) for key in _keys_in(headers))
 
 
+def _answers(model: LanguageModel) -> Answers:
+    # These packages are an extra that most devices do not have.
+    from parleyd.embedded.realtime.answering import Answers
+
+    return Answers(model)
+
+
 class Front:
     """run() lasts as long as the connection. script.Actor is the part that the steps use. model: of settings.mind."""
 
@@ -72,6 +82,7 @@ class Front:
         plan: ConnectionScript,
         record: ConnectionRecord,
         workers: Workers,
+        figures: Figures,
         request: Request,
         session_id: str,
         model: LanguageModel | None = None,
@@ -82,7 +93,8 @@ class Front:
         self._plan = plan
         self._workers = workers
         self._request = request
-        self._language_model = model
+        self._answers = None if model is None else _answers(model)
+        self._guesses = Guesses(workers, figures, self._answer_ahead, self._drop_answer_ahead)
         self._model = next(iter(parse_qs(urlsplit(request.path).query).get("model", [])), None)
         ends_at = int(time.time() + settings.realtime.max_session_s)
         self._protocol = Protocol(settings, plan, session_id, self._model, ends_at)
@@ -105,10 +117,12 @@ class Front:
             async for _ in self.line.received():
                 pass
         finally:
-            tasks = [*self._tasks]
+            tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._guesses.tasks]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # After those that could begin another one.
+            self._drop_answer_ahead()
 
     @property
     def is_busy(self) -> bool:
@@ -231,8 +245,13 @@ class Front:
                 self._script.audio_arrived()
                 # Steps that waited for this sound come before what follows from it.
                 await asyncio.sleep(0)
-            case actions.Recognise(item_id, pcm):
-                self.spawn(self._recognise(item_id, pcm))
+            case actions.Guess(pcm):
+                if not self._scripted_transcripts:
+                    self._guesses.begin(pcm)
+            case actions.DropGuess():
+                self._guesses.drop()
+            case actions.Recognise(item_id, pcm, is_guessed):
+                self.spawn(self._recognise(item_id, pcm, self._guesses.take() if is_guessed else None))
             case actions.Remind(item_id, delay_s):
                 self.spawn(self._remind(item_id, delay_s))
             case actions.Speak(response_id, sentences, is_text):
@@ -246,9 +265,19 @@ class Front:
             case actions.End(code, reason):
                 self.line.close(code, reason)
 
-    async def _recognise(self, item_id: str, pcm: bytes) -> None:
+    def _answer_ahead(self, text: str) -> None:
+        if self._answers is not None:
+            self._answers.guess(self._protocol.guessed(text))
+
+    def _drop_answer_ahead(self) -> None:
+        if self._answers is not None:
+            self._answers.drop_guess()
+
+    async def _recognise(self, item_id: str, pcm: bytes, guess: asyncio.Task[str] | None) -> None:
         if self._scripted_transcripts:
             text = self._scripted_transcripts.pop(0)
+        elif guess is not None:
+            text = await guess
         else:
             text = await self._workers.transcribe(pcm, final=True)
         self._post(self._protocol.recognised(item_id, text, datetime.now()))
@@ -274,10 +303,7 @@ class Front:
 
     async def _answer(self, response_id: str, question: Asked, *, is_text: bool) -> None:
         """Speaks the answer of the language model while it is written."""
-        # These packages are an extra that most devices do not have.
-        from parleyd.embedded.realtime import answering
-
-        assert self._language_model is not None
+        assert self._answers is not None
         await asyncio.sleep(self._settings.reply_delay_s)
 
         async def say(piece: str) -> None:
@@ -285,7 +311,7 @@ class Front:
             await self._say(response_id, piece, is_text=is_text)
 
         try:
-            calls = await answering.answer(self._language_model, question, say)
+            calls = await self._answers.answer(question, say)
         except VoiceError as error:
             self._voice_failed(response_id, error)
             return

@@ -11,21 +11,24 @@ Sound, words and time come in as arguments; the front carries the actions out in
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, PIPELINE_RATE_HZ
 from parleyd.audio.resample import Resampler
 from parleyd.embedded import scenario
-from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechStarted
+from parleyd.embedded.guesses import guess_after_ms
+from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechMayHaveEnded, SpeechResumed, SpeechStarted
 from parleyd.embedded.realtime import client_messages, items, thinking, tokens, wire_formats
 from parleyd.embedded.realtime.actions import (
     Action,
     Actions,
     Ask,
     Deviation,
+    DropGuess,
     End,
     Fire,
+    Guess,
     Hush,
     Raw,
     Recognise,
@@ -35,7 +38,7 @@ from parleyd.embedded.realtime.actions import (
     Tell,
 )
 from parleyd.embedded.realtime.client_messages import Plain, RefusedError
-from parleyd.embedded.realtime.history import asked
+from parleyd.embedded.realtime.history import Asked, asked
 from parleyd.embedded.realtime.items import WIRE_RATE_HZ, Item, Items
 from parleyd.embedded.realtime.response import Event, Response, Status
 from parleyd.embedded.realtime.session import Session
@@ -156,6 +159,7 @@ class Protocol:
                 yield from self._commit_buffer()
             case "input_audio_buffer.clear":
                 self._clear()
+                yield DropGuess()
                 yield Event({"type": "input_audio_buffer.cleared"})
             case "conversation.item.create":
                 yield from self._create_item(message)
@@ -181,6 +185,7 @@ class Protocol:
             self._speech_item = None
             self._hearing = self._new_hearing()
             self._hearing_began_ms = self._position_ms
+            yield DropGuess()
         self._updates += 1
         if self._updates == 1:
             yield Fire("opening")
@@ -212,6 +217,7 @@ class Protocol:
         return Hearing(
             WIRE_RATE_HZ,
             session.end_of_speech_ms,
+            may_have_ended_ms=guess_after_ms(self._settings, session.end_of_speech_ms),
             pre_roll_ms=session.pre_roll_ms,
             onset_frames=session.onset_frames,
         )
@@ -230,6 +236,10 @@ class Protocol:
             match event:
                 case SpeechStarted(start_ms):
                     yield from self._speech_started(self._hearing_began_ms + start_ms)
+                case SpeechMayHaveEnded(so_far) if self._answers_speech:
+                    yield Guess(so_far)
+                case SpeechResumed():
+                    yield DropGuess()
                 case SpeechEnded(spoken, end_ms):
                     yield from self._speech_ended(spoken, self._hearing_began_ms + end_ms, now)
 
@@ -264,12 +274,23 @@ class Protocol:
         self._speech_item = None
         yield Fire("end_of_speech")
         yield Event({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": end_ms, "item_id": item_id})
-        yield from self._commit(item_id, pcm)
-        if (self.session.detection or {})["create_response"] and self._plan.converse:
+        yield from self._commit(item_id, pcm, is_guessed=True)
+        if self._answers_speech:
             try:
                 yield from self._respond({}, now)
             except RefusedError as error:
+                yield DropGuess()
                 yield from self.refused(error)
+
+    @property
+    def _answers_speech(self) -> bool:
+        return bool((self.session.detection or {})["create_response"]) and self._plan.converse
+
+    def guessed(self, text: str) -> Asked:
+        """The question to the model if these are the words of the person, and a response follows."""
+        known = [item for item in self._items if item.kind != "user" or item.text is not None]
+        words = Item(_message("guess", "user", "completed", []), text=text)
+        return self._asked({}, [*known, words], self.session.for_response({}))
 
     def _commit_buffer(self) -> Actions:
         if self.session.detection is None:
@@ -283,6 +304,7 @@ class Protocol:
         spoken = ended.pcm if ended is not None else b""
         self._check_length(len(spoken) / BYTES_PER_SAMPLE * 1000 / PIPELINE_RATE_HZ)
         item_id, self._speech_item = self._speech_item or self._new_id("item"), None
+        yield DropGuess()
         yield from self._commit(item_id, spoken)
 
     def _check_length(self, audio_ms: float) -> None:
@@ -298,7 +320,7 @@ class Protocol:
         self._hearing.forget()
         self._speech_item = None
 
-    def _commit(self, item_id: str, pcm: bytes) -> Actions:
+    def _commit(self, item_id: str, pcm: bytes, *, is_guessed: bool = False) -> Actions:
         before = self._items.last_id()
         committed = {"type": "input_audio_buffer.committed", "item_id": item_id, "previous_item_id": before}
         yield Event(committed)
@@ -306,7 +328,7 @@ class Protocol:
         plain = _message(item_id, "user", "completed", content)
         self._to_tell[item_id] = self._transcriptions.pop(0) if self._transcriptions else Transcription()
         yield from self._add_item(Item(plain, text=None, pcm=pcm))
-        yield Recognise(item_id, pcm)
+        yield Recognise(item_id, pcm, is_guessed)
 
     # ---------------------------------------------------------------- words of the person
 
@@ -335,10 +357,13 @@ class Protocol:
                 case _:
                     yield from self.transcript_due(item_id)
         yield Fire("transcript")
-        for response in list(self._responses.values()):
-            if item_id in response.waits_for:
-                response.waits_for.discard(item_id)
-                yield from self._think(response, now)
+        waiting = [response for response in self._responses.values() if item_id in response.waits_for]
+        for response in waiting:
+            response.waits_for.discard(item_id)
+            yield from self._think(response, now)
+        if not waiting:
+            # Its response was cancelled before the words were there.
+            yield DropGuess()
 
     def transcript_due(self, item_id: str) -> Actions:
         """The client is to be told the transcript now."""
@@ -520,6 +545,7 @@ class Protocol:
             if self._settings.mind is not None and response.end.status == "completed":
                 yield from self._ask(response)
                 return
+            yield DropGuess()
             question = thinking.Question(
                 response.items,
                 self._calls,
@@ -537,9 +563,11 @@ class Protocol:
     def _ask(self, response: Response) -> Actions:
         """The answer comes from the model, piece by piece."""
         response.outputs = []
-        instructions = str(response.wish.get("instructions") or self.session.instructions)
-        question = asked(response.items, response.settings, instructions, self._settings.prompt)
-        yield Ask(response.id, question, response.is_text)
+        yield Ask(response.id, self._asked(response.wish, response.items, response.settings), response.is_text)
+
+    def _asked(self, wish: Plain, given: Sequence[Item], settings: Plain) -> Asked:
+        instructions = str(wish.get("instructions") or self.session.instructions)
+        return asked(given, settings, instructions, self._settings.prompt)
 
     def begin_words(self, response_id: str) -> Actions:
         """The first words of the model's answer are there."""
@@ -661,6 +689,9 @@ class Protocol:
         """Ends a response, whatever it is doing."""
         del self._responses[response.id]
         yield Hush(response.id)
+        if response.outputs is None:
+            # It was never asked for.
+            yield DropGuess()
         if response.current is not None:
             if response.current.kind == "assistant":
                 yield from response.close_part()
