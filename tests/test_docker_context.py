@@ -15,7 +15,13 @@ BUILT_FROM = ["LICENSE", "README.md", "pyproject.toml", "setup.cfg"]
 
 
 def taken(context: Path, *more: Path) -> list[str]:
-    command = [sys.executable, ROOT / "scripts/lib/docker_context.py", context, context / DOCKERFILE, *more]
+    command: list[str | Path] = [
+        sys.executable,
+        ROOT / "scripts/lib/docker_context.py",
+        context,
+        context / DOCKERFILE,
+        *more,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     return sorted(done.stdout.splitlines())
 
