@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 def copied(context: Path, dockerfile: Path) -> Iterator[tuple[str, str]]:
     """(the path in the context, the path in the image) of each file, sorted."""
     rules = _rules(context / ".dockerignore")
-    seen = sorted(path for path in _files(context) if not _is_ignored(path, rules))
+    seen = sorted(path for path in _files(context, rules) if not _is_ignored(path, rules))
     for line in dockerfile.read_text(encoding="utf-8").splitlines():
         if not line.startswith("COPY "):
             continue
@@ -47,8 +47,16 @@ def _rules(path: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _files(context: Path) -> Iterator[str]:
-    for folder, _, names in os.walk(context):
+def _files(context: Path, rules: list[str]) -> Iterator[str]:
+    """All files but those below an ignored folder that no rule opens again."""
+    opened = [rule.removeprefix("!") for rule in rules if rule.startswith("!")]
+    for folder, inner, names in os.walk(context):
+        paths = {name: (Path(folder) / name).relative_to(context).as_posix() for name in inner}
+        inner[:] = [
+            name
+            for name, path in paths.items()
+            if not _is_ignored(path, rules) or any(one.startswith(f"{path}/") for one in opened)
+        ]
         for name in names:
             yield (Path(folder) / name).relative_to(context).as_posix()
 

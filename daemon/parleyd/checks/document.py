@@ -129,7 +129,7 @@ def _items(item: inspect.Type) -> str:
 
 
 def _limits(key: Key) -> str:
-    """Of the value, or of each item of a list."""
+    """The limits of the value, or of each item of a list."""
     item = key.item
     if isinstance(item, inspect.IntType) and item.ge is not None and item.le is not None:
         return f"each {item.ge} to {item.le}"

@@ -19,7 +19,7 @@ from parleyd.core.text import name_text
 _ANSWER_S = 8.0
 # How long before a model is shut down the doctor warns.
 WARN_DAYS = 120
-# Of a server's list, in a hint.
+# A hint shows only some of the models in a server's list.
 _MOST_SHOWN, _MOST_ID_CHARS = 5, 60
 
 
