@@ -27,7 +27,7 @@ def configuration(folder: Path, more_agent: str = "", connections: str = "") -> 
     scenario, config = folder / "scenario.yaml", folder / "parleyd.yaml"
     scenario.write_text(f"agent: {AGENT.removesuffix('}')}{more_agent}}}\n{connections}")
     config.write_text(
-        f"provider: local\nlocal: {{scenario: {scenario}}}\naudio: off\nreconnect: {{initial_s: 0.05, max_s: 0.2}}\n"
+        f"provider: local\nlocal: {{scenario: {scenario}}}\naudio: off\nreconnect: {{initial_s: 0.1, max_s: 1}}\n"
     )
     return config
 

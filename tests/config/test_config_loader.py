@@ -60,7 +60,7 @@ audio: {input: {device: "wav:in.wav"}, output: {device: null, volume: 0.25}}
 gate: {aggressiveness: 3, pre_roll_ms: 200, hangover_ms: 5000, uplink: drop}
 barge_in: {mode: off, cut: sharp, confirm_ms: 0, duck_db: 6}
 session: {idle_timeout_s: 1, connect_timeout_s: 60, buffer_s: 1, keep_utterance_s: 3600}
-reconnect: {initial_s: 0.1, max_s: 0.1}
+reconnect: {initial_s: 0.1, max_s: 1}
 log: {level: debug, format: journal}
 """)
     eleven = config.elevenlabs
@@ -144,7 +144,7 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
         ("gate: {pre_roll_ms: [1]}", "p.yaml:2: gate.pre_roll_ms: a list is not a number; "
          "use a whole number from 200 to 3000 ms (default 500)"),
         ("reconnect: {initial_s: 0}", "p.yaml:2: reconnect.initial_s: 0 is too small; "
-         "use a number above 0 up to 60 s (default 0.5)"),
+         "use a number from 0.1 to 60 s (default 0.5)"),
         ("audio: {output: {volume: .nan}}",
          "p.yaml:2: audio.output.volume: the number is not finite; use a finite number"),
         ("session: {buffer_s: 1e999}", "p.yaml:2: session.buffer_s: the number is not finite; use a finite number"),

@@ -23,6 +23,7 @@ from parleyd.cli.main import main
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.settings import AgentSettings
 from parleyd.host.directories import state_directory
+from parleyd.platform.rest import Rest
 from waiting import until
 
 KEY = "sk_0123456789"
@@ -496,6 +497,133 @@ def test_a_folder_is_planned_written_and_waits_for_the_push(
     assert facts(capsys, "apply", "--yes", "-c", file, "--project", project)[0] == 0
     assert json.loads(config.read_text())["conversation_config"]["agent"]["prompt"]["tool_ids"] == ["tool_1"]
     assert facts(capsys, "plan", "-c", file, "--project", project)[0] == 0
+
+
+def team_folder(path: Path, tool_ids: list[str], tools: list[dict[str, str]]) -> Path:
+    """A folder of the official tool with the agent `kitchen`. tools: the entries of tools.json; each gets a file."""
+    (path / "agent_configs").mkdir(parents=True)
+    (path / "tool_configs").mkdir()
+    agent = {"name": "Kitchen", "conversation_config": {"agent": {"prompt": {"tool_ids": tool_ids}}}}
+    (path / "agent_configs/Kitchen.json").write_text(json.dumps(agent))
+    entry = {"config": "agent_configs/Kitchen.json", "id": "kitchen"}
+    (path / "agents.json").write_text(json.dumps({"agents": [entry]}))
+    (path / "tools.json").write_text(json.dumps({"tools": tools}))
+    for tool in tools:
+        name = Path(tool["config"]).stem
+        (path / tool["config"]).write_text(json.dumps({"type": tool["type"], "name": name, "description": "Theirs."}))
+    return path
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.endswith(".lock")
+    }
+
+
+@pytest.mark.parametrize(
+    "tools", [[], [{"type": "client", "config": "tool_configs/lamp.json"}]], ids=["unlisted", "waits for a push"]
+)
+def test_a_tool_of_the_platform_comes_into_the_folder_with_its_id(
+    tools: list[dict[str, str]], agent: LocalAgent, tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = main(["platform", "apply", "--yes", "-c", str(file)])
+    (tool,) = sdk(agent).conversational_ai.tools.list().tools
+    # Fields of others survive a push, which replaces the whole config.
+    rest = Rest(agent.base_url, KEY, "kitchen", None)
+    more = {**rest.tools()[0].config, "pre_tool_speech": "force"}
+    rest.update_tool(tool.id, more)
+    project = team_folder(tmp_path / "project", [tool.id], tools)
+    code, told = facts(capsys, "plan", "-c", file, "--project", project)
+    taken = [change for change in told["changes"] if change["path"] == "tools.lamp.id"]
+    assert (made, code, [change["new"] for change in taken], told["doubt"]) == (0, 1, [tool.id], None)
+    assert main(["platform", "apply", "--yes", "-c", str(file), "--project", str(project)]) == 0
+    listed = json.loads((project / "tools.json").read_text())
+    assert listed == {"tools": [{"type": "client", "config": "tool_configs/lamp.json", "id": tool.id}]}
+    assert json.loads((project / "tool_configs/lamp.json").read_text()) == more
+    assert facts(capsys, "plan", "-c", file, "--project", project)[0] == 0
+
+
+@pytest.mark.parametrize("gone", ["no key", "a key of another machine"])
+def test_without_a_key_nothing_is_written_that_would_double_a_tool(
+    gone: str, tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = f"api_key: {KEY}"
+    file.write_text(file.read_text().replace(there, "" if gone == "no key" else "api_key: {env: PARLEYD_NO_SUCH}"))
+    project = team_folder(tmp_path / "project", ["tool_7"], [])
+    before = content(project)
+    code, told = facts(capsys, "plan", "-c", file, "--project", project)
+    assert (code, told["doubt"]["forbids"]) == (1, True)
+    assert main(["platform", "plan", "-c", str(file), "--project", str(project)]) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "`elevenlabs tools pull --all`" in shown
+    assert "refuses to write it" in shown
+    assert main(["platform", "apply", "--yes", "-c", str(file), "--project", str(project)]) == 78
+    told_why = " ".join(capsys.readouterr().err.split())
+    assert "(tool_7)" in told_why
+    assert "`elevenlabs tools pull --all`" in told_why
+    assert content(project) == before
+    # After the pull the folder knows every tool that the agent has; whether another has this one stays a note.
+    project = team_folder(tmp_path / "pulled", ["tool_7"], [{"type": "client", "config": "tool_configs/bell.json"}])
+    (project / "tools.json").write_text(
+        (project / "tools.json").read_text().replace('.json"', '.json", "id": "tool_7"')
+    )
+    code, told = facts(capsys, "apply", "--yes", "-c", file, "--project", project)
+    assert (code, told["doubt"]["forbids"]) == (0, False)
+    assert "without a key" in told["doubt"]["text"]
+    assert len(json.loads((project / "tools.json").read_text())["tools"]) == 2
+
+
+def test_a_platform_that_cannot_be_asked_leaves_the_folder_as_it_is(
+    agent: LocalAgent, tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = team_folder(tmp_path / "project", [], [])
+    before = content(project)
+    agent.stop()
+    assert main(["platform", "apply", "--yes", "-c", str(file), "--project", str(project)]) == 69
+    assert "nothing listens at" in capsys.readouterr().err
+    assert content(project) == before
+
+
+def test_a_key_file_that_was_named_and_is_not_there_is_told(tmp_path: Path, file: Path) -> None:
+    project = team_folder(tmp_path / "project", [], [])
+    missing = ["--key-file", str(tmp_path / "none")]
+    assert main(["platform", "plan", "-c", str(file), "--project", str(project), *missing]) == 78
+
+
+def test_a_new_tool_overwrites_the_file_of_no_other(tmp_path: Path, file: Path) -> None:
+    tools = [
+        {"type": "webhook", "config": "tool_configs/lamp.json", "id": "tool_1"},
+        {"type": "client", "config": "tool_configs/lamp-2.json", "id": "tool_2"},
+    ]
+    project = team_folder(tmp_path / "project", [], tools)
+    before = content(project)
+    assert main(["platform", "apply", "--yes", "-c", str(file), "--project", str(project)]) == 0
+    after = content(project)
+    assert {name: after[name] for name in before if name.startswith("tool_configs")} == {
+        name: before[name] for name in before if name.startswith("tool_configs")
+    }
+    assert json.loads(after["tools.json"])["tools"][2] == {"type": "client", "config": "tool_configs/lamp-3.json"}
+
+
+def test_a_tool_that_was_renamed_in_the_folder_keeps_its_id(
+    agent: LocalAgent, tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["platform", "apply", "--yes", "-c", str(file)]) == 0
+    (tool,) = sdk(agent).conversational_ai.tools.list().tools
+    entry = {"type": "client", "config": "tool_configs/torch.json", "id": tool.id}
+    project = team_folder(tmp_path / "project", [tool.id], [entry])
+    assert facts(capsys, "apply", "--yes", "-c", file, "--project", project)[0] == 0
+    new = {"type": "client", "config": "tool_configs/lamp.json"}
+    assert json.loads((project / "tools.json").read_text())["tools"] == [entry, new]
+
+
+def test_a_private_file_of_the_folder_stays_private(tmp_path: Path, file: Path) -> None:
+    project = team_folder(tmp_path / "project", [], [])
+    (project / "agent_configs/Kitchen.json").chmod(0o600)
+    assert main(["platform", "apply", "--yes", "-c", str(file), "--project", str(project)]) == 0
+    assert (project / "agent_configs/Kitchen.json").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from parleyd.host import journal
 journal.SOCKET = sys.argv.pop(1)
 sys.exit(main())
 """
-FAST = "{initial_s: 0.01, max_s: 0.05}"
+FAST = "{initial_s: 0.1, max_s: 1}"
 
 
 class Run:

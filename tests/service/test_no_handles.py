@@ -32,7 +32,7 @@ WAIT_S = 60.0
 CONFIG = """
 elevenlabs: {{agent_id: agent_test, base_url: "{url}"}}
 audio: {{input: {{device: "null"}}, output: {{device: "null"}}}}
-reconnect: {{initial_s: 0.1, max_s: 0.5}}
+reconnect: {{initial_s: 0.1, max_s: 1}}
 session: {{idle_timeout_s: 600}}
 wake: {{mode: {wake}}}
 transcript: {{enabled: true}}

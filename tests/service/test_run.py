@@ -139,7 +139,7 @@ def test_a_signal_during_a_handshake_that_never_ends(tmp_path: Path) -> None:
 
 def test_a_signal_ends_it_although_nobody_reads_what_it_says(tmp_path: Path) -> None:
     write_wav(tmp_path / "in.wav", question())
-    write_config(tmp_path, log="{level: debug}", reconnect="{initial_s: 0.001, max_s: 0.002}")
+    write_config(tmp_path, log="{level: debug}", reconnect="{initial_s: 0.1, max_s: 1}")
     with running(tmp_path, "--debug") as process:
         read_until(process, "connection refused")
         assert process.stderr is not None

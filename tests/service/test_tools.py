@@ -44,7 +44,7 @@ TOOLS = """
 provider: local
 wake: {mode: MODE}
 session: {idle_timeout_s: 60, false_wake_s: 60}
-reconnect: {initial_s: 0.05, max_s: 0.1}
+reconnect: {initial_s: 0.1, max_s: 1}
 elevenlabs: {agent_id: local, base_url: "URL"}
 tools:
   command:

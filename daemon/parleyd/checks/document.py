@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import inspect
 
 from parleyd.config.base import Secret
 from parleyd.config.keys import Key, keys_of, kind, limits
@@ -100,7 +101,7 @@ def sections(section: type[msgspec.Struct] = Config, path: tuple[str, ...] = ())
 
 def _table(keys: Iterable[Key]) -> str:
     rows = (
-        f"| `{key.name}` | {values(key)} | {default(key)} | {limits(key) or '–'} | {_escaped(key.description)} |\n"
+        f"| `{key.name}` | {values(key)} | {default(key)} | {_limits(key)} | {_escaped(key.description)} |\n"
         for key in keys
     )
     return "| key | value | default | limits, unit | meaning |\n|---|---|---|---|---|\n" + "".join(rows)
@@ -114,7 +115,25 @@ def values(key: Key) -> str:
         return "mapping, see Secrets above"
     if key.is_secret:
         return "see Secrets above"
+    if key.item is not None:
+        return f"list of {_items(key.item)}"
+    if key.is_map_of_text:
+        return "mapping of text"
     return "text" if key.wording is not None else kind(key)
+
+
+def _items(item: inspect.Type) -> str:
+    if isinstance(item, inspect.StrType):
+        return "text"
+    return "whole numbers" if isinstance(item, inspect.IntType) else "mappings"
+
+
+def _limits(key: Key) -> str:
+    """The limits of the value, or of each item of a list."""
+    item = key.item
+    if isinstance(item, inspect.IntType) and item.ge is not None and item.le is not None:
+        return f"each {item.ge} to {item.le}"
+    return limits(key) or "–"
 
 
 def default(key: Key) -> str:

@@ -4,11 +4,12 @@ difference."""
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,17 @@ from parleyd.cli.terminal import rows, show, terminal_width
 from parleyd.config.base import Secret
 from parleyd.config.edit import edited
 from parleyd.config.schema import Config
-from parleyd.config.secrets import resolve_key
+from parleyd.config.secrets import SecretError, resolve_key
 from parleyd.core.text import printable
 from parleyd.host.files import replace_file
 from parleyd.platform.carry_out import Done
 from parleyd.platform.case import Case, create, desired_of, state_of
 from parleyd.platform.desired import PROMPT, TOOL_IDS
 from parleyd.platform.failures import EX_CONFIGURATION, EX_LEFT, PlatformError
-from parleyd.platform.fit import Change, Plan
+from parleyd.platform.fit import Change, Plan, RemoteTool
 from parleyd.platform.folder import Folder
 from parleyd.platform.place import Place
-from parleyd.platform.rest import Rest
+from parleyd.platform.rest import Rest, client_tools
 from parleyd.platform.tree import MISSING, dotted
 
 # Values that are longer are shown in part; a prompt is shown as a comparison of its lines.
@@ -106,7 +107,9 @@ def _plan(args: argparse.Namespace) -> int:
         _print_json(_facts(case, plan))
     else:
         _print_plan(case, plan)
-        if plan.has_work:
+        if plan.doubt is not None and plan.doubt.forbids:
+            show("\nNothing was changed, and `parleyd platform apply` refuses to write it as long as that is so.")
+        elif plan.has_work:
             show("\nNothing was changed. `parleyd platform apply` writes it.")
     return os.EX_OK if plan.is_in_step else EX_LEFT
 
@@ -121,6 +124,7 @@ def _apply(args: argparse.Namespace) -> int:
             if args.json:
                 _print_json({**_facts(case, plan), "applied": False})
             return os.EX_OK if plan.is_in_step else EX_LEFT
+        case.check(plan)
         if not args.yes and not _agrees(is_json=args.json):
             if args.json:
                 _print_json({**_facts(case, plan), "applied": False})
@@ -159,9 +163,11 @@ def _case(args: argparse.Namespace) -> Case:
     agent_id = args.agent or config.elevenlabs.agent_id
     # The branch of the configuration is one of the configured agent's.
     branch = args.branch or (None if args.agent else config.elevenlabs.branch_id)
+    desired = desired_of(config)
     place: Place
     if args.project is not None:
-        folder = Folder(args.project, agent_id)
+        names = [str(tool["tool_config"]["name"]) for tool in desired.tools]
+        folder = Folder(args.project, agent_id, names, _asking(config, args.key_file))
         place, agent_id = folder, folder.agent_id
     else:
         if agent_id is None:
@@ -169,7 +175,19 @@ def _case(args: argparse.Namespace) -> Case:
             raise PlatformError("no agent is named", hint, EX_CONFIGURATION)
         place = Rest(config.elevenlabs.base_url, _key(config, args.key_file), agent_id, branch)
     state = state_of(args.project)
-    return Case(agent_id, branch, place, desired_of(config), state, tuple(args.take), args.prune)
+    return Case(agent_id, branch, place, desired, state, tuple(args.take), args.prune)
+
+
+def _asking(config: Config, key_file: Path | None) -> Callable[[], Sequence[RemoteTool]] | None:
+    """Asks the platform for its tools; None: there is no key here. A folder can do without one."""
+    try:
+        key = resolve_key(config.elevenlabs.api_key if key_file is None else Secret(file=str(key_file)))
+    except SecretError:
+        # The key is the device's, and this may be another machine. A file that was named for this run has to be there.
+        if key_file is not None:
+            raise
+        return None
+    return None if key is None else (lambda: client_tools(config.elevenlabs.base_url, key))
 
 
 def _key(config: Config, file: Path | None) -> str:
@@ -236,6 +254,8 @@ def _print_plan(case: Case, plan: Plan) -> None:
             f"{_shown(conflict.wanted)}{last}; it stays as it is; --take {dotted(conflict.path)} writes it.",
             "! ",
         )
+    if plan.doubt is not None:
+        _row(f"{plan.doubt.text}. Hint: {plan.doubt.hint}", "! " if plan.doubt.forbids else "note: ")
     for note in plan.notes:
         _row(f"{note.text}. Hint: {note.hint}", "note: ")
 
@@ -302,6 +322,7 @@ def _facts(case: Case, plan: Plan) -> dict[str, Any]:
             }
             for conflict in plan.conflicts
         ],
+        "doubt": None if plan.doubt is None else dataclasses.asdict(plan.doubt),
         "notes": [{"text": note.text, "hint": note.hint} for note in plan.notes],
     }
 

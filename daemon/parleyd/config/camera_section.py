@@ -20,8 +20,9 @@ class Camera(Section, frozen=True, kw_only=True):
             "writes a JPEG or PNG to standard output, or to the file that {file} stands for; []: there is no camera"
         ),
     ] = []
+    # No program makes a picture in a shorter time than the least.
     timeout_s: Annotated[
-        float, Meta(gt=0, le=30, description="for one picture; then the program is stopped, and the agent is told")
+        float, Meta(ge=0.1, le=30, description="for one picture; then the program is stopped, and the agent is told")
     ] = 10.0
     confirm: Annotated[
         bool,

@@ -56,10 +56,11 @@ class Hook(Section, frozen=True):
         list[Text],
         Meta(description="the program and its arguments, passed unchanged; it gets the event on its standard input"),
     ]
+    # In a shorter time than the least no program starts on a small board.
     timeout_s: Annotated[
         float,
         Meta(
-            gt=0,
+            ge=0.1,
             le=300,
             description="the longest duration; then the command is killed, with all processes that it started",
         ),

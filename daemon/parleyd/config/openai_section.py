@@ -48,14 +48,16 @@ class TurnDetection(Section, frozen=True):
             "the turn; auto: the server's own kind, that is server where something has to be said of it"
         ),
     ] = "auto"
+    # At 0 everything is speech, and no turn ever ends; at 1 nothing is.
     threshold: Annotated[
-        Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="server: how loud speech must be")
+        Annotated[float, Meta(ge=0.01, le=0.99)] | None, Meta(description="server: how loud speech must be")
     ] = None
     prefix_padding_ms: Annotated[
         Annotated[int, Meta(ge=0, le=5000)] | None, Meta(description="server: sound kept from before the speech")
     ] = None
+    # Within words there are silences of up to a tenth of a second: each would be the end of a turn, and an answer.
     silence_duration_ms: Annotated[
-        Annotated[int, Meta(ge=0, le=10000)] | None, Meta(description="server: silence that ends a turn")
+        Annotated[int, Meta(ge=100, le=10000)] | None, Meta(description="server: silence that ends a turn")
     ] = None
     eagerness: Annotated[
         Literal["low", "medium", "high", "auto"] | None,
@@ -71,7 +73,7 @@ class Truncation(Section, frozen=True):
         Meta(description="disabled: an answer fails before words are lost"),
     ] = None
     retention_ratio: Annotated[
-        Annotated[float, Meta(gt=0, le=1)] | None,
+        Annotated[float, Meta(ge=0.01, le=1)] | None,
         Meta(description="share of the tokens that is kept when the oldest are dropped; 0.8 keeps the cache useful"),
     ] = None
     token_limit: Annotated[
@@ -150,8 +152,9 @@ class OpenAI(Section, frozen=True):
         Literal["minimal", "low", "medium", "high", "xhigh"] | None,
         Meta(description="of gpt-realtime-2 and newer; other models refuse it"),
     ] = None
+    # Fewer are no word.
     max_output_tokens: Annotated[
-        Annotated[int, Meta(ge=1, le=32000)] | None,
+        Annotated[int, Meta(ge=16, le=32000)] | None,
         Meta(description="of one answer; a minute of speech has 1200. null: the server's own limit"),
     ] = None
     truncation: Truncation = Truncation()

@@ -59,18 +59,20 @@ class Price(Section, frozen=True):
 class Budget(Section, frozen=True):
     """The limits of the duration of sessions, and of their cost."""
 
+    # Less would be spent by the first words of the day; null is no limit.
+
     minutes_per_day: Annotated[
-        Annotated[float, Meta(gt=0, le=1440)] | None, Meta(description="minutes of session from midnight to midnight")
+        Annotated[float, Meta(ge=1, le=1440)] | None, Meta(description="minutes of session from midnight to midnight")
     ] = None
     minutes_per_month: Annotated[
-        Annotated[float, Meta(gt=0, le=44640)] | None, Meta(description="minutes of session in a calendar month")
+        Annotated[float, Meta(ge=1, le=44640)] | None, Meta(description="minutes of session in a calendar month")
     ] = None
     money_per_day: Annotated[
-        Annotated[float, Meta(gt=0, le=100_000)] | None,
+        Annotated[float, Meta(ge=0.01, le=100_000)] | None,
         Meta(description="cost of tokens and minutes from midnight to midnight, in the currency of the prices"),
     ] = None
     money_per_month: Annotated[
-        Annotated[float, Meta(gt=0, le=100_000)] | None, Meta(description="likewise, in a calendar month")
+        Annotated[float, Meta(ge=0.01, le=100_000)] | None, Meta(description="likewise, in a calendar month")
     ] = None
     currency: Annotated[Text, Meta(description="the currency of all prices, as it is shown")] = "USD"
     minute_price: Annotated[
@@ -123,7 +125,7 @@ class Debug(Section, frozen=True):
         int, Meta(ge=1, le=10000, description="number of recordings that are kept, the newest ones")
     ] = 50
     record_mb: Annotated[
-        float, Meta(gt=0, le=10000, description="megabytes of recordings that are kept, the newest ones")
+        float, Meta(ge=1, le=10000, description="megabytes of recordings that are kept, the newest ones")
     ] = 50.0
 
 
@@ -135,12 +137,13 @@ class Transcript(Section, frozen=True):
         Text | None, Meta(description="the folder; null: transcripts in the daemon's state directory")
     ] = None
     keep_days: Annotated[int, Meta(ge=1, le=3650, description="days after which a file is deleted")] = 30
-    max_mb: Annotated[float, Meta(gt=0, le=1000, description="size in megabytes at which a new file is begun")] = 5.0
+    # Smaller files would be one for each sentence.
+    max_mb: Annotated[float, Meta(ge=0.1, le=1000, description="size in megabytes at which a new file is begun")] = 5.0
     day_mb: Annotated[
-        float, Meta(gt=0, le=1000, description="megabytes of one day, after which the rest of the day is not written")
+        float, Meta(ge=0.1, le=1000, description="megabytes of one day, after which the rest of the day is not written")
     ] = 10.0
     total_mb: Annotated[
-        float, Meta(gt=0, le=100_000, description="megabytes of all days, beyond which the oldest file is deleted")
+        float, Meta(ge=1, le=100_000, description="megabytes of all days, beyond which the oldest file is deleted")
     ] = 100.0
     redact: Annotated[
         list[Text],

@@ -56,9 +56,10 @@ class Local(Section, frozen=True):
         float,
         Meta(ge=1, le=60, description="fallback: time without a line to the agent after which it answers"),
     ] = 5.0
+    # With less than it needs (80 MB at its start, docs/offline.md) it would be started anew for ever.
     memory_mb: Annotated[
         int,
-        Meta(ge=64, le=65536, description="fallback: with more memory than this its process is started anew"),
+        Meta(ge=100, le=65536, description="fallback: with more memory than this its process is started anew"),
     ] = 160
     text: Annotated[
         Text | None,
@@ -320,8 +321,10 @@ class Session(Section, frozen=True):
 class Reconnect(Section, frozen=True):
     """Delay between tries: doubles from initial_s up to max_s, with jitter. The first retry comes at once."""
 
-    initial_s: Annotated[float, Meta(gt=0, le=60, description="first delay")] = 0.5
-    max_s: Annotated[float, Meta(gt=0, le=3600, description="longest delay")] = 60.0
+    # The least values keep a device from hammering: a server that is down, or that refuses the key, is tried every
+    # max_s for as long as that lasts.
+    initial_s: Annotated[float, Meta(ge=0.1, le=60, description="first delay")] = 0.5
+    max_s: Annotated[float, Meta(ge=1, le=3600, description="longest delay")] = 60.0
 
 
 class Control(Section, frozen=True):

@@ -24,6 +24,10 @@ BuiltIn = Literal[
 ]
 # The longest timeout of a tool: the agent's own limit is 120 s, and the daemon has to answer before that.
 MAX_TIMEOUT_S = 115.0
+# No program starts, and no server answers, in a shorter time on every board: the tool would always fail.
+MIN_TIMEOUT_S = 0.1
+# A person has to hear the question, and to press a button or to type.
+MIN_ANSWER_S = 5.0
 # The time to make a picture ready for the agent, beside camera.timeout_s.
 SEND_S = 10.0
 
@@ -38,7 +42,11 @@ class Tool(Section, frozen=True, kw_only=True):
     ] = {}
     timeout_s: Annotated[
         float,
-        Meta(gt=0, le=MAX_TIMEOUT_S, description="from the call; then the tool is stopped, and the agent is told"),
+        Meta(
+            ge=MIN_TIMEOUT_S,
+            le=MAX_TIMEOUT_S,
+            description="from the call; then the tool is stopped, and the agent is told",
+        ),
     ] = 10.0
     at_once: Annotated[int, Meta(ge=1, le=16, description="number of its calls that may run at the same time")] = 1
     cancel_on_speech: Annotated[bool, Meta(description="whether the tool is stopped when somebody begins to speak")] = (
@@ -150,7 +158,7 @@ class Mcp(Section, frozen=True, kw_only=True):
     rules: Annotated[list[McpRule], Meta(description="the rules; the first match decides")] = []
     otherwise: Annotated[Literal["deny", "ask"], Meta(description="the decision if no rule matches")] = "deny"
     ask_s: Annotated[
-        float, Meta(ge=1, le=295, description="ask: without `parleyd approve` within this time it is denied")
+        float, Meta(ge=MIN_ANSWER_S, le=295, description="ask: without `parleyd approve` within this time it is denied")
     ] = 30.0
 
 
@@ -189,7 +197,8 @@ class Tools(Section, frozen=True, kw_only=True):
         int, Meta(ge=1, le=16, description="number of calls of all tools that may run at the same time")
     ] = 4
     per_minute: Annotated[
-        int, Meta(ge=1, le=10_000, description="so often the agent may call each of the tools within a minute")
+        # Ten a second are more than any conversation needs; beyond that an agent that repeats itself floods the device.
+        int, Meta(ge=1, le=600, description="so often the agent may call each of the tools within a minute")
     ] = 30
     per_session: Annotated[
         int, Meta(ge=1, le=100_000, description="so often the agent may call each of the tools in one session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -40,7 +41,13 @@ class Case:
     def plan(self) -> Plan:
         written = self.state.of(self.agent_id, self.branch)
         agent, tools = self.place.agent(), self.place.tools()
-        return fit(self.desired, agent, tools, written, take=self.take, prune=self.prune)
+        plan = fit(self.desired, agent, tools, written, take=self.take, prune=self.prune)
+        return dataclasses.replace(plan, doubt=self.place.doubt(plan.made)) if plan.made else plan
+
+    def check(self, plan: Plan) -> None:
+        """Raises PlatformError if the plan must not be carried out, because a tool might be made twice."""
+        if plan.doubt is not None and plan.doubt.forbids:
+            raise PlatformError(plan.doubt.text, plan.doubt.hint, EX_CONFIGURATION)
 
     def carry_out(self, plan: Plan) -> Done:
         """Writes the plan. Raises PlatformError."""

@@ -54,8 +54,21 @@ class ToolChange:
 
 @dataclass(frozen=True, slots=True)
 class RemoteTool:
+    """is_listed: False for a tool that the platform has and the folder does not list with its id."""
+
     tool_id: str
     config: Mapping[str, Any]
+    is_listed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Tools that are to be made may exist already, unseen. forbids: one of them is known to be there, and nothing is
+    written before it is known which one."""
+
+    text: str
+    hint: str
+    forbids: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,12 @@ class Plan:
     detach: tuple[str, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     notes: tuple[Note, ...] = ()
+    doubt: Doubt | None = None
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The names of the tools that have to be made."""
+        return tuple(tool.name for tool in self.tools if tool.tool_id is None)
 
     @property
     def is_in_step(self) -> bool:
@@ -213,6 +232,9 @@ class _Work:
             change = Change(("tools", name), MISSING, wanted["description"], f"tools: {name}")
             return ToolChange(name, None, wanted, (change,))
         changes = []
+        if not found.is_listed:
+            why = "the platform has this tool, and the folder does not list it"
+            changes.append(Change(("tools", name, "id"), MISSING, found.tool_id, why))
         for key, value in wanted.items():
             there = found.config.get(key, MISSING)
             path: Path = ("tools", name, key)
@@ -231,7 +253,7 @@ class _Work:
         if not changes:
             return None
         # The platform replaces the whole config of a tool, and other people's fields must survive.
-        body = {**found.config, **{change.path[-1]: change.new for change in changes}}
+        body = {**found.config, **{change.path[-1]: change.new for change in changes if change.path[-1] in wanted}}
         return ToolChange(name, found.tool_id, body, tuple(changes))
 
 

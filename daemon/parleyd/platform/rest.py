@@ -18,7 +18,7 @@ from parleyd.agents.elevenlabs.address import exchange
 from parleyd.core.endings import DialError
 from parleyd.core.text import one_line
 from parleyd.platform.failures import EX_CONFIGURATION, EX_MAY_NOT, EX_UNREACHABLE, PlatformError
-from parleyd.platform.fit import RemoteTool
+from parleyd.platform.fit import Doubt, RemoteTool
 
 AGENTS, TOOLS = "/v1/convai/agents", "/v1/convai/tools"
 PAGE = 100
@@ -45,13 +45,10 @@ class Rest:
         return found
 
     def tools(self) -> Sequence[RemoteTool]:
-        return tuple(
-            RemoteTool(item["id"], item["tool_config"])
-            for item in pages(
-                self._base_url, self._api_key, f"{TOOLS}?types=client", "tools", timeout_s=self._timeout_s
-            )
-            if isinstance(item.get("id"), str) and isinstance(item.get("tool_config"), dict)
-        )
+        return client_tools(self._base_url, self._api_key, self._timeout_s)
+
+    def doubt(self, made: Sequence[str]) -> Doubt | None:
+        return None
 
     def create_tool(self, config: Mapping[str, Any]) -> str | None:
         made = self._ask("POST", TOOLS, {"tool_config": config}, what=f"the new tool {config.get('name')}")
@@ -91,6 +88,15 @@ def pages(base_url: str, api_key: str, path: str, items: str, *, timeout_s: floa
         if not page.get("has_more") or not isinstance(cursor, str) or cursor == before:
             return
     raise _odd(f"lists {items} without end")
+
+
+def client_tools(base_url: str, api_key: str, timeout_s: float = 20.0) -> Sequence[RemoteTool]:
+    """All client tools of the workspace. Raises PlatformError."""
+    return tuple(
+        RemoteTool(item["id"], item["tool_config"])
+        for item in pages(base_url, api_key, f"{TOOLS}?types=client", "tools", timeout_s=timeout_s)
+        if isinstance(item.get("id"), str) and isinstance(item.get("tool_config"), dict)
+    )
 
 
 def create_agent(base_url: str, api_key: str, body: Mapping[str, Any], timeout_s: float = 20.0) -> str:

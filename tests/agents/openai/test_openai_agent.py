@@ -7,7 +7,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from parleyd.config.schema import Config
 from parleyd.config.variable_sections import Scalar, Variable
 from parleyd.core.endings import DialError, EndingKind
 from parleyd.core.findings import Finding, Severity
+from parleyd.embedded.server import LocalAgent
+from parleyd.embedded.settings import AgentSettings, Dialect, RealtimeSettings
 
 
 def dialled(config: OpenAI, key: str | None = "sk-secret") -> tuple[str, tuple[str, ...]]:
@@ -149,15 +151,19 @@ def test_pictures_are_read_and_bounded() -> None:
 
 
 @contextmanager
-def server(status: int, body: object) -> Iterator[tuple[str, list[str]]]:
-    """An HTTP server that always answers so; with its URL and the paths that were asked for."""
+def server(
+    status: int, body: object, more: Mapping[str, tuple[int, object]] | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """An HTTP server that always answers so, but for the paths in `more`; with its URL and the paths that were asked
+    for."""
     asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(f"{self.path} {self.headers.get('Authorization')}")
-            text = json.dumps(body).encode()
-            self.send_response(status)
+            status_here, body_here = (more or {}).get(self.path, (status, body))
+            text = body_here if isinstance(body_here, bytes) else json.dumps(body_here).encode()
+            self.send_response(status_here)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
@@ -191,8 +197,11 @@ def day(days: float) -> float:
         (200, {"id": "m", "shutdown_date": day(400)}, Severity.GOOD, "until"),
         (200, {"id": "m", "shutdown_date": day(50)}, Severity.WARNING, "will be shut down"),
         (200, {"id": "m", "shutdown_date": "2024-01-20"}, Severity.ERROR, "was shut down on 2024-01-20"),
+        (200, b"<html>", Severity.NOTE, "describes no model"),
+        (200, {"data": []}, Severity.NOTE, "describes no model"),
         (401, {"error": {"message": "no", "code": "invalid_api_key"}}, Severity.ERROR, "key"),
-        (404, {"error": {"message": "no"}}, Severity.NOTE, "no list of models"),
+        (403, {"error": {"message": "no", "code": "model_not_found"}}, Severity.ERROR, "no such model"),
+        (404, {"error": {"message": "no", "code": "invalid_api_key"}}, Severity.ERROR, "key is not accepted"),
         (503, {}, Severity.ERROR, "trouble"),
     ],
 )
@@ -203,7 +212,53 @@ def test_the_doctor_looks_at_the_model(status: int, body: object, severity: Seve
     assert found.severity is severity
     assert word in found.text
     assert "secret" not in found.text
-    assert asked == ["/v1/models/m Bearer sk-secret"]
+    assert asked[0] == "/v1/models/m Bearer sk-secret"
+
+
+LIST = {"object": "list", "data": [{"id": name} for name in ("a", "b", "c", "d", "e", "\x1b[2J f", "g")]}
+UNKNOWN = {"detail": "Not Found"}
+NO_MODEL = {"error": {"message": "The model 'm' does not exist", "code": "model_not_found"}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "listed", "severity", "text", "hint"),
+    [
+        # The server says by name that it has no such model.
+        (404, NO_MODEL, (404, UNKNOWN), Severity.ERROR, "no such model", "correct openai.model"),
+        (404, NO_MODEL, (200, LIST), Severity.ERROR, "'m' does not exist", "the server has a, b, c, d, e and 2 more"),
+        (404, NO_MODEL, (200, {"data": [{"id": "\x1b[2J"}]}), Severity.ERROR, "no such model", '"\\u001b[2J"'),
+        # It has no page for a model; the list may tell.
+        (404, UNKNOWN, (404, UNKNOWN), Severity.NOTE, "no list of models", ""),
+        (405, UNKNOWN, (501, UNKNOWN), Severity.NOTE, "no list of models", ""),
+        (404, UNKNOWN, (200, LIST), Severity.WARNING, "does not list", "correct openai.model; the server has a, b"),
+        (404, UNKNOWN, (200, {"data": []}), Severity.WARNING, "does not list", "correct openai.model; where"),
+        (404, UNKNOWN, (200, {"data": [{"id": "m"}]}), Severity.GOOD, "lists it", ""),
+        (404, UNKNOWN, (200, b"<html>"), Severity.NOTE, "is none of models", ""),
+        (404, UNKNOWN, (401, {}), Severity.ERROR, "key is not accepted", "openai.api_key"),
+        (404, UNKNOWN, (503, {}), Severity.ERROR, "trouble", "try again later"),
+    ],
+)
+def test_the_doctor_tells_a_missing_model_from_a_missing_list(
+    status: int, body: object, listed: tuple[int, object], severity: Severity, text: str, hint: str
+) -> None:
+    with server(status, body, {"/v1/models": listed}) as (url, _):
+        [found] = probe(OpenAIAgent(OpenAI(base_url=url, model="m"), "sk-secret"), "model")
+    assert found.severity is severity
+    assert text in found.text
+    assert hint in found.hint
+    assert "\x1b" not in found.hint
+
+
+@pytest.mark.parametrize(("has_models", "severity"), [(True, Severity.ERROR), (False, Severity.NOTE)])
+def test_the_doctor_and_the_models_of_the_embedded_agent(has_models: bool, severity: Severity) -> None:
+    realtime = RealtimeSettings(models=("gpt-a", "gpt-b"), dialect=Dialect(models=has_models))
+    with LocalAgent(AgentSettings(ears="none", realtime=realtime)) as agent:
+        own = [OpenAI(base_url=f"{agent.base_url}/v1", model=model) for model in ("gpt-9", "gpt-a")]
+        [missing] = probe(OpenAIAgent(own[0], None), "model")
+        [there] = probe(OpenAIAgent(own[1], None), "model")
+    assert missing.severity is severity
+    assert ("the server has gpt-a, gpt-b" in missing.hint) is has_models
+    assert there.severity is (Severity.GOOD if has_models else Severity.NOTE)
 
 
 def test_the_doctor_misses_the_key_and_asks_nobody() -> None:
@@ -216,10 +271,17 @@ def test_the_doctor_misses_the_key_and_asks_nobody() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "severity"), [(200, Severity.GOOD), (401, Severity.ERROR), (404, Severity.NOTE), (500, Severity.ERROR)]
+    ("status", "body", "severity"),
+    [
+        (200, {"data": []}, Severity.GOOD),
+        (401, {}, Severity.ERROR),
+        (404, {}, Severity.NOTE),
+        (404, {"error": {"code": "invalid_api_key"}}, Severity.ERROR),
+        (500, {}, Severity.ERROR),
+    ],
 )
-def test_the_doctor_tries_the_key(status: int, severity: Severity) -> None:
-    with server(status, {"data": []}) as (url, asked):
+def test_the_doctor_tries_the_key(status: int, body: object, severity: Severity) -> None:
+    with server(status, body) as (url, asked):
         [found] = probe(OpenAIAgent(OpenAI(base_url=url), "sk-secret"), "key")
     assert found.severity is severity
     assert asked == ["/v1/models Bearer sk-secret"]

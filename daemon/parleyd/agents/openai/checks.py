@@ -14,10 +14,13 @@ from parleyd.config.openai_section import OpenAI
 from parleyd.config.schema import Config
 from parleyd.core.endings import DialError, EndingKind
 from parleyd.core.findings import Finding, error, good, misconfigured, note, skipped, warning
+from parleyd.core.text import name_text
 
 _ANSWER_S = 8.0
 # How long before a model is shut down the doctor warns.
 WARN_DAYS = 120
+# A hint shows only some of the models in a server's list.
+_MOST_SHOWN, _MOST_ID_CHARS = 5, 60
 
 
 def checks(config: OpenAI, key: str | None, whole: Config) -> Sequence[Check]:
@@ -39,12 +42,10 @@ def accepted(config: OpenAI, key: str | None) -> Iterator[Finding]:
     try:
         http.get(config, key, ("models",), _ANSWER_S)
     except DialError as refusal:
-        ending = refusal.ending
-        if ending.code in (404, 405, 501):
+        if _is_unknown_path(refusal):
             yield note("the server has no list of models, with which the key could be tried")
         else:
-            make = misconfigured if ending.kind is EndingKind.FINAL else error
-            yield make(ending.reason, ending.hint or "try again later")
+            yield _trouble(refusal)
         return
     yield good("accepted")
 
@@ -61,7 +62,11 @@ def model(config: OpenAI, key: str | None) -> Iterator[Finding]:
     try:
         body = http.get(config, key, ("models", named), _ANSWER_S)
     except DialError as refusal:
-        yield from _refused(config, named, refusal)
+        yield _refused(config, key, named, refusal)
+        return
+    if _id(body) is None:
+        # Some servers answer every path with a page of their own.
+        yield note(f"{named}: the server's answer describes no model, so nobody can tell whether it has it")
         return
     ends = shutdown_date(body)
     if ends is None:
@@ -77,24 +82,89 @@ def model(config: OpenAI, key: str | None) -> Iterator[Finding]:
         yield good(f"{named}: the server has it until {date}")
 
 
-def _refused(config: OpenAI, named: str, refusal: DialError) -> Iterator[Finding]:
+def _refused(config: OpenAI, key: str | None, named: str, refusal: DialError) -> Finding:
     ending = refusal.ending
-    if ending.code in (404, 405, 501) and not config.is_openais:
-        # Many servers of one's own have sessions and nothing else.
-        yield note(f"{named}: the server has no list of models")
-    elif ending.code == 404:
-        yield misconfigured(f"{named}: there is no such model, or this key may not use it", "correct openai.model")
-    else:
-        make = misconfigured if ending.kind is EndingKind.FINAL else error
-        yield make(ending.reason, ending.hint or "try again later")
+    if config.is_openais and ending.code == 404:
+        return misconfigured(f"{named}: there is no such model, or this key may not use it", "correct openai.model")
+    if _is_unknown_path(refusal):
+        # Many servers have a list of their models and no page for each, or nothing but sessions.
+        return _in_list(config, key, named)
+    if isinstance(refusal, http.RefusedError) and refusal.name == "model_not_found":
+        return misconfigured(f"{named}: {ending.reason}", _correct(_listed(config, key)))
+    return _trouble(refusal)
+
+
+def _in_list(config: OpenAI, key: str | None, named: str) -> Finding:
+    """The server has no page for the model: is it in the list?"""
+    try:
+        models = _models(http.get(config, key, ("models",), _ANSWER_S))
+    except DialError as refusal:
+        return note(f"{named}: the server has no list of models") if _is_unknown_path(refusal) else _trouble(refusal)
+    if models is None:
+        return note(f"{named}: the server's list is none of models, so nobody can tell whether it has it")
+    if named in models:
+        return good(f"{named}: the server lists it")
+    # Azure lists models, and its sessions name deployments.
+    return warning(
+        f"{named}: the server does not list such a model",
+        f"{_correct(models)}; where sessions name models otherwise than the list, as at Azure, all is well",
+    )
+
+
+def _listed(config: OpenAI, key: str | None) -> list[str]:
+    """The models of the server for a hint; empty if it does not say."""
+    try:
+        return _models(http.get(config, key, ("models",), _ANSWER_S)) or []
+    except DialError:
+        return []
+
+
+def _correct(models: Sequence[str]) -> str:
+    if not models:
+        return "correct openai.model"
+    shown = ", ".join(name_text(model[:_MOST_ID_CHARS]) for model in models[:_MOST_SHOWN])
+    more = len(models) - _MOST_SHOWN
+    return f"correct openai.model; the server has {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _is_unknown_path(refusal: DialError) -> bool:
+    """The server does not know what it is asked for, and says no more about it."""
+    return isinstance(refusal, http.RefusedError) and refusal.ending.code in (404, 405, 501) and not refusal.name
+
+
+def _trouble(refusal: DialError) -> Finding:
+    ending = refusal.ending
+    make = misconfigured if ending.kind is EndingKind.FINAL else error
+    return make(ending.reason, ending.hint or "try again later")
+
+
+def _id(body: str) -> str | None:
+    """The model that the body describes."""
+    found = _decoded(body)
+    told = found.get("id") if isinstance(found, dict) else None
+    return told if isinstance(told, str) else None
+
+
+def _models(body: str) -> list[str] | None:
+    """The ids of a list of models; None: it is none."""
+    found = _decoded(body)
+    data = found.get("data") if isinstance(found, dict) else None
+    if not isinstance(data, list):
+        return None
+    return [one["id"] for one in data if isinstance(one, dict) and isinstance(one.get("id"), str)]
+
+
+def _decoded(body: str) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def shutdown_date(body: str) -> datetime | None:
     """The day on which the model is shut down, by the server's description of it; None: none is planned."""
-    try:
-        told = json.loads(body)["shutdown_date"]
-    except (ValueError, RecursionError, LookupError, TypeError):
-        return None
+    found = _decoded(body)
+    told = found.get("shutdown_date") if isinstance(found, dict) else None
     try:
         if isinstance(told, int | float) and not isinstance(told, bool):
             return datetime.fromtimestamp(told, UTC)

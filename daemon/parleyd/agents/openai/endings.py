@@ -155,6 +155,12 @@ def judge_http(status: int, body: str, *, has_key: bool = True) -> Ending:
     )
 
 
+def known_name(body: str) -> str:
+    """The machine-readable name in the body of an HTTP error; empty if there is none, or its meaning is not known."""
+    name = _error_of(body)[0]
+    return name if name in _BY_NAME else ""
+
+
 def _named(name: str, code: int | None, words: str, *, has_key: bool = True) -> Ending:
     if name == "invalid_api_key" and not has_key:
         # Servers say so where none was sent, too.

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from parleyd import __version__
 from parleyd.agents.openai import address
-from parleyd.agents.openai.endings import judge_http
+from parleyd.agents.openai.endings import judge_http, known_name
 from parleyd.config.openai_section import OpenAI
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.core.text import one_line, without
@@ -25,8 +25,17 @@ _MOST_ANSWER_BYTES = 256 * 1024
 _PIECE_BYTES = 16 * 1024
 
 
+class RefusedError(DialError):
+    """The server answers with another status than 200. name: the known one by which it says why; empty: none, and a 404
+    may mean that the server does not know the path."""
+
+    def __init__(self, ending: Ending, name: str) -> None:
+        super().__init__(ending)
+        self.name = name
+
+
 def get(config: OpenAI, key: str | None, path: tuple[str, ...], timeout_s: float) -> str:
-    """The body of the answer with status 200; blocks. Raises DialError for all other answers, and without an answer."""
+    """The body of the answer with status 200; blocks. Raises RefusedError for all others, DialError without one."""
     with _request(config, key, "GET", path, None, timeout_s) as answer:
         return _read(answer).decode("utf-8", "replace")
 
@@ -54,7 +63,7 @@ def _request(
     with _answer(config, key, method, url, body, timeout_s) as answer:
         if answer.status != 200:
             text = without(_read(answer).decode("utf-8", "replace"), [key] if key else [])
-            raise DialError(judge_http(answer.status, text, has_key=key is not None))
+            raise RefusedError(judge_http(answer.status, text, has_key=key is not None), known_name(text))
         yield answer
 
 
