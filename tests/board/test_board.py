@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from parleyd.board import facts
-from parleyd.board.row import HEAD, Figures, row
+from parleyd.board.row import HEAD, Figures, page, row
 
 FIGURES = Figures(
     model="Raspberry Pi 4 Model B Rev 1.4",
@@ -33,6 +34,20 @@ def test_a_row_has_a_cell_for_each_head_and_keeps_a_foreign_bar_out() -> None:
     assert line.count("|") == HEAD.count("|")
     assert "USB / Array / bcm2835" in line
     assert "| 4.8% | 5.8% | 30.0% | 62 MiB | 1370 ms | 171 ms | 0 / 3 | 48 → 52 °C |" in line
+
+
+def test_the_page_says_what_the_row_says_with_its_units() -> None:
+    told = dict(page(FIGURES))
+    assert told["CPU"] == "4.8% of one core asleep, 5.8% in a session, 30.0% while the agent talks"
+    assert told["time"] == "1370 ms from the start until it listens, 171 ms from the order to the session"
+    assert told["xruns"] == "0 of the microphone, 3 of the speaker"
+    assert told["temperature"] == "48 → 52 °C"
+
+
+def test_a_machine_without_a_thermometer_says_so() -> None:
+    silent = replace(FIGURES, temperature_c=(None, None))
+    assert dict(page(silent))["temperature"] == "this machine does not tell it"
+    assert row(silent).endswith("| unknown |")
 
 
 def test_the_facts_of_a_raspberry_pi(tmp_path: Path) -> None:
@@ -89,6 +104,30 @@ def test_on_the_virtual_card(tmp_path: Path) -> None:
     assert told["start_ms"] > 0
     assert told["wake_ms"] > 0
     assert row(Figures(**told)).startswith("| ")
+
+
+@pytest.mark.parametrize("section", ["elevenlabs: {agent_id: agent_xxx}", "provider: elevenlabs"])
+def test_it_needs_no_agent(tmp_path: Path, section: str) -> None:
+    """As in the file that an installation leaves, in which the agent is still to be named."""
+    config = f'{section}\naudio: {{input: {{device: "null"}}, output: {{device: "null"}}}}\n'
+    done = bench(tmp_path, config, "--seconds", "0.1")
+    assert done.returncode == os.EX_OK, done.stderr
+    assert "this machine" in done.stdout or "°C" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("| ")
+
+
+def test_a_fault_of_the_sound_is_told(tmp_path: Path) -> None:
+    done = bench(tmp_path, "audio: {input: {gain_db: 400}}\n")
+    assert done.returncode == os.EX_CONFIG
+    assert "audio.input.gain_db" in done.stderr
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = bench(tmp_path, "audio: {input: {device: nonesuch}, output: {device: 'null'}}\n")
+    assert done.returncode != os.EX_OK
+    assert "nonesuch" in done.stderr
+    assert "parleyd doctor" in done.stderr
+    assert done.stdout == "" or not done.stdout.startswith("|")
 
 
 def test_without_sound_there_is_nothing_to_measure(tmp_path: Path) -> None:

@@ -277,6 +277,9 @@ def test_a_conversation_of_one_s_own_is_held_with_the_configured_devices(
     config.write_text(f"provider: local\naudio: {audio}\n")
     assert demo_command._audio().input == taken
     # As on a fresh installation, whose agent is not filled in yet.
-    config.write_text("elevenlabs: {agent_id: }\n")
+    config.write_text(f"elevenlabs: {{agent_id: agent_xxx}}\naudio: {audio}\n")
+    assert demo_command._audio().input == taken
+    assert capsys.readouterr().err == ""
+    config.write_text("audio: {input: {gain_db: 400}}\n")
     assert demo_command._audio() == Audio()
     assert "the system's own microphone and speaker are taken" in capsys.readouterr().err

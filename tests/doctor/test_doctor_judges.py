@@ -79,12 +79,12 @@ def test_what_is_looked_for_is_what_is_required() -> None:
 
 def test_the_webrtcvad_trap_names_the_package_that_mends_it() -> None:
     problems = {"webrtcvad": "ModuleNotFoundError: No module named 'pkg_resources'"}
-    found = list(installation.judge_packages(problems, {}, has_old_vad=True))
+    found = list(installation.judge_packages(problems, {}, has_old_vad=True, is_64_bit=True))
     assert severities(found) == [ERROR]
     assert "uninstall webrtcvad" in found[0].hint
     assert "--force-reinstall webrtcvad-wheels" in found[0].hint
     # It works still, but not for long.
-    assert severities(installation.judge_packages({"webrtcvad": None}, {}, has_old_vad=True)) == [WARNING, GOOD]
+    assert severities(installation.judge_packages({"webrtcvad": None}, {}, True, True)) == [WARNING, GOOD]
 
 
 def test_a_package_s_hint_is_for_this_python_and_its_owner(
@@ -103,11 +103,20 @@ def test_a_package_s_hint_is_for_this_python_and_its_owner(
 def test_a_missing_canceller_is_no_error_and_a_foreign_cpu_is_named() -> None:
     found = list(
         installation.judge_packages(
-            {"pywebrtc_audio": "ModuleNotFoundError: none", "numpy": "the import was killed by SIGILL"}, {}, False
+            {"pywebrtc_audio": "ModuleNotFoundError: none", "numpy": "the import was killed by SIGILL"}, {}, False, True
         )
     )
     assert severities(found) == [ERROR, WARNING]
     assert "another CPU" in found[0].hint
+
+
+def test_on_32_bits_nobody_is_told_to_install_a_canceller_that_does_not_exist() -> None:
+    problems = {"pywebrtc_audio": "ModuleNotFoundError: none", "numpy": None}
+    found = list(installation.judge_packages(problems, {"numpy": "1.24.2"}, False, is_64_bit=False))
+    assert severities(found) == [GOOD]
+    assert found[0].text.startswith("all 1 can be imported")
+    (_, told) = installation.judge_python((3, 13, 5), False, "armv7l", "/opt")
+    assert "half_duplex" in told.text
 
 
 @pytest.mark.parametrize(

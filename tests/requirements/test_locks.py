@@ -103,6 +103,21 @@ def test_a_lock_has_what_setup_cfg_wants(name: str, machine: str, python: str) -
         assert missing == left_to_debian, "run scripts/lock"
 
 
+@pytest.mark.parametrize("name", ["package", "parleyd"])
+def test_on_32_bits_a_lock_lacks_the_canceller_alone(tmp_path: Path, name: str) -> None:
+    """By its marker alone it would be in it where a 32-bit system runs on a 64-bit kernel."""
+    lock = ROOT / f"requirements/{name}.lock"
+    words = '. "$0/scripts/lib/locked"; settings=(); as_on_32_bits "$1" "$2"'
+    subprocess.run(["bash", "-euc", words, ROOT, lock, tmp_path], check=True, timeout=30)
+    left_out = {*_keyed_whole(lock)} - {*_keyed_whole(tmp_path / "armhf.lock")}
+    assert {key.partition("=")[0] for key, _ in left_out} == {"pywebrtc-audio"}
+    assert {*_keyed_whole(tmp_path / "armhf.lock")} < {*_keyed_whole(lock)}
+
+
+def _keyed_whole(lock: Path) -> list[tuple[str, str]]:
+    return [(key, " ".join(hashes)) for key, hashes in _keyed(lock)]
+
+
 def test_locks_agree() -> None:
     """So that what was tested is what is installed."""
     (whole,) = (dict(_keyed(lock)) for lock in LOCKS if lock.stem == "test")

@@ -86,6 +86,12 @@ def test_a_recording_in_words(
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_file_that_an_installation_leaves_is_enough(spoken: np.ndarray, tmp_path: Path) -> None:
+    """In it the agent is still to be named; the sound is tried before that."""
+    shipped = Path(__file__).parents[2] / "config/parleyd.yaml"
+    assert command("--wav", write(tmp_path / "in.wav", spoken), "--json", "-c", shipped) == 0
+
+
 @pytest.mark.parametrize("silero", [True, False])
 def test_a_recording_for_programs(
     spoken: np.ndarray,

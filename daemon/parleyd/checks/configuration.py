@@ -18,6 +18,7 @@ from parleyd.config.schema import Config
 __all__ = ["ConfigError", "Loaded", "Problem", "SettingsText", "load", "parse"]
 
 _AGENT_ID = "elevenlabs.agent_id"
+_SOUND = ("audio", "gate")
 
 
 def load(path: Path, laid: SettingsText | None = None) -> Loaded:
@@ -42,6 +43,16 @@ def parse_without_agent(text: str, path: str) -> Loaded:
         return (problem for problem in _problems(config, is_settled) if problem.key != _AGENT_ID)
 
     return loader.parse(text, path, problems)
+
+
+def load_for_sound(path: Path) -> Loaded:
+    """Like load(), but of the rules only those of microphone, speaker and gate count: the agent may still be to be
+    chosen, as in the file that an installation leaves. Raises ConfigError."""
+
+    def problems(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
+        return (problem for problem in rules.check(config, is_settled) if problem.key.partition(".")[0] in _SOUND)
+
+    return loader.load(path, problems)
 
 
 def parse(text: str, path: str) -> Loaded:

@@ -27,7 +27,7 @@ from parleyd.audio.devices.device import InputDevice, OutputDevice
 from parleyd.audio.devices.names import devices_of
 from parleyd.audio.devices.wav import WavOutput
 from parleyd.audio.pcm import PIPELINE_RATE_HZ
-from parleyd.checks.configuration import ConfigError, load
+from parleyd.checks.configuration import ConfigError, load_for_sound
 from parleyd.cli.run import attend
 from parleyd.cli.terminal import show, working
 from parleyd.config.schema import Audio, Config, Local, Log, Session
@@ -178,9 +178,9 @@ def _audio() -> Audio:
     if not path.exists():
         return Audio()
     try:
-        audio = load(path).config.audio
-    except ConfigError as error:
         # A new installation has no agent yet; the demo needs none.
+        audio = load_for_sound(path).config.audio
+    except ConfigError as error:
         show(f"parleyd: {error.problems[0]}", sys.stderr)
         show("parleyd: so the system's own microphone and speaker are taken", sys.stderr)
         return Audio()

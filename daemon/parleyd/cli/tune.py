@@ -19,6 +19,7 @@ from parleyd.audio.devices.wav import read_wav
 from parleyd.audio.gate.gate import Gate
 from parleyd.audio.gate.vad import Detector, detector
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS
+from parleyd.checks.configuration import load_for_sound
 from parleyd.cli.configured import config_of
 from parleyd.cli.terminal import show, working
 from parleyd.config.schema import Config
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 def _config(path: Path | None) -> Config:
     if path is None and not config_path().exists():
         return Config()
-    return config_of(path or config_path())
+    return config_of(path or config_path(), load_for_sound)
 
 
 def _gate(args: argparse.Namespace, config: Config) -> int:

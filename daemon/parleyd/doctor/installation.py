@@ -54,8 +54,9 @@ def judge_python(version: tuple[int, ...], is_64_bit: bool, machine: str, prefix
         yield good(text)
     if not is_64_bit:
         yield note(
-            "a 32-bit system has no echo canceller, and compiles packages for long",
-            "use the 64-bit Raspberry Pi OS where the board allows it",
+            "there is no echo canceller (pywebrtc-audio) for 32 bits; audio.echo.mode: auto is half_duplex here, that "
+            "is, while the agent speaks it hears nobody",
+            "use a 64-bit system where the board allows it",
         )
 
 
@@ -64,7 +65,8 @@ def judge_python(version: tuple[int, ...], is_64_bit: bool, machine: str, prefix
 
 def packages(_: Examination) -> Iterable[Finding]:
     problems = import_each(package.module for package in PACKAGES)
-    return judge_packages(problems, {package.distribution: _version(package) for package in PACKAGES}, _has_old_vad())
+    versions = {package.distribution: _version(package) for package in PACKAGES}
+    return judge_packages(problems, versions, _has_old_vad(), sys.maxsize > 2**32)
 
 
 def extras(examination: Examination) -> Iterator[Finding]:
@@ -88,10 +90,13 @@ def judge_extra(reason: str, distributions: Iterable[str], problems: Mapping[str
 
 
 def judge_packages(
-    problems: Mapping[str, str | None], versions: Mapping[str, str | None], has_old_vad: bool
+    problems: Mapping[str, str | None], versions: Mapping[str, str | None], has_old_vad: bool, is_64_bit: bool
 ) -> Iterator[Finding]:
     """problems: why a module could not be imported; None if it could. has_old_vad: webrtcvad itself, not its fork, is
-    installed; it imports pkg_resources, which newer setuptools no longer have (py-webrtcvad issues 96 and 97)."""
+    installed; it imports pkg_resources, which newer setuptools no longer have (py-webrtcvad issues 96 and 97). Without
+    is_64_bit there is no pywebrtc-audio to install, as judge_python() tells."""
+    if not is_64_bit:
+        problems = {module: problem for module, problem in problems.items() if module != "pywebrtc_audio"}
     if has_old_vad:
         text = "the package webrtcvad stands in the place of webrtcvad-wheels; it breaks with newer setuptools"
         again = python_env.install("--force-reinstall", "webrtcvad-wheels")

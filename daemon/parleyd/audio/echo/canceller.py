@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,8 @@ class EchoCancellerMissingError(UserError):
     """The package with the echo canceller cannot be imported."""
 
     def __init__(self, text: str) -> None:
-        how = python_env.install("pywebrtc-audio")
+        is_64_bit = sys.maxsize > 2**32
+        how = python_env.install("pywebrtc-audio") if is_64_bit else "there is none for 32 bits: use a 64-bit system"
         super().__init__(text, f"{how}; or set audio.echo.mode to half_duplex, or to off with a headset")
 
 
