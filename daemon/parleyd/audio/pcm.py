@@ -5,6 +5,7 @@ All linear audio in this program is mono, signed 16-bit, little-endian.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,7 +66,7 @@ def to_pcm(values: npt.NDArray[np.floating] | npt.NDArray[np.integer]) -> bytes:
     """The samples as PCM, rounded and limited to 16 bits."""
     if values.dtype.kind == "f":
         values = np.rint(values)
-    pcm: bytes = np.clip(values, -32768, 32767).astype("<i2").tobytes()
+    pcm: bytes = values.clip(-32768, 32767).astype("<i2").tobytes()
     return pcm
 
 
@@ -170,7 +171,7 @@ def level_dbfs(pcm: bytes) -> float:
     samples."""
     values = samples_of(pcm).astype(np.float32)
     power = float(np.dot(values, values)) / (len(values) or 1)
-    return 10.0 * float(np.log10(power / 32768.0**2)) if power > 0 else SILENCE_DBFS
+    return 10.0 * math.log10(power / 32768.0**2) if power > 0 else SILENCE_DBFS
 
 
 def gain(pcm: bytes, factor_from: float, factor_to: float) -> bytes:

@@ -134,10 +134,11 @@ class LinearFilter:
         step *= spectrum
         step *= gain
         step += self._path
-        path = np.fft.irfft(step, _FFT, axis=1)
+        # With norm="ortho" numpy transforms in single precision, both ways.
+        path = np.fft.irfft(step, _FFT, axis=1, norm="ortho")
         # The constraint: each part has FRAME_SAMPLES taps, and everything beyond them is an artefact.
         path[:, FRAME_SAMPLES:] = 0.0
-        self._path = np.fft.rfft(path, axis=1).astype(np.complex64, copy=False)
+        self._path = np.fft.rfft(path, axis=1, norm="ortho").astype(np.complex64, copy=False)
         gain *= powers
         gain *= np.float32(-0.5)
         gain += 1
