@@ -5,6 +5,7 @@ All linear audio in this program is mono, signed 16-bit, little-endian.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -127,8 +128,17 @@ def _linear_to_alaw() -> npt.NDArray[np.uint8]:
     return table
 
 
-_TO_LINEAR = {"ulaw": _ulaw_to_linear(), "alaw": _alaw_to_linear()}
-_FROM_LINEAR = {"ulaw": _linear_to_ulaw(), "alaw": _linear_to_alaw()}
+# Made when they are first needed: few agents speak G.711, and making the tables takes megabytes.
+
+
+@functools.cache
+def _to_linear(encoding: Literal["ulaw", "alaw"]) -> Samples:
+    return _ulaw_to_linear() if encoding == "ulaw" else _alaw_to_linear()
+
+
+@functools.cache
+def _from_linear(encoding: Literal["ulaw", "alaw"]) -> npt.NDArray[np.uint8]:
+    return _linear_to_ulaw() if encoding == "ulaw" else _linear_to_alaw()
 
 
 def decode(fmt: AudioFormat, data: bytes) -> bytes:
@@ -136,14 +146,14 @@ def decode(fmt: AudioFormat, data: bytes) -> bytes:
     byte for the next chunk."""
     if fmt.encoding == "pcm":
         return data
-    return _TO_LINEAR[fmt.encoding][np.frombuffer(data, dtype=np.uint8)].tobytes()
+    return _to_linear(fmt.encoding)[np.frombuffer(data, dtype=np.uint8)].tobytes()
 
 
 def encode(fmt: AudioFormat, pcm: bytes) -> bytes:
     """Turns PCM into a provider's sound at the same rate."""
     if fmt.encoding == "pcm":
         return pcm
-    coded: bytes = _FROM_LINEAR[fmt.encoding][np.frombuffer(pcm, dtype="<u2")].tobytes()
+    coded: bytes = _from_linear(fmt.encoding)[np.frombuffer(pcm, dtype="<u2")].tobytes()
     return coded
 
 
