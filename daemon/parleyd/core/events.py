@@ -452,7 +452,7 @@ class TroubleOver(Event, frozen=True, kw_only=True):
 
 
 def _without_parameters(event: Event) -> str:
-    """Of a tool's call: they may be what somebody said, and do not belong into a log."""
+    """Its repr() without the parameters of a tool's call, which may be private and do not belong into a log."""
     names = [name for name in event.__struct_fields__ if name != "parameters"]
     return f"{type(event).__name__}({', '.join(f'{name}={getattr(event, name)!r}' for name in names)})"
 
