@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -190,7 +190,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
 
         def audible_until(self, now_s: float) -> Audible:
             heard = super().audible_until(now_s)
-            return replace(heard, voice_until_s=float("inf")) if row.sound == "both" else heard
+            return heard._replace(voice_until_s=float("inf")) if row.sound == "both" else heard
 
     class Counted(EchoControl):
         frames = 0

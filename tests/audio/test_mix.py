@@ -308,10 +308,10 @@ def test_late_sound_is_one_underrun_if_its_answer_has_begun(rig: Rig, before: in
 
 
 def test_sound_that_is_still_in_the_making_is_late(rig: Rig) -> None:
-    rig.enqueue(1, level(1000, 0.06))
+    rig.enqueue(1, level(1000, 0.12))
     rig.take(1)
-    # Of the 40 ms that lie ready then, one period is left.
-    rig.take(3, works=False)
+    # Of the 100 ms that lie ready then, one period is left.
+    rig.take(9, works=False)
     assert rig.mix.work() is not None
     assert rig.mix.queued_s == pytest.approx(0.01), "the last of it is being made"
     rig.take(1, works=False)

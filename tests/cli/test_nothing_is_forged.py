@@ -6,7 +6,6 @@ import io
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -53,27 +52,26 @@ def filled(kind: type[events.Event], text: str) -> events.Event:
     """An event of this kind with that text wherever it takes one."""
     values: dict[str, Any] = {}
     hints = get_type_hints(kind)
-    for one in fields(kind):
-        hint = hints[one.name]
-        if one.name == "parameters":
-            values[one.name] = {text: [text]}
+    for name in kind.__struct_fields__:
+        hint = hints[name]
+        if name == "parameters":
+            values[name] = {text: [text]}
         elif get_origin(hint) is Literal:
-            values[one.name] = get_args(hint)[0]
+            values[name] = get_args(hint)[0]
         elif get_origin(hint) is dict:
-            values[one.name] = {text: 1}
+            values[name] = {text: 1}
         elif hint is Ending:
-            values[one.name] = Ending(EndingKind.RETRY, text, text)
+            values[name] = Ending(EndingKind.RETRY, text, text)
         elif hint in (float, int):
-            values[one.name] = 1
+            values[name] = 1
         elif hint is bool:
-            values[one.name] = True
+            values[name] = True
         else:
-            values[one.name] = text
+            values[name] = text
     return kind(**values)
 
 
-# Slots have made each of them a second class of the same name.
-KINDS = [getattr(events, name) for name in sorted({kind.__name__ for kind in events.Event.__subclasses__()})]
+KINDS = sorted(events.Event.__subclasses__(), key=lambda kind: kind.__name__)
 
 
 def starts(printed: str, width: int | None) -> Iterator[str]:

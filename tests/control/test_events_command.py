@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import get_type_hints
 
@@ -30,7 +29,7 @@ def made(kind: type[events.Event]) -> events.Event:
     hints = get_type_hints(kind)
     samples: dict[object, object] = {int: 3, float: 2.5, bool: True, Ending: Ending(EndingKind.AGENT, "goodbye")}
     samples[dict[str, int]] = {"doubt": 300}
-    return kind(**{one.name: samples.get(hints[one.name], "words") for one in dataclasses.fields(kind)})  # type: ignore[arg-type]
+    return kind(**{name: samples.get(hints[name], "words") for name in kind.__struct_fields__})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", [one for one in KINDS if one not in SILENT])

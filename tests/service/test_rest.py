@@ -15,10 +15,10 @@ from scripted_server import WAIT_S, Line, ScriptedServer
 from test_through_a_sound_card import PIECE, best_likeness
 
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
-from parleyd.app.ears import QUIET_BATCH_MS, QUIET_FRAMES
+from parleyd.app.ears import ASLEEP_BATCH_MS, QUIET_BATCH_MS, QUIET_FRAMES, TALK_BATCH_MS, batch_ms
 from parleyd.app.service import Service
 from parleyd.audio.devices.names import device_pair
-from parleyd.audio.pcm import FRAME_BYTES
+from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS
 from parleyd.config.schema import Audio, AudioOutput, Config, ElevenLabs
 from parleyd.core import events
 from parleyd.demo.stage import Stage
@@ -46,6 +46,44 @@ def test_silence_in_a_session_goes_up_several_frames_at_a_time() -> None:
             line = server.next_line()
             line.wait("four seconds of silence", lambda: len(line.audio) >= 4 * 32_000)
             assert median(line.chunks_bytes[-10:]) >= QUIET_FRAMES * FRAME_BYTES
+
+
+def test_speech_goes_up_two_frames_at_a_time_and_whole() -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.wait_turn()
+        line.over.wait(WAIT_S)
+
+    sentence = "Could you tell me what the weather is going to be like tomorrow?"
+    with ScriptedServer(play) as server:
+        config = Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url))
+        with Daemon(config) as daemon:
+            daemon.service.wake()
+            line = server.next_line()
+            line.wait("the stream", lambda: len(line.audio) >= 16_000)
+            daemon.say(sentence)
+            line.wait_turn()
+            heard = np.frombuffer(bytes(line.audio), "<i2")
+            ends = np.cumsum(line.chunks_bytes) // 2
+            pairs = zip(np.concatenate([[0], ends[:-1]]), ends, strict=True)
+            loud = [end - begin for begin, end in pairs if end <= len(heard) and np.abs(heard[begin:end]).max() > 1000]
+            assert median(loud) == TALK_BATCH_MS // FRAME_MS * FRAME_BYTES // 2, loud
+            said = spoken(sentence)
+            samples = np.frombuffer(said, "<i2")
+            words = np.nonzero(np.abs(samples) > 500)[0]
+            assert samples[words[0] : words[-1]].tobytes() in heard.tobytes()
+
+
+def test_each_frame_is_handled_as_it_comes_where_a_word_may_begin_or_interrupt() -> None:
+    def pace(**now: bool) -> int:
+        state = {"is_quiet": False, "asleep": False, "gate_open": False, "speaker_sounds": False}
+        return batch_ms(**{**state, **now})
+
+    assert pace() == 0, "something was like speech"
+    assert pace(gate_open=True, speaker_sounds=True) == 0, "somebody talks over the agent"
+    assert pace(gate_open=True) == TALK_BATCH_MS
+    assert pace(is_quiet=True) == pace(is_quiet=True, speaker_sounds=True) == QUIET_BATCH_MS
+    assert pace(is_quiet=True, asleep=True) == ASLEEP_BATCH_MS
 
 
 def test_while_the_agent_sounds_and_nobody_speaks_frames_are_handled_several_at_a_time() -> None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from msgspec import Struct
+
 from parleyd.core.faults import Fault
 
 
@@ -29,8 +31,7 @@ class Prepared:
     size_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSpec:
+class ToolSpec(Struct, frozen=True):
     """A tool of this device, for an agent that learns of it in the session.
 
     parameters: a JSON Schema of an object. timeout_s: the longest time until the result, with a person's permission.
@@ -42,8 +43,7 @@ class ToolSpec:
     timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Say:
+class Say(Struct, frozen=True):
     """The person has typed this; the agent shall answer it. The answer that is being given is over.
 
     If the server does not break off its answer by itself (Capabilities.text_interrupts), the daemon sends a Cut before.
@@ -54,8 +54,7 @@ class Say:
     attachments: tuple[Prepared, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Know:
+class Know(Struct, frozen=True):
     """Something that the agent should know, and not answer. A newer text with the same key replaces the older one,
     where Capabilities.context says that this can be had."""
 
@@ -63,8 +62,7 @@ class Know:
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SpeakNow:
+class SpeakNow(Struct, frozen=True):
     """The agent shall speak now, although nobody has said anything. instructions: what about, as one or two sentences
     to the agent; empty: it shall answer what was said last, or greet.
 
@@ -75,8 +73,7 @@ class SpeakNow:
     is_greeting: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HeardOf:
+class HeardOf(Struct, frozen=True):
     """The part of an answer that was heard: the first heard_ms of the total_ms of sound that had come of it so far.
 
     Both are 0 if no sound of it had come.
@@ -87,8 +84,7 @@ class HeardOf:
     total_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(Struct, frozen=True):
     """The speaker has fallen silent.
 
     heard: every answer of this session of which sound waited to be heard, or which had begun and not ended, in the
@@ -101,14 +97,12 @@ class Cut:
     by: Literal["server", "local"]
 
 
-@dataclass(frozen=True, slots=True)
-class SkipGreeting:
+class SkipGreeting(Struct, frozen=True):
     """The agent greets although this side did not want it to; the greeting is not to be heard. Right after Ready, and
     only to agents that speak first."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolDone:
+class ToolDone(Struct, frozen=True):
     """The result of a ToolCall. text: for the agent, never empty. fault: None where all went well. attachments: what
     the tool shows to the agent, beside the text."""
 
@@ -118,42 +112,36 @@ class ToolDone:
     attachments: tuple[Prepared, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """The tools of this device have changed: these are all of them. For agents whose capability is `tools: session`."""
 
     tools: tuple[ToolSpec, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Approve:
+class Approve(Struct, frozen=True):
     """The answer to ApprovalAsked."""
 
     call_id: str
     is_allowed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """The person's opinion of an answer; None takes it back."""
 
     answer: str
     score: Literal["like", "dislike"] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Busy:
+class Busy(Struct, frozen=True):
     """The person is busy with the device: the agent shall not speak into the pause."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndOfTurn:
+class EndOfTurn(Struct, frozen=True):
     """The person has finished speaking: the gate has closed, and all sound of the turn has been sent. Only if the
     capabilities or the wish say `manual_turns`."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeepAlive:
+class KeepAlive(Struct, frozen=True):
     """Nothing has been sent for Capabilities.keep_alive_s seconds."""
 
 

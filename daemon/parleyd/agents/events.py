@@ -17,8 +17,11 @@ corrected: a late text is recorded as far as it was heard.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
+from msgspec import Struct
 
 from parleyd.audio.pcm import AudioFormat
 
@@ -29,8 +32,7 @@ MAX_TEXT_CHARS = 100_000
 # ---------------------------------------------------------------- the session
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """The session may begin: the formats are known.
 
     input_format: how the person's sound is to be encoded. output_format: how the agent's sound is encoded.
@@ -44,8 +46,7 @@ class Ready:
     ends_in_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EndsSoon:
+class EndsSoon(Struct, frozen=True):
     """The server announces that it will end the session in in_s seconds."""
 
     in_s: float
@@ -61,8 +62,7 @@ class Resumable:
     handle: str | None = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class NotTaken:
+class NotTaken(Struct, frozen=True):
     """The server goes on without something that it was asked for. key: of the configuration. wanted, got: one line, as
     a person may read it."""
 
@@ -74,8 +74,7 @@ class NotTaken:
 # ---------------------------------------------------------------- the agent
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerBegins:
+class AnswerBegins(Struct, frozen=True):
     """The agent begins an answer. is_greeting: it is the agent's first message, and no answer to anything.
 
     A codec that has to guess where one answer ends and the next begins repeats the event for the same id: with another
@@ -95,8 +94,7 @@ class AgentAudio:
     data: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerText:
+class AnswerText(Struct, frozen=True):
     """The agent's words. final: the whole text of the answer; otherwise a further piece of it, to be put behind the
     pieces so far (an empty piece only says that pieces will come).
 
@@ -111,8 +109,7 @@ class AnswerText:
     can_be_rated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerTextEnds:
+class AnswerTextEnds(Struct, frozen=True):
     """No further piece of this answer's text will come. Only after pieces; the whole text may come before or later."""
 
     answer: str
@@ -127,8 +124,7 @@ class Why(Enum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerEnds:
+class AnswerEnds(Struct, frozen=True):
     """No more sound of this answer will come. The sound that came already is still to be heard.
 
     reason, hint: of an incomplete one, one line without secrets, and what to do about it."""
@@ -139,8 +135,7 @@ class AnswerEnds:
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerFailed:
+class AnswerFailed(Struct, frozen=True):
     """The agent could not answer; the session goes on. The person is told.
 
     answer: the id, if the answer had one. reason: one line without secrets. hint: what to do about it.
@@ -155,8 +150,7 @@ class AnswerFailed:
     without_credit: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupted:
+class Interrupted(Struct, frozen=True):
     """The server has noticed that the person interrupts the agent. All sound that came so far is void.
 
     answer: the answer that was interrupted; None if the server does not tell. The daemon falls silent, and sends the
@@ -166,38 +160,33 @@ class Interrupted:
     answer: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Corrected:
+class Corrected(Struct, frozen=True):
     """The server's own account of an interrupted answer: the words of it that were really said."""
 
     answer: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class AgentHangsUp:
+class AgentHangsUp(Struct, frozen=True):
     """The agent has decided to end the conversation; the close follows."""
 
 
 # ---------------------------------------------------------------- the person
 
 
-@dataclass(frozen=True, slots=True)
-class PersonHeard:
+class PersonHeard(Struct, frozen=True):
     """The server's own speech detection hears the person, from this position in the sound sent."""
 
     from_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class PersonPaused:
+class PersonPaused(Struct, frozen=True):
     """The server's own speech detection hears the end of the person's speech, at this position in the sound sent."""
 
     until_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class SpeechTaken:
+class SpeechTaken(Struct, frozen=True):
     """The server has taken all speech up to this position into the conversation: none of it has to be sent again.
 
     Only from providers whose capabilities say `announces_speech`. With them it is the only acknowledgement: transcripts
@@ -207,8 +196,7 @@ class SpeechTaken:
     until_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class WordsExpected:
+class WordsExpected(Struct, frozen=True):
     """An utterance has its place in the conversation here, and its words come with UserTranscript or NotTranscribed:
     perhaps only after the answer, perhaps after those of a later utterance, perhaps never. At most once for each
     utterance, and before its words; an utterance whose words come without it has its place where they come."""
@@ -216,8 +204,7 @@ class WordsExpected:
     utterance: str
 
 
-@dataclass(frozen=True, slots=True)
-class UserTranscript:
+class UserTranscript(Struct, frozen=True):
     """The person's words, as the agent understood them. final: they will not change any more.
 
     utterance: the same for all transcripts of one utterance, of which one is final, the last. is_understood: the text
@@ -230,8 +217,7 @@ class UserTranscript:
     is_understood: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class NotTranscribed:
+class NotTranscribed(Struct, frozen=True):
     """The utterance was taken, but no transcript is to be expected. reason: one line. A server that tries again may
     send a final transcript after it all the same."""
 
@@ -242,8 +228,7 @@ class NotTranscribed:
 # ---------------------------------------------------------------- tools
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(Struct, frozen=True):
     """The agent calls a tool of this device. The command ToolDone gives the result, if expects_response."""
 
     name: str
@@ -252,15 +237,13 @@ class ToolCall:
     expects_response: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ToolsCancelled:
+class ToolsCancelled(Struct, frozen=True):
     """Nobody waits for these calls any more: the calls that still run are stopped, and no result is sent."""
 
     call_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalAsked:
+class ApprovalAsked(Struct, frozen=True):
     """The agent wants to use a tool elsewhere (MCP), and asks this side for permission: the command Approve.
 
     timeout_s: how long it waits; None: without end, and the patience of the configuration decides alone.
@@ -291,8 +274,7 @@ class Token(Enum):
     AUDIO_OUT = "audio_out"
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """The server has billed this since the last such event.
 
     model: the model that was used, as the price list names it. tokens: by kind; empty where the server counts none.
@@ -301,15 +283,14 @@ class Spent:
     """
 
     model: str
-    tokens: Mapping[Token, int] = field(default_factory=dict)
+    tokens: Mapping[Token, int] = msgspec.field(default_factory=dict)
     seconds: float = 0.0
 
 
 # ---------------------------------------------------------------- the rest
 
 
-@dataclass(frozen=True, slots=True)
-class AgentError:
+class AgentError(Struct, frozen=True):
     """The server reports an error that may end the session: a close that follows soon is judged with it.
 
     An error that harms nothing (a command that came too late, a truncation of something that was over) is a Notice, for
@@ -323,23 +304,20 @@ class AgentError:
     hopeless: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """Any other message of the protocol, for logs and watchers: its type and its fields."""
 
     type: str
     fields: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """A message of an unknown type; ignored, but counted."""
 
     type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Malformed:
+class Malformed(Struct, frozen=True):
     """A message that could not be read; ignored, but counted. why: one line without the content."""
 
     why: str
@@ -380,6 +358,6 @@ def within_bounds(event: AgentEvent) -> AgentEvent:
     """The event, with texts of at most MAX_TEXT_CHARS: they wait in queues and stay in histories."""
     match event:
         case UserTranscript(text=text) | AnswerText(text=text) | Corrected(text=text):
-            return event if len(text) <= MAX_TEXT_CHARS else replace(event, text=text[:MAX_TEXT_CHARS])
+            return event if len(text) <= MAX_TEXT_CHARS else msgspec.structs.replace(event, text=text[:MAX_TEXT_CHARS])
         case _:
             return event

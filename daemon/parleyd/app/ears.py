@@ -3,8 +3,9 @@
 One loop with one input (capture's bounded queue). All functions that it calls return at once.
 
 Each frame takes the same steps in the same order, whenever it is handled. But a wake-up of a thread costs many times
-what a frame does, so while nobody speaks frames are handled, and zeros are sent, several at a time; and while the
-daemon is asleep the microphone's periods are longer.
+what a frame does, so frames are handled, and sent, several at a time: many while nobody speaks, two while somebody
+speaks and the speaker is silent. At the edge of speech, and while somebody talks over the agent, each frame is handled
+as it comes. And while the daemon is asleep the microphone's periods are longer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
 
 from parleyd.audio.capture.capture import Capture
@@ -45,6 +45,8 @@ WORD_HINT = "; where music or a television plays for hours, wake.mode: word is t
 # How much sound is handled at a time while nobody speaks: asleep, and in a session. The beginning of speech is sent by
 # as much later, and then faster than real time.
 ASLEEP_BATCH_MS, QUIET_BATCH_MS = 100, 80
+# The same while somebody speaks and nothing sounds: of two frames the first is sent 20 ms later.
+TALK_BATCH_MS = 40
 # How many frames without speech are given to the outbox at once.
 QUIET_FRAMES = QUIET_BATCH_MS // FRAME_MS
 # How long nothing was like speech before frames are handled several at a time.
@@ -65,6 +67,14 @@ class Wakeable(Protocol):
     def deaf(self) -> bool: ...
 
     def wake(self, *, by_speech: bool) -> None: ...
+
+
+def batch_ms(*, is_quiet: bool, asleep: bool, gate_open: bool, speaker_sounds: bool) -> int:
+    """How much sound is handled at a time; 0: each frame as it comes, because it may begin an utterance, or interrupt
+    the agent. is_quiet: nothing was like speech for a while."""
+    if is_quiet:
+        return ASLEEP_BATCH_MS if asleep else QUIET_BATCH_MS
+    return TALK_BATCH_MS if gate_open and not speaker_sounds else 0
 
 
 class Ears:
@@ -180,8 +190,9 @@ class Ears:
         try:
             while not self._stopping.is_set():
                 self.pulse.beat()
-                for frame in self._capture.frames():
-                    self._hear(frame)
+                frames = self._capture.frames()
+                for number, frame in enumerate(frames, 1):
+                    self._hear(frame, is_last=number == len(frames))
                     # Up to a second of sound may have arrived at once, which takes long on a slow machine.
                     self.pulse.beat()
                 self._tell_what_is_missing()
@@ -192,14 +203,19 @@ class Ears:
     def _set_pace(self) -> None:
         """How much sound the next wake-up of this thread brings."""
         asleep = self._supervisor.asleep
-        is_quiet = self._quiet_frames >= QUIET_AFTER_FRAMES
-        self._capture.batch_ms = 0 if not is_quiet else ASLEEP_BATCH_MS if asleep else QUIET_BATCH_MS
+        self._capture.batch_ms = batch_ms(
+            is_quiet=self._quiet_frames >= QUIET_AFTER_FRAMES,
+            asleep=asleep,
+            gate_open=self._gate.open,
+            speaker_sounds=self._echo.speaker_sounds,
+        )
         if not asleep:
             self._capture.rest(False)
         elif self._calm_frames >= REST_AFTER_FRAMES:
             self._capture.rest(True)
 
-    def _hear(self, frame: Frame) -> None:
+    def _hear(self, frame: Frame, *, is_last: bool) -> None:
+        """is_last: of the frames that were taken together."""
         # The order matters: the supervisor sets deaf before it wakes, and sleeps before it clears deaf.
         was_asleep, deaf = self._supervisor.asleep, self._supervisor.deaf
         asleep = was_asleep or deaf or self._supervisor.asleep
@@ -226,9 +242,9 @@ class Ears:
         self._echo.judge(echo, talk=verdict.talk_ms > 0)
         if self._orders is not None:
             self._listen_for_orders(self._orders, frame, verdict)
-        if muted or any(one.frame.start_s < self._heard_from_s for one in verdict.passed):
-            # The gate has held these frames since before mute.
-            verdict = replace(verdict, passed=self._silenced(verdict.passed, muted=muted))
+        if muted or (verdict.passed and verdict.passed[0].frame.start_s < self._heard_from_s):
+            # The gate has held these frames, of which the first is the oldest, since before mute.
+            verdict = verdict._replace(passed=self._silenced(verdict.passed, muted=muted))
         floor_dbfs, alone = self._gate.floor.dbfs, echo.far_end_silent
         self._capture.gain.hear(measured.level_dbfs, floor_dbfs, talk=verdict.talk_ms > 0, alone=alone)
         if verdict.talk_started and asleep:
@@ -247,9 +263,9 @@ class Ears:
         if deaf and not called:
             # The agent gets zeros, except for the speech that wakes it now.
             passed = self._silenced(verdict.passed, muted=not self._wake_on_speech, speech_only=True)
-            self._send(replace(verdict, passed=passed), wanted=True)
+            self._send(verdict._replace(passed=passed), wanted=True, is_last=is_last)
         else:
-            self._send(verdict, wanted=wanted)
+            self._send(verdict, wanted=wanted, is_last=is_last)
         if self._recorder is not None:
             self._recorder.take(verdict.passed, closed=verdict.closed)
         self._tell(verdict, wanted, for_dialogue=wanted or not deaf)
@@ -259,23 +275,25 @@ class Ears:
         if not self.first_frame.is_set():
             self.first_frame.set()
 
-    def _send(self, verdict: Verdict, *, wanted: bool) -> None:
-        """Zeros need not go one frame at a time: each message would wake the sender, and the network. But the first one
-        tells the uplink that the speech is over."""
+    def _send(self, verdict: Verdict, *, wanted: bool, is_last: bool) -> None:
+        """Frames that were taken together go together: each message would wake the sender, and the network. Zeros wait
+        even longer. But the first one tells the uplink that the speech is over."""
         is_speech = any(one.speech for one in verdict.passed)
-        may_wait = self._hold_back and not (is_speech or self._last_was_speech)
+        may_wait = self._hold_back and not (is_speech or self._last_was_speech or verdict.talk_ms)
         if verdict.passed:
             self._last_was_speech = is_speech
-        if may_wait and not (verdict.talk_started or verdict.talk_stopped or verdict.talk_ms):
+        if not (verdict.talk_started or verdict.talk_stopped or verdict.closed):
             self._unsent.extend(verdict.passed if wanted else ())
-            if len(self._unsent) < QUIET_FRAMES:
-                return
-            verdict = replace(verdict, passed=())
+            if len(self._unsent) >= QUIET_FRAMES or (is_last and not may_wait):
+                self._push_unsent()
+            return
+        self._push_unsent()
+        self._outbox.hear(verdict, wanted=wanted)
+
+    def _push_unsent(self) -> None:
         if self._unsent:
             unsent, self._unsent = self._unsent, []
             self._outbox.push(unsent)
-        if verdict.passed or verdict.talk_started or verdict.talk_stopped:
-            self._outbox.hear(verdict, wanted=wanted)
 
     def _silenced(self, passed: tuple[Passed, ...], *, muted: bool, speech_only: bool = False) -> tuple[Passed, ...]:
         """Replaces sound that must not be sent by silence of the same duration."""

@@ -5,6 +5,8 @@ All linear audio in this program is mono, signed 16-bit, little-endian.
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,7 +67,7 @@ def to_pcm(values: npt.NDArray[np.floating] | npt.NDArray[np.integer]) -> bytes:
     """The samples as PCM, rounded and limited to 16 bits."""
     if values.dtype.kind == "f":
         values = np.rint(values)
-    pcm: bytes = np.clip(values, -32768, 32767).astype("<i2").tobytes()
+    pcm: bytes = values.clip(-32768, 32767).astype("<i2").tobytes()
     return pcm
 
 
@@ -126,8 +128,17 @@ def _linear_to_alaw() -> npt.NDArray[np.uint8]:
     return table
 
 
-_TO_LINEAR = {"ulaw": _ulaw_to_linear(), "alaw": _alaw_to_linear()}
-_FROM_LINEAR = {"ulaw": _linear_to_ulaw(), "alaw": _linear_to_alaw()}
+# Made when they are first needed: few agents speak G.711, and making the tables takes megabytes.
+
+
+@functools.cache
+def _to_linear(encoding: Literal["ulaw", "alaw"]) -> Samples:
+    return _ulaw_to_linear() if encoding == "ulaw" else _alaw_to_linear()
+
+
+@functools.cache
+def _from_linear(encoding: Literal["ulaw", "alaw"]) -> npt.NDArray[np.uint8]:
+    return _linear_to_ulaw() if encoding == "ulaw" else _linear_to_alaw()
 
 
 def decode(fmt: AudioFormat, data: bytes) -> bytes:
@@ -135,14 +146,14 @@ def decode(fmt: AudioFormat, data: bytes) -> bytes:
     byte for the next chunk."""
     if fmt.encoding == "pcm":
         return data
-    return _TO_LINEAR[fmt.encoding][np.frombuffer(data, dtype=np.uint8)].tobytes()
+    return _to_linear(fmt.encoding)[np.frombuffer(data, dtype=np.uint8)].tobytes()
 
 
 def encode(fmt: AudioFormat, pcm: bytes) -> bytes:
     """Turns PCM into a provider's sound at the same rate."""
     if fmt.encoding == "pcm":
         return pcm
-    coded: bytes = _FROM_LINEAR[fmt.encoding][np.frombuffer(pcm, dtype="<u2")].tobytes()
+    coded: bytes = _from_linear(fmt.encoding)[np.frombuffer(pcm, dtype="<u2")].tobytes()
     return coded
 
 
@@ -170,7 +181,7 @@ def level_dbfs(pcm: bytes) -> float:
     samples."""
     values = samples_of(pcm).astype(np.float32)
     power = float(np.dot(values, values)) / (len(values) or 1)
-    return 10.0 * float(np.log10(power / 32768.0**2)) if power > 0 else SILENCE_DBFS
+    return 10.0 * math.log10(power / 32768.0**2) if power > 0 else SILENCE_DBFS
 
 
 def gain(pcm: bytes, factor_from: float, factor_to: float) -> bytes:

@@ -82,9 +82,9 @@ class _Matrix:
         joined[: len(self._kept)] = self._kept
         joined[len(self._kept) : have] = samples
         self._kept = joined[cycles * self._down : have].copy()
-        windows = np.lib.stride_tricks.as_strided(
-            joined, (rows, len(self._matrix)), (row * joined.itemsize, joined.itemsize), writeable=False
-        )
+        # as_strided() would take as long as the product itself.
+        strides = (row * joined.itemsize, joined.itemsize)
+        windows: Floats = np.ndarray((rows, len(self._matrix)), np.float32, joined, strides=strides)
         out: Floats = (windows @ self._matrix).reshape(-1)[: cycles * self._up]
         return out
 

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
 from typing import Literal
+
+from msgspec import Struct
 
 from parleyd.core.endings import Ending
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     at_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started(Event):
+class Started(Event, frozen=True, kw_only=True):
     """The daemon listens. microphone and speaker: the devices' names; None without sound."""
 
     microphone: str | None
@@ -28,38 +27,33 @@ class Started(Event):
     output_latency_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UtteranceStarted(Event):
+class UtteranceStarted(Event, frozen=True, kw_only=True):
     """The gate opened; at_s is the start of the speech, before the verdict."""
 
     utterance: int
     detected_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UtteranceEnded(Event):
+class UtteranceEnded(Event, frozen=True, kw_only=True):
     """The gate closed; at_s is the end of the speech, before the hangover."""
 
     utterance: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TalkStopped(Event):
+class TalkStopped(Event, frozen=True, kw_only=True):
     """The person pauses or has finished; at_s is the end of the speech. The gate stays open for the hangover."""
 
     utterance: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Woken(Event):
+class Woken(Event, frozen=True, kw_only=True):
     """Somebody wants to talk to the agent; the supervisor's next StateChanged follows from it. by device: a timer has
     gone off."""
 
     by: Literal["speech", "word", "command", "device"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateChanged(Event):
+class StateChanged(Event, frozen=True, kw_only=True):
     """The supervisor moved. The names are those of core.states.State and Trigger."""
 
     before: str
@@ -68,8 +62,7 @@ class StateChanged(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOpened(Event):
+class SessionOpened(Event, frozen=True, kw_only=True):
     """handshake_ms: from the decision to connect. resent_ms: kept speech that is sent first. is_fallback: it is with
     the fallback, not with the agent."""
 
@@ -80,8 +73,7 @@ class SessionOpened(Event):
     is_fallback: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FallbackBegan(Event):
+class FallbackBegan(Event, frozen=True, kw_only=True):
     """The fallback answers instead of the agent. reason: why the agent cannot; hint: what to do about it. is_first: the
     agent has held no session since the fallback last began."""
 
@@ -90,13 +82,11 @@ class FallbackBegan(Event):
     is_first: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FallbackOver(Event):
+class FallbackOver(Event, frozen=True, kw_only=True):
     """The agent answers again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionEnded(Event):
+class SessionEnded(Event, frozen=True, kw_only=True):
     """A session, or an attempt at one, is over; its ending contains the reason. conversation_id: empty for an
     attempt."""
 
@@ -104,16 +94,14 @@ class SessionEnded(Event):
     conversation_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WordsExpected(Event):
+class WordsExpected(Event, frozen=True, kw_only=True):
     """The agent has taken in what the person said just now. Its words come with Heard, perhaps only after the answer,
     or NotTranscribed tells that there are none; sometimes neither comes. said: numbers what was said, upwards."""
 
     said: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard(Event):
+class Heard(Event, frozen=True, kw_only=True):
     """The words that the agent understood. said: the number of WordsExpected; 0: there was none."""
 
     text: str
@@ -121,23 +109,20 @@ class Heard(Event):
     said: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotTranscribed(Event):
+class NotTranscribed(Event, frozen=True, kw_only=True):
     """The person's words have no transcript. The agent has heard them all the same. reason: one line."""
 
     said: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Typed(Event):
+class Typed(Event, frozen=True, kw_only=True):
     """A text that the person typed, which the agent takes for spoken words."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerPart(Event):
+class AnswerPart(Event, frozen=True, kw_only=True):
     """A piece of a written answer: kind start, then delta with text, then stop. part_of: the number of the answer, the
     same for all its pieces. The whole text comes as AnswerText, before or after."""
 
@@ -146,8 +131,7 @@ class AnswerPart(Event):
     part_of: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerText(Event):
+class AnswerText(Event, frozen=True, kw_only=True):
     """The agent's words, or after a correction the words that were said. answer: the number of its AnswerStarted.
     greeting: it comes as early as a greeting, and so may not be an answer."""
 
@@ -157,15 +141,13 @@ class AnswerText(Event):
     greeting: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerStarted(Event):
+class AnswerStarted(Event, frozen=True, kw_only=True):
     """The first sample of an answer is audible."""
 
     answer: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerEnded(Event):
+class AnswerEnded(Event, frozen=True, kw_only=True):
     """The last audible sample of an answer has been heard, of all its sound so far.
 
     lost_ms: the end of total_ms that was dropped because the agent was too far ahead of the speaker.
@@ -178,8 +160,7 @@ class AnswerEnded(Event):
     lost_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerIncomplete(Event):
+class AnswerIncomplete(Event, frozen=True, kw_only=True):
     """The agent's answer ends in the middle, because of its server; the session goes on. text, hint: see AnswerFailed.
     answer: the number of its AnswerStarted; 0: nothing of it came."""
 
@@ -188,8 +169,7 @@ class AnswerIncomplete(Event):
     answer: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerFailed(Event):
+class AnswerFailed(Event, frozen=True, kw_only=True):
     """The agent could not answer; the session goes on. text, hint: the reason, and what to do about it, if anything.
     retry_after_s: it is asked again by itself after that; null: not before a person has done something.
     without_credit: the account has none left."""
@@ -200,8 +180,7 @@ class AnswerFailed(Event):
     without_credit: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spent(Event):
+class Spent(Event, frozen=True, kw_only=True):
     """The provider's count of what it bills beside the time. model: as the provider names it. tokens: by kind
     (agents.events.Token). seconds: of sound, such as for a transcription."""
 
@@ -210,36 +189,31 @@ class Spent(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BargedIn(Event):
+class BargedIn(Event, frozen=True, kw_only=True):
     """The answer was cut; its AnswerEnded has the time of its last sound. by: server or local."""
 
     by: str
     heard_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderHeard(Event):
+class OrderHeard(Event, frozen=True, kw_only=True):
     """The device itself has understood an order to it (barge_in.words). order: stop, louder, quieter or repeat."""
 
     order: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ducked(Event):
+class Ducked(Event, frozen=True, kw_only=True):
     on: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpeechLost(Event):
+class SpeechLost(Event, frozen=True, kw_only=True):
     """Speech that no agent will hear, because it was too much or too old. cause: in words."""
 
     lost_ms: int
     cause: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SoundMissing(Event):
+class SoundMissing(Event, frozen=True, kw_only=True):
     """Sound of the room from at_s on did not come from the microphone, or was dropped; it may have held speech.
     missing_ms: how much; 0: the sound card lost some and did not tell how much. cause: in words."""
 
@@ -247,8 +221,7 @@ class SoundMissing(Event):
     cause: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpeechHeldBack(Event):
+class SpeechHeldBack(Event, frozen=True, kw_only=True):
     """Sound like speech did not pass the gate. held_ms: since the last such event, for each reason
     (audio.gate.held_back.Why). total_ms: since the start."""
 
@@ -256,8 +229,7 @@ class SpeechHeldBack(Event):
     total_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TypedLost(Event):
+class TypedLost(Event, frozen=True, kw_only=True):
     """A typed text was discarded before an agent received it. typed_s: at_s of its Typed. cause: in words."""
 
     text: str
@@ -265,24 +237,24 @@ class TypedLost(Event):
     cause: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCalled(Event):
+class ToolCalled(Event, frozen=True, kw_only=True):
     """parameters: shortened if they are long, with values masked that look like secrets."""
 
     name: str
-    parameters: object = field(repr=False)
+    parameters: object
+
+    def __repr__(self) -> str:
+        return _without_parameters(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileWaits(Event):
+class FileWaits(Event, frozen=True, kw_only=True):
     """A picture waits for a pause: it goes over the same line as the sound. upload: as in FileSent."""
 
     upload: int
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileSent(Event):
+class FileSent(Event, frozen=True, kw_only=True):
     """A file has reached the agent. upload: the number in the answer to `send_file` and `look`; 0: the agent itself
     took the picture, with its tool `look`. media_type: such as image/png."""
 
@@ -292,8 +264,7 @@ class FileSent(Event):
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileFailed(Event):
+class FileFailed(Event, frozen=True, kw_only=True):
     """A file has not reached the agent. text, hint: why, and what to do about it."""
 
     upload: int
@@ -302,8 +273,7 @@ class FileFailed(Event):
     hint: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolEnded(Event):
+class ToolEnded(Event, frozen=True, kw_only=True):
     """fault: one of the values of tools.result.Fault, or None after success; the audit log has the result."""
 
     name: str
@@ -311,8 +281,7 @@ class ToolEnded(Event):
     took_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimerWentOff(Event):
+class TimerWentOff(Event, frozen=True, kw_only=True):
     """A timer that the agent has set has gone off. late_s: how long ago it was due, if the device was off then."""
 
     number: int
@@ -320,8 +289,7 @@ class TimerWentOff(Event):
     late_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalWanted(Event):
+class ApprovalWanted(Event, frozen=True, kw_only=True):
     """A call of an MCP tool waits for a person's permission; without an answer until until_s it is denied.
 
     approval: the id for the answer, made here. call_id: the agent's id. parameters: all of them, unchanged.
@@ -333,11 +301,13 @@ class ApprovalWanted(Event):
     name: str
     description: str
     until_s: float
-    parameters: object = field(repr=False)
+    parameters: object
+
+    def __repr__(self) -> str:
+        return _without_parameters(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalSettled(Event):
+class ApprovalSettled(Event, frozen=True, kw_only=True):
     """by: rule, person, deadline, or another cause that ended the question."""
 
     call_id: str
@@ -346,8 +316,7 @@ class ApprovalSettled(Event):
     by: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmationWanted(Event):
+class ConfirmationWanted(Event, frozen=True, kw_only=True):
     """Somebody is to allow a call of a tool of this device; without an answer until until_s it is not done.
 
     approval, call_id: as in ApprovalWanted. parameters: all of them, as the tool will get them.
@@ -357,11 +326,13 @@ class ConfirmationWanted(Event):
     call_id: str
     name: str
     until_s: float
-    parameters: object = field(repr=False)
+    parameters: object
+
+    def __repr__(self) -> str:
+        return _without_parameters(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmationSettled(Event):
+class ConfirmationSettled(Event, frozen=True, kw_only=True):
     """by: person, deadline, or what else put an end to the question."""
 
     approval: str
@@ -371,8 +342,7 @@ class ConfirmationSettled(Event):
     by: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceLost(Event):
+class DeviceLost(Event, frozen=True, kw_only=True):
     """A device is lost, and the daemon tries to reopen it. which: microphone or speaker. at_s: its last sign of life.
     hint: what to do about it."""
 
@@ -382,8 +352,7 @@ class DeviceLost(Event):
     hint: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceBack(Event):
+class DeviceBack(Event, frozen=True, kw_only=True):
     """The device works again. away_s: since its last sign of life."""
 
     which: str
@@ -391,16 +360,14 @@ class DeviceBack(Event):
     away_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnnouncementStarted(Event):
+class AnnouncementStarted(Event, frozen=True, kw_only=True):
     """The first sound of an announcement is audible. announcement: its number, as in the answer to the request."""
 
     announcement: int
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnnouncementEnded(Event):
+class AnnouncementEnded(Event, frozen=True, kw_only=True):
     """The announcement's end was heard, or it failed, perhaps before it started. finished: all of it was heard.
 
     reason, hint: why it failed, and what to do about it.
@@ -412,39 +379,34 @@ class AnnouncementEnded(Event):
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Muted(Event):
+class Muted(Event, frozen=True, kw_only=True):
     """The microphone was muted by command (on), or unmuted. warning: why that will not survive a restart."""
 
     on: bool
     warning: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeChanged(Event):
+class VolumeChanged(Event, frozen=True, kw_only=True):
     """Somebody set the volume, 0 to 1."""
 
     volume: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputGainChanged(Event):
+class InputGainChanged(Event, frozen=True, kw_only=True):
     """The gain of the microphone has changed: audio.input.gain_db plus the gain learnt by auto_gain. Reported for
     changes of a whole dB."""
 
     gain_db: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileChanged(Event):
+class ProfileChanged(Event, frozen=True, kw_only=True):
     """Another profile is in force; None: the configuration without a profile. by: schedule, command or reload."""
 
     profile: str | None
     by: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingsChanged(Event):
+class SettingsChanged(Event, frozen=True, kw_only=True):
     """Settings were changed by the control socket. why: set, undone, or `went back: ` and the reason. now,
     next_session, restart: the dotted keys that changed, by the time at which they take effect."""
 
@@ -455,8 +417,7 @@ class SettingsChanged(Event):
     restart: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetNear(Event):
+class BudgetNear(Event, frozen=True, kw_only=True):
     """Four fifths of a budget are used. period: day or month. A budget is one of minutes or one of money; the fields of
     the other kind are None."""
 
@@ -468,16 +429,14 @@ class BudgetNear(Event):
     currency: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetSpent(Event):
+class BudgetSpent(Event, frozen=True, kw_only=True):
     """A budget was used up during a session, which ends after the present turn."""
 
     reason: str
     hint: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WakeRefused(Event):
+class WakeRefused(Event, frozen=True, kw_only=True):
     """A requested session was refused. by: the cause; device: timers have opened too many sessions."""
 
     by: Literal["budget", "quiet hours", "device"]
@@ -485,8 +444,7 @@ class WakeRefused(Event):
     hint: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble(Event):
+class Trouble(Event, frozen=True, kw_only=True):
     """A problem that the user should know, reported once. hint: what to do about it. part: the part that has this
     trouble until TroubleOver, shown in `status`; None for a message only."""
 
@@ -495,16 +453,21 @@ class Trouble(Event):
     part: Literal["echo", "agent", "mute switch", "timer file"] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TroubleOver(Event):
+class TroubleOver(Event, frozen=True, kw_only=True):
     """The part has no trouble any more. For `agent` the moves to live or asleep end a trouble."""
 
     part: Literal["echo", "mute switch", "timer file"]
 
 
+def _without_parameters(event: Event) -> str:
+    """Its repr() without the parameters of a tool's call, which may be private and do not belong into a log."""
+    names = [name for name in event.__struct_fields__ if name != "parameters"]
+    return f"{type(event).__name__}({', '.join(f'{name}={getattr(event, name)!r}' for name in names)})"
+
+
 def text_chars(event: Event) -> int:
     """The number of characters in the event, for queues that are also limited in text."""
-    values = (getattr(event, one.name) for one in fields(event))
+    values = (getattr(event, name) for name in event.__struct_fields__)
     return sum(len(value) for value in values if isinstance(value, str))
 
 

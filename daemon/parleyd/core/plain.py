@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from parleyd.core import events
+
 
 def plain(value: object) -> Any:
     """Dataclasses, enums and structs as plain JSON types."""
@@ -16,6 +18,8 @@ def plain(value: object) -> Any:
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, events.Event):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Struct):
         return msgspec.to_builtins(value)
     if isinstance(value, dict):

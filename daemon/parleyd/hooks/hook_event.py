@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from parleyd.config.hook_sections import HookName
@@ -156,8 +156,8 @@ class HookEvents:
 def _fields(event: events.Event) -> dict[str, Any]:
     if isinstance(event, events.ApprovalWanted | events.ConfirmationWanted):
         # These are bounded already, and a person who is asked must see the whole call.
-        return {one.name: plain(getattr(event, one.name)) for one in fields(event)}
-    return {one.name: plain(_bounded(getattr(event, one.name))) for one in fields(event)}
+        return {name: plain(getattr(event, name)) for name in event.__struct_fields__}
+    return {name: plain(_bounded(getattr(event, name))) for name in event.__struct_fields__}
 
 
 def _bounded(value: Any, depth: int = 0) -> Any:

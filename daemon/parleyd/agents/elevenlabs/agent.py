@@ -6,6 +6,8 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
+
 from parleyd.agents.commands import Prepared
 from parleyd.agents.elevenlabs.address import (
     conversation_address,
@@ -121,7 +123,7 @@ class ElevenLabsAgent:
 
     def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
         if error:
-            error = replace(error, message=self._without_key(error.message))
+            error = msgspec.structs.replace(error, message=self._without_key(error.message))
         reason = self._without_key(reason)
         ending = judge_close(code, reason, error, configured_overrides=self._overrides)
         refused = refused_override(code, reason, error, configured_overrides=self._overrides)

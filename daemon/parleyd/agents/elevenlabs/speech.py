@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+import msgspec
 
 from parleyd.agents.elevenlabs import speech_messages as messages
 from parleyd.agents.elevenlabs.address import speech_address
@@ -65,7 +66,7 @@ class ElevenLabsSpeech:
 
     def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
         if error:
-            error = replace(error, message=self._without_key(error.message))
+            error = msgspec.structs.replace(error, message=self._without_key(error.message))
         return judge_close(code, self._without_key(reason), error)
 
     def judge_refusal(self, http_status: int, body: str) -> Ending:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+
+import msgspec
 
 from parleyd.agents.commands import Prepared
 from parleyd.agents.events import AgentError
@@ -93,7 +94,7 @@ class OpenAIAgent:
 
     def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
         if error is not None:
-            error = replace(error, message=without(error.message, self._secrets))
+            error = msgspec.structs.replace(error, message=without(error.message, self._secrets))
         return judge_close(code, without(reason, self._secrets), error, has_key=self._api_key is not None)
 
     def judge_silence(self, waited_s: float) -> Ending:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from parleyd.audio.echo.canceller import EchoCancellerMissingError, EchoPath, HalfDuplex
 from parleyd.audio.echo.far_end import FarEnd
@@ -29,8 +28,7 @@ _LAST_CHANCE_S = 7 * 24 * 3600.0
 DID_WELL_S = 24 * 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class NearFrame:
+class NearFrame(NamedTuple):
     """A frame of the microphone on its way to the gate."""
 
     frame: Frame

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +27,7 @@ Floats = npt.NDArray[np.float32]
 GONE_S = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class FarFrame:
+class FarFrame(NamedTuple):
     """The far end that belongs to one frame of the microphone."""
 
     samples: Floats | None
@@ -45,7 +44,7 @@ class FarFrame:
         if self.samples is None:
             return SILENCE_DBFS
         power = float(np.dot(self.samples, self.samples)) / len(self.samples)
-        return 10.0 * float(np.log10(power)) if power > 0.0 else SILENCE_DBFS
+        return 10.0 * math.log10(power) if power > 0.0 else SILENCE_DBFS
 
 
 _NO_SOUND = FarFrame(None)

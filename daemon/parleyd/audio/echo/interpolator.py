@@ -59,12 +59,9 @@ class Interpolator:
         out: Floats
         if self.step.is_integer():
             # Every sample of the frame has the same fraction, so one filter serves them all.
-            windows = np.lib.stride_tricks.as_strided(
-                source,
-                (FRAME_SAMPLES, self._taps),
-                (int(self.step) * source.itemsize, source.itemsize),
-                writeable=False,
-            )
+            # as_strided() would take as long as the product itself.
+            strides = (int(self.step) * source.itemsize, source.itemsize)
+            windows: Floats = np.ndarray((FRAME_SAMPLES, self._taps), np.float32, source, strides=strides)
             out = np.dot(windows, self._bank[round(between * _PHASES)])
             return out
         places = between + np.arange(FRAME_SAMPLES) * self.step

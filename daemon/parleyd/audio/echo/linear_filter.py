@@ -101,6 +101,7 @@ class LinearFilter:
         self._path = np.zeros((PARTS, _BINS), np.complex64)  # W
         self._error = np.full((PARTS, _BINS), _FIRST_GUESS, np.float32)  # P
         self._change = _FIRST_CHANGE
+        self._doubted = 0.0  # the largest share of doubt() since the path or its error last changed
         self._near = np.full(_BINS, 1e-4, np.float32)  # Psi
         self._reverb = np.zeros(_BINS, np.float32)  # power of the echo that is later than the filter is long
 
@@ -111,7 +112,7 @@ class LinearFilter:
         echo = np.fft.irfft((spectra * self._path).sum(axis=0), _FFT)[FRAME_SAMPLES:].astype(np.float32)
         echo_power = float(np.dot(echo, echo)) / FRAME_SAMPLES
         if not echo_power < _MOST_ECHO_POWER:
-            self._path[:], self._error[:] = 0.0, _FIRST_GUESS
+            self._path[:], self._error[:], self._doubted = 0.0, _FIRST_GUESS, 0.0
             echo[:] = echo_power = 0.0
         residual: Floats = (heard - echo).astype(np.float32)
         return Estimate(echo, residual, echo_power)
@@ -134,10 +135,11 @@ class LinearFilter:
         step *= spectrum
         step *= gain
         step += self._path
-        path = np.fft.irfft(step, _FFT, axis=1)
+        # With norm="ortho" numpy transforms in single precision, both ways.
+        path = np.fft.irfft(step, _FFT, axis=1, norm="ortho")
         # The constraint: each part has FRAME_SAMPLES taps, and everything beyond them is an artefact.
         path[:, FRAME_SAMPLES:] = 0.0
-        self._path = np.fft.rfft(path, axis=1).astype(np.complex64, copy=False)
+        self._path = np.fft.rfft(path, axis=1, norm="ortho").astype(np.complex64, copy=False)
         gain *= powers
         gain *= np.float32(-0.5)
         gain += 1
@@ -145,6 +147,7 @@ class LinearFilter:
         self._change = max(_CHANGE, self._change * _CHANGE_FALL)
         self._error += self._change * (self._path.real**2 + self._path.imag**2)
         np.clip(self._error, _LEAST_ERROR, _MOST_ERROR, out=self._error)
+        self._doubted = 0.0
         return forecast
 
     def pass_by(self, far: Floats) -> None:
@@ -153,6 +156,10 @@ class LinearFilter:
 
     def doubt(self, share: float) -> None:
         """Raises the path's expected error by this share of its power, because the path may have changed."""
+        if share <= self._doubted:
+            # The error is as large already; the far end may be lost for seconds.
+            return
+        self._doubted = share
         power = self._path.real**2 + self._path.imag**2
         self._error = np.maximum(self._error, np.float32(share) * power.mean(axis=0))
 
@@ -161,6 +168,7 @@ class LinearFilter:
         path = np.fft.irfft(self._path, _FFT, axis=1)[:, :FRAME_SAMPLES].ravel()
         path = np.concatenate([path[samples:], np.zeros(min(samples, len(path)), np.float32)])
         self._path = np.fft.rfft(path.reshape(PARTS, FRAME_SAMPLES), _FFT, axis=1).astype(np.complex64)
+        self._doubted = 0.0
 
     def _take(self, far: Floats) -> None:
         self._far_window[:FRAME_SAMPLES] = self._far_window[FRAME_SAMPLES:]

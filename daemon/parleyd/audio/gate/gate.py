@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import takewhile
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -59,8 +59,7 @@ TALK_MOST_MS = {Sounds.NOISE: 45_000, Sounds.VOICE: 200_000, Sounds.PERSON: 240_
 NEXT_TALK_MS = 3000
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(NamedTuple):
     """A frame that leaves the gate."""
 
     frame: Frame
@@ -71,8 +70,7 @@ class Passed:
     """The reason why it was not sent although it sounds like speech; None for all other frames."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The result of one frame."""
 
     passed: tuple[Passed, ...]

@@ -7,7 +7,8 @@ Taps, doors, typing and hiss have no pitch, all vowels do; that is the cheapest 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +29,7 @@ SPECTRUM_HZ = np.fft.rfftfreq(_FFT_SAMPLES, 1 / PIPELINE_RATE_HZ)
 _LAGS = slice(PIPELINE_RATE_HZ // _PITCH_HZ[1], PIPELINE_RATE_HZ // _PITCH_HZ[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """The measures of one frame."""
 
     level_dbfs: float
@@ -75,7 +75,7 @@ class VoiceMeasure:
         spectrum = np.fft.rfft(self._samples * self._window, _FFT_SAMPLES)
         self.power = power = spectrum.real**2 + spectrum.imag**2
         in_band = float(np.dot(power, self._voice_band))
-        level_dbfs = 10.0 * float(np.log10(in_band)) if in_band > 1e-12 else SILENCE_DBFS
+        level_dbfs = 10.0 * math.log10(in_band) if in_band > 1e-12 else SILENCE_DBFS
         if not voiced:
             return Measured(level_dbfs, 0.0)
         correlation = np.fft.irfft(power * self._pitch_band)

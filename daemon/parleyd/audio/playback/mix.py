@@ -11,7 +11,6 @@ Only the sound that lies ready guards against a late thread.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from parleyd.audio import pcm as sound
@@ -34,8 +33,7 @@ _VOLUME_RANGE_S = 0.020
 _DUCK_RANGE_S, _UNDUCK_RANGE_S = 0.005, 0.010
 
 
-@dataclass(frozen=True, slots=True)
-class Audible:
+class Audible(NamedTuple):
     """The monotonic time until which each kind of sound is heard: in the past if it is silent, infinite while more of
     it waits."""
 

@@ -18,7 +18,7 @@ from parleyd.audio.playback.playhead import Segment
 from parleyd.audio.resample import Resampler
 
 # A job makes this much while sound lies ready, in whole periods.
-_BATCH_S = 0.040
+_BATCH_S = 0.100
 
 
 class Job:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from msgspec import Struct
+
 from parleyd.agents import commands as to_agent
 from parleyd.agents.events import ApprovalAsked, ToolCall
 from parleyd.audio.pcm import AudioFormat
@@ -24,30 +26,26 @@ class Channel(Protocol):
     def send(self, command: to_agent.Command) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """A command for the agent, in this session and in no other."""
 
     session: Channel
     command: to_agent.Command
 
 
-@dataclass(frozen=True, slots=True)
-class Transcribed:
+class Transcribed(Struct, frozen=True):
     """The agent has made words of the sound that was sent: see Uplink.transcribed."""
 
     at_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """The agent has all speech up to this position in the sound that was sent: see Uplink.taken."""
 
     until_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """The agent answers: see Uplink.answered."""
 
     at_s: float
@@ -57,8 +55,7 @@ class Answered:
 # ---------------------------------------------------------------- to the speaker
 
 
-@dataclass(frozen=True, slots=True)
-class SetFormat:
+class SetFormat(Struct, frozen=True):
     """The sound that is played from now on comes in this format."""
 
     fmt: AudioFormat
@@ -72,8 +69,7 @@ class Play:
     data: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class EndAnswer:
+class EndAnswer(Struct, frozen=True):
     """No more of this answer will come."""
 
     answer: int
@@ -93,16 +89,14 @@ class Cut:
     answers: tuple[Answer, ...] = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Duck:
+class Duck(Struct, frozen=True):
     on: bool
 
 
 # ---------------------------------------------------------------- to the tools
 
 
-@dataclass(frozen=True, slots=True)
-class UseTool:
+class UseTool(Struct, frozen=True):
     """The result goes to Conversation.tool_worked, with this session and this key."""
 
     session: Channel
@@ -110,8 +104,7 @@ class UseTool:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class AskApproval:
+class AskApproval(Struct, frozen=True):
     """The answer goes to Conversation.approval_given, with this session and this key."""
 
     session: Channel
@@ -119,33 +112,28 @@ class AskApproval:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTools:
+class CancelTools(Struct, frozen=True):
     """The agent waits for these calls no longer: they are stopped, without a result."""
 
     call_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PersonSpeaks:
+class PersonSpeaks(Struct, frozen=True):
     """Tools that are declared so are stopped."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionOver:
+class SessionOver(Struct, frozen=True):
     """Nobody waits for tools that still work."""
 
 
 # ---------------------------------------------------------------- to whoever watches
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(Struct, frozen=True):
     event: events.Event
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Struct, frozen=True):
     level: int
     text: str
     fields: Fields

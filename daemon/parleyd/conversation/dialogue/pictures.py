@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
 
 from parleyd.agents.commands import Prepared, ToolDone
 from parleyd.conversation.dialogue.agent_input import AgentInput
@@ -99,7 +101,7 @@ class Pictures:
         if not is_pause and now_s < first.until_s:
             return
         self._waiting.popleft()
-        sent = replace(first.sent, at_s=now_s)
+        sent = msgspec.structs.replace(first.sent, at_s=now_s)
         if first.done is not None:
             self._publish(sent)
             self._to_agent.reply(first.session, first.done, now_s)

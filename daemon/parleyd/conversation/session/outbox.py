@@ -66,13 +66,15 @@ class Outbox:
             if verdict.closed:
                 self._uplink.gate_closed()
                 self._changed.notify()
-        self._tell_losses()
+            losses = self._uplink.take_losses()
+        self._tell(losses)
 
     def push(self, passed: Sequence[Passed]) -> None:
         """Frames that the gate has let through."""
         with self._changed:
             self._push(passed)
-        self._tell_losses()
+            losses = self._uplink.take_losses()
+        self._tell(losses)
 
     def _push(self, passed: Sequence[Passed]) -> None:
         for one in passed:
@@ -80,9 +82,7 @@ class Outbox:
         if self._uplink.live:
             self._changed.notify()
 
-    def _tell_losses(self) -> None:
-        with self._changed:
-            losses = self._uplink.take_losses()
+    def _tell(self, losses: Sequence[Loss]) -> None:
         for loss in losses:
             self._lost(loss)
 
@@ -126,7 +126,8 @@ class Outbox:
                 self._forget_control()
                 self._uplink.end()
             self._changed.notify_all()
-        self._tell_losses()
+            losses = self._uplink.take_losses()
+        self._tell(losses)
 
     def take(self, sender: object, idle_s: float | None = None) -> bytes | list[Frame] | Pause | None:
         """Blocks. A control message, or frames of audio, or a pause in them, or None when this sender is to stop.

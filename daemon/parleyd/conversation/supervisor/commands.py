@@ -6,16 +6,16 @@ See lifecycle.py, which takes the messages, asks for the facts and gives the com
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from parleyd.conversation.dialogue.commands import Log, Publish
 from parleyd.conversation.dialogue.idle import IdleEnd, Patience
 from parleyd.usage.allowance import Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Wake:
+class Wake(Struct, frozen=True):
     """standing: the mode `always` wants it, nobody asked. anyway: in spite of a budget. by_device: a timer has gone
     off, and the agent is to tell of it."""
 
@@ -30,13 +30,11 @@ class Wake:
         return self.by_speech or self.standing or self.by_device
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(Struct, frozen=True):
     """Somebody wants no session, by command."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Struct, frozen=True):
     """Open a session. suppress_greeting: ask the agent not to speak first. to_fallback: with the fallback, instead of
     the agent."""
 
@@ -44,38 +42,31 @@ class Connect:
     to_fallback: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StartFallback:
+class StartFallback(Struct, frozen=True):
     """Start the process of the fallback, for it may be needed soon."""
 
 
-@dataclass(frozen=True, slots=True)
-class StopFallback:
+class StopFallback(Struct, frozen=True):
     """End the process of the fallback: nobody needs it now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """Find out, without a session, whether the agent's server answers again."""
 
 
-@dataclass(frozen=True, slots=True)
-class HangUp:
+class HangUp(Struct, frozen=True):
     """End the session, properly; nothing more is heard of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon:
+class Abandon(Struct, frozen=True):
     """End a session whose threads have died or hang; nothing more is heard of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class LineEnded:
+class LineEnded(Struct, frozen=True):
     """Nobody is there to be told anything."""
 
 
-@dataclass(frozen=True, slots=True)
-class Conclude:
+class Conclude(Struct, frozen=True):
     """The conversation is over. decided_s: what is typed since then is for the next one. keep_history: unless it goes
     on in another session."""
 
@@ -83,8 +74,7 @@ class Conclude:
     keep_history: bool
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUpSpeech:
+class GiveUpSpeech(Struct, frozen=True):
     """Speech from before before_s, or utterances that were over by then. was_heard_out: the agent has had its time for
     all that was sent. is_told: it is told as lost."""
 
@@ -95,40 +85,34 @@ class GiveUpSpeech:
     is_told: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetSpeech:
+class ForgetSpeech(Struct, frozen=True):
     """Speech from before before_s, which is for nobody."""
 
     before_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUpTyped:
+class GiveUpTyped(Struct, frozen=True):
     """Give up the texts that were typed before before_s."""
 
     before_s: float
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class PersonWakes:
+class PersonWakes(Struct, frozen=True):
     """Somebody wakes the agent, in a session that the device has opened."""
 
 
-@dataclass(frozen=True, slots=True)
-class WokenForNothing:
+class WokenForNothing(Struct, frozen=True):
     """The gate took something for speech that was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class WakeAgain:
+class WakeAgain(Struct, frozen=True):
     """This wake is to be taken as a message of its own, after all that waits."""
 
     wake: Wake
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(Struct, frozen=True):
     """Tell that there is no session now."""
 
     refusal: Refusal
