@@ -356,7 +356,7 @@ def curves(race: Race) -> None:
 # A tool that takes longer than it is looked at.
 NAPPING = """
 tools:
-  {at_once: 16, per_minute: 1000, command: {nap: {description: Sleeps., run: [/bin/sleep, "100"], at_once: 16,
+  {at_once: 16, per_minute: 600, command: {nap: {description: Sleeps., run: [/bin/sleep, "100"], at_once: 16,
    timeout_s: 110}}}
 """
 

@@ -104,7 +104,7 @@ def test_the_units_and_the_daemon_mean_the_same() -> None:
     # What is left of a call is killed, at the latest behind the longest that the configuration allows.
     assert (unit["KillMode"], unit["KillSignal"]) == ("control-group", "SIGKILL")
     longest = re.search(
-        r"timeout_s: Annotated\[\s*float,\s*Meta\(\s*gt=0,\s*le=(\d+)", inspect.getsource(hook_sections)
+        r"timeout_s: Annotated\[\s*float,\s*Meta\(\s*ge=0.1,\s*le=(\d+)", inspect.getsource(hook_sections)
     )
     assert longest is not None
     assert int(unit["RuntimeMaxSec"]) > max(float(longest[1]), tool_sections.MAX_TIMEOUT_S)

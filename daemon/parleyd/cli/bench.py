@@ -33,7 +33,7 @@ from parleyd.host.subprocesses import await_end
 
 # The delay before the measurement: until the devices are open, and a speaker without sound has been closed again.
 SETTLE_S = 15.0
-# What is slow shall be measured, not given up.
+# A slow machine is measured as well, and not given up.
 READY_S, LIVE_S = 300.0, 300.0
 STOP_S = 30.0
 STORY_S = 15.0
