@@ -172,7 +172,7 @@ def test_what_comes_after_a_change_of_rate_stays_behind_what_was_there(speaker: 
     """However far what was there had got on its way: unmade, in the making, or ready for the device."""
     track = speaker.track
     track.begin(FMT)
-    track.feed(low(0.05, 1000) + low(0.3, 2000))
+    track.feed(low(0.15, 1000) + low(0.3, 2000))
     before = speaker.pull(1)
     job = speaker.next_job() if in_the_making else None
     assert (job is not None) == in_the_making
@@ -183,7 +183,7 @@ def test_what_comes_after_a_change_of_rate_stays_behind_what_was_there(speaker: 
     if job is not None:
         job.run()
         speaker.mix.finish(job)
-    played = speaker.pull(60)
+    played = speaker.pull(70)
     assert set(levels(before)) <= {1000}
     order = [level for level in levels(played) if level in (1000, 2000, 3000)]
     assert order == [1000, 2000, 3000]
