@@ -9,6 +9,7 @@ import pytest
 from msgspec import Struct
 
 from parleyd.core.endings import DialError, Ending, EndingKind
+from parleyd.core.events import SpeechLost
 from parleyd.core.plain import plain
 from parleyd.core.text import (
     MAX_CAUSE_CHARS,
@@ -44,6 +45,9 @@ def test_plain_values_are_what_json_has() -> None:
     line = Line(Point(1), Colour.RED, (None, 1.5, True, {2: "\ud800"}))
     assert plain(line) == {"start": {"x": 1}, "colour": "red", "notes": [None, 1.5, True, {"2": "?"}]}
     assert plain(Colour) == str(Colour)
+    # An event, whose text may be anything that came from outside.
+    lost = SpeechLost(at_s=1.5, lost_ms=20, cause="\ud800")
+    assert plain(lost) == {"at_s": 1.5, "lost_ms": 20, "cause": "?"}
 
 
 @pytest.mark.parametrize(
