@@ -33,7 +33,7 @@ from parleyd.host.directories import config_path
 
 # Until the openings are over, and a speaker without sound has been closed.
 SETTLE_S = 15.0
-# What is slow shall be measured, not given up.
+# A slow machine shall be measured, not given up.
 READY_S, LIVE_S = 300.0, 300.0
 STOP_S = 30.0
 STORY_S = 15.0
