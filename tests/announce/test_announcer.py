@@ -60,7 +60,10 @@ class Hanging(SoundFile):
         yield from ()
 
 
-def test_a_sound_whose_disk_hangs_does_not_keep_the_next_ones_waiting(tmp_path: Path) -> None:
+def test_a_sound_whose_disk_hangs_does_not_keep_the_next_ones_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parleyd.announce.announcer._HANGS_S", 0.05)
     with wave.open(str(tmp_path / "a.wav"), "wb") as file:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(bytes(3200))
@@ -76,7 +79,7 @@ def test_a_sound_whose_disk_hangs_does_not_keep_the_next_ones_waiting(tmp_path: 
         over.set()
         announcer.stop()
     assert (first.announcement, second.announcement) == (1, 2)
-    assert first.reason == "nothing of the sound came for 0.15 s"
+    assert first.reason == "nothing of the sound came for 0.2 s"
     assert first.hint
 
 

@@ -43,8 +43,9 @@ _LOOK_S = 0.03
 _STOP_S = 0.5
 _HINT_VOICE = "set announce.voice_id and the API key of the provider, or install flite or espeak-ng for a local voice"
 _STOPS = Ending(EndingKind.USER, "the daemon stops")
-# A source of sound keeps to the timeout by itself; one that does not by so many times is given up.
-_TIMEOUTS = 3
+# Voices keep to limits of their own, each shorter than this: the timeout for connecting and for each piece, and half a
+# minute for the local voice. A source that sends nothing for longer hangs, such as a file on a network drive.
+_TIMEOUTS, _HANGS_S = 3, 60.0
 # A speaker that takes no sound for this time is lost.
 _SPEAKER_GONE_S = 5.0
 
@@ -269,7 +270,8 @@ class Announcer:
         """The sound comes in the answer to an HTTP request, or from a file."""
         fetching = Fetching(speech, item.text, timeout_s)
         came_s = 0.0
-        until_s = time.monotonic() + _TIMEOUTS * timeout_s
+        hangs_s = _TIMEOUTS * timeout_s + _HANGS_S
+        until_s = time.monotonic() + hangs_s
         try:
             while True:
                 self._go_on(item, speech)
@@ -277,15 +279,14 @@ class Announcer:
                     came = fetching.next(_LOOK_S)
                 except queue.Empty:
                     if time.monotonic() >= until_s:
-                        # Such as a file on a network that is gone.
-                        why = f"nothing of the sound came for {_TIMEOUTS * timeout_s:g} s"
+                        why = f"nothing of the sound came for {hangs_s:g} s"
                         return Ending(
                             EndingKind.FINAL,
                             why,
                             "see whether the server, the disk or the network that it comes from hangs",
                         )
                     continue
-                until_s = time.monotonic() + _TIMEOUTS * timeout_s
+                until_s = time.monotonic() + hangs_s
                 if isinstance(came, Ending):
                     return came
                 if came is None:
