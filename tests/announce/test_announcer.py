@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import queue
 import threading
+import wave
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from parleyd.announce.announcer import Announcer
+from parleyd.announce.announcer import Announcer, _printable
 from parleyd.announce.budget_notice import BudgetNotice
+from parleyd.announce.sound_file import SoundFile
 from parleyd.audio.playback.announcements import Announcements
 from parleyd.audio.playback.mix import Mix
 from parleyd.config.retention import Budget
@@ -40,6 +46,46 @@ def test_a_thread_that_ends_does_not_hide_the_next_ones_work() -> None:
     assert announcer._next() is None
     assert free == [False], "another thread may have begun, and its work would count as rest"
     assert announcer._thread is None
+
+
+class Hanging(SoundFile):
+    """A file on a disk that does not answer."""
+
+    def __init__(self, path: Path, over: threading.Event) -> None:
+        super().__init__(os.open(path, os.O_RDONLY))
+        self.over = over
+
+    def stream(self, text: str, timeout_s: float) -> Iterator[bytes]:
+        self.over.wait()
+        yield from ()
+
+
+def test_a_sound_whose_disk_hangs_does_not_keep_the_next_ones_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parleyd.announce.announcer._HANGS_S", 0.05)
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(3200))
+    bus, ended, over = events.Bus(), queue.Queue[events.AnnouncementEnded](), threading.Event()
+    bus.subscribe(lambda event: ended.put(event) if isinstance(event, events.AnnouncementEnded) else None)
+    track = Announcements(Mix(volume=1.0, duck_db=12.0), threading.Condition())
+    announcer = Announcer(None, Announce(), track, bus, timeout_s=0.05, on_death=lambda _what, _error: None)
+    try:
+        for name in ("one", "another"):
+            announcer.announce_sound(Hanging(tmp_path / "a.wav", over), name, now=False)
+        first, second = ended.get(timeout=10.0), ended.get(timeout=10.0)
+    finally:
+        over.set()
+        announcer.stop()
+    assert (first.announcement, second.announcement) == (1, 2)
+    assert first.reason == "nothing of the sound came for 0.2 s"
+    assert first.hint
+
+
+def test_a_sounds_name_has_no_signs_that_steer_a_terminal() -> None:
+    assert _printable("the bell\x1b[2J\nfrom there") == "the bell [2J from there"
+    assert _printable("\x00\n") == ""
 
 
 # ---------------------------------------------------------------- the local voice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import wave
@@ -79,6 +80,30 @@ def stream_head(path: Path) -> Path:
                        b"data", 2**32 - 1)  # fmt: skip
     path.write_bytes(head + pcm)
     return path
+
+
+def test_a_disk_that_goes_away_ends_the_sound_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading = opened(written(tmp_path / "a.wav", bytes(100_000))).stream("", 1.0)
+    assert next(reading)
+
+    def gone(_descriptor: int, _size: int, _at: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pread", gone)
+    with pytest.raises(DialError) as refusal:
+        list(reading)
+    assert "could not be read on: [Errno 5] Input/output error" in refusal.value.ending.reason
+    assert refusal.value.ending.hint
+
+
+def test_the_length_of_a_stream_is_told_by_its_bytes(tmp_path: Path) -> None:
+    path = stream_head(tmp_path / "a.wav")
+    pcm_bytes = int((MOST_SOUND_S - 10.0) * 44_100)
+    os.truncate(path, 44 + pcm_bytes)
+    assert sum(len(piece) for piece in opened(path).stream("", 1.0)) == pcm_bytes
+    os.truncate(path, 44 + pcm_bytes + 20 * 44_100)
+    with pytest.raises(SoundFileError, match="130 s long"):
+        opened(path)
 
 
 def test_a_head_that_promises_more_than_there_is(tmp_path: Path) -> None:

@@ -161,6 +161,48 @@ def test_sound_that_a_server_kept_for_too_long_is_told() -> None:
     assert 100 < missing.missing_ms < 300
 
 
+def test_sound_of_a_gap_that_comes_after_it_is_counted_once() -> None:
+    device, capture = started()
+    began_s = time.monotonic()
+    device.feed(began_s)
+    heard(capture, 1)
+    while not capture._in_gap:
+        capture.frames()
+    # A sound server stood still for a second, and hands over all of it at once, with the time of now.
+    back_s = began_s + 1.02
+    assert device.deliver is not None
+    for _ in range(50):
+        device.deliver(SOUND, back_s)
+        capture.frames()
+    [missing] = told(capture)
+    assert missing == Missing(pytest.approx(began_s + 0.02, abs=0.001), 1000, Why.NOT_IN_TIME)  # type: ignore[arg-type]
+
+
+def test_sound_that_is_dropped_after_a_gap_is_counted_once() -> None:
+    device, capture = started()
+    began_s = time.monotonic()
+    device.feed(began_s)
+    heard(capture, 1)
+    while not capture._in_gap:
+        capture.frames()
+    device.feed(began_s + 0.52, 100)
+    heard(capture, 30)
+    assert capture.missing_ms == pytest.approx(500 + 1000, abs=41)
+
+
+@pytest.mark.parametrize("overflows", [0, 1])
+def test_a_hole_in_what_the_microphone_delivers_is_told_with_its_length(overflows: int) -> None:
+    device, capture = started()
+    device.feed(100.0, 5)
+    # While the ears were busy the card lost half a second.
+    device.overflows = overflows
+    device.feed(100.6, 5)
+    heard(capture, 10)
+    [missing] = told(capture)
+    assert (missing.begin_s, missing.why) == (pytest.approx(100.1), Why.OVERFLOW)
+    assert missing.missing_ms == pytest.approx(500, abs=1)
+
+
 def test_an_overflow_of_the_sound_card_is_told_at_its_place() -> None:
     device, capture = started()
     device.feed(100.0)

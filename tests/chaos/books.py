@@ -198,11 +198,12 @@ def _lies_in_gaps(said: Said, brought: Sequence[Came], gaps: Sequence[Gap]) -> b
         any(gap.at_s - CLOCKS_S <= at_s < gap.at_s + gap.missing_ms / 1000 + CLOCKS_S for gap in gaps)
         for at_s in times_s
     ]
-    within_s = sum(
-        max(0.0, min(gap.at_s + gap.missing_ms / 1000, said.end_s + CLOCKS_S) - max(gap.at_s, said.start_s - CLOCKS_S))
-        for gap in gaps
-    )
-    # No gap covers more than its length.
+    within_s, counted_to_s = 0.0, said.start_s - CLOCKS_S
+    for gap in sorted(gaps, key=lambda one: one.at_s):
+        end_s = min(gap.at_s + gap.missing_ms / 1000, said.end_s + CLOCKS_S)
+        within_s += max(0.0, end_s - max(gap.at_s, counted_to_s))
+        counted_to_s = max(counted_to_s, end_s)
+    # No gap covers more than its length, and no moment counts twice.
     return bool(times_s) and all(in_gaps) and (len(times_s) - 2) * FRAME_MS <= within_s * 1000
 
 

@@ -124,6 +124,12 @@ def test_a_gap_of_the_microphone_that_was_told_explains_what_is_missing_there_an
     assert with_gap([], Gap(9.9, 1500), heard_s=None) is Fate.TOLD
 
 
+def test_gaps_at_the_same_time_do_not_explain_twice_as_much() -> None:
+    hole = [*range(20), *range(33, 60)]
+    twice = [Gap(10.4, 180), Gap(10.4, 180)]
+    assert balance([said()], {1: [Came(1, 9.0, tuple(hole))]}, {1: 14.0}, [], [10.0], {}, twice)[0].fate is Fate.SILENT
+
+
 def test_an_announcement_explains_what_is_said_into_it_and_not_what_it_is_said_into() -> None:
     head = list(range(30, 60))
     assert with_gap(head, Gap(9.5, 1200, is_announcement=True)) is Fate.TOLD

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -15,11 +16,14 @@ from scripted_server import WAIT_S, Line, ScriptedServer
 from test_through_a_sound_card import PIECE, best_likeness
 
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
-from parleyd.app.ears import ASLEEP_BATCH_MS, QUIET_BATCH_MS, QUIET_FRAMES, TALK_BATCH_MS, batch_ms
+from parleyd.app.ears import ASLEEP_BATCH_MS, QUIET_BATCH_MS, QUIET_FRAMES, TALK_BATCH_MS, Ears, batch_ms
 from parleyd.app.service import Service
 from parleyd.audio.devices.names import device_pair
-from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS
+from parleyd.audio.gate.gate import Passed, Verdict
+from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, Frame
 from parleyd.config.schema import Audio, AudioOutput, Config, ElevenLabs
+from parleyd.conversation.session.outbox import Outbox
+from parleyd.conversation.session.uplink import Uplink
 from parleyd.core import events
 from parleyd.demo.stage import Stage
 from vcard import VirtualCard
@@ -84,6 +88,20 @@ def test_each_frame_is_handled_as_it_comes_where_a_word_may_begin_or_interrupt()
     assert pace(gate_open=True) == TALK_BATCH_MS
     assert pace(is_quiet=True) == pace(is_quiet=True, speaker_sounds=True) == QUIET_BATCH_MS
     assert pace(is_quiet=True, asleep=True) == ASLEEP_BATCH_MS
+
+
+def test_the_last_of_speech_does_not_wait_for_more_silence_than_came_with_it() -> None:
+    outbox, sender, nothing = Outbox(Uplink("silence", pre_roll_ms=0, capacity_ms=1000)), object(), cast(Any, None)
+    outbox.admit(sender)
+    outbox.begin(sender)
+    ears = Ears(*[nothing] * 4, outbox, nothing, nothing, events.Bus(), hold_back=True, wake_on_speech=True,
+                on_death=nothing)  # fmt: skip
+    for number in range(3):
+        frame = Passed(Frame(b"\x01" * FRAME_BYTES, number * 0.02), speech=number == 0)
+        ears._send(Verdict((frame,)), wanted=True, is_last=number == 2)
+    taken = outbox.take(sender, idle_s=0.0)
+    assert isinstance(taken, list)
+    assert [frame.is_silent for frame in taken] == [False, True, True]
 
 
 def test_while_the_agent_sounds_and_nobody_speaks_frames_are_handled_several_at_a_time() -> None:

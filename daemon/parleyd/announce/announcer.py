@@ -43,6 +43,9 @@ _LOOK_S = 0.03
 _STOP_S = 0.5
 _HINT_VOICE = "set announce.voice_id and the API key of the provider, or install flite or espeak-ng for a local voice"
 _STOPS = Ending(EndingKind.USER, "the daemon stops")
+# Voices keep to limits of their own, each shorter than this: the timeout for connecting and for each piece, and half a
+# minute for the local voice. A source that sends nothing for longer hangs, such as a file on a network drive.
+_TIMEOUTS, _HANGS_S = 3, 60.0
 # A speaker that takes no sound for this time is lost.
 _SPEAKER_GONE_S = 5.0
 
@@ -125,7 +128,7 @@ class Announcer:
     def announce(self, text: str, *, now: bool, local: bool = False) -> int:
         """Queues a text. now: speak it at once, even while somebody speaks, and before waiting texts. local: by the
         local voice rather than the provider's. Returns its number. Raises AnnouncementRefusedError."""
-        text = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+        text = _printable(text)
         section = self._section
         if not any(sign.isalnum() for sign in text):
             raise AnnouncementRefusedError("nothing_to_say", "there is nothing to be spoken in it", "send some words")
@@ -140,7 +143,7 @@ class Announcer:
     def announce_sound(self, sound: SoundFile, name: str, *, now: bool) -> int:
         """Queues a sound, like a text. name: of the sound, for events and the log. Returns its number. Raises
         AnnouncementRefusedError."""
-        return self._enqueue(name, now=now, own=sound)
+        return self._enqueue(_printable(name) or "a sound", now=now, own=sound)
 
     def _enqueue(self, text: str, *, now: bool, local: bool = False, own: SoundFile | None = None) -> int:
         section = self._section
@@ -264,16 +267,26 @@ class Announcer:
         return ending
 
     def _fetch(self, item: _Item, speech: StreamedSpeech, timeout_s: float) -> Ending | None:
-        """The sound comes in the answer to an HTTP request."""
+        """The sound comes in the answer to an HTTP request, or from a file."""
         fetching = Fetching(speech, item.text, timeout_s)
         came_s = 0.0
+        hangs_s = _TIMEOUTS * timeout_s + _HANGS_S
+        until_s = time.monotonic() + hangs_s
         try:
             while True:
                 self._go_on(item, speech)
                 try:
                     came = fetching.next(_LOOK_S)
                 except queue.Empty:
+                    if time.monotonic() >= until_s:
+                        why = f"nothing of the sound came for {hangs_s:g} s"
+                        return Ending(
+                            EndingKind.FINAL,
+                            why,
+                            "see whether the server, the disk or the network that it comes from hangs",
+                        )
                     continue
+                until_s = time.monotonic() + hangs_s
                 if isinstance(came, Ending):
                     return came
                 if came is None:
@@ -368,6 +381,10 @@ class Announcer:
                 at_s=time.monotonic(), announcement=item.number, finished=ending is None, reason=reason, hint=hint
             )
         )
+
+
+def _printable(text: str) -> str:
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 def _endless(speech: Speech) -> Ending:

@@ -51,15 +51,15 @@ class SoundFile:
             raise SoundFileError(f"{text} {_MOST_BYTES // 2**20}", "announce a shorter one")
         self._descriptor = descriptor
         with self._opened() as sound:
-            rate_hz, frames = sound.getframerate(), sound.getnframes()
-            if sound.getsampwidth() != BYTES_PER_SAMPLE or sound.getnchannels() > _MOST_CHANNELS:
+            rate_hz, frames, channels = sound.getframerate(), sound.getnframes(), sound.getnchannels()
+            if sound.getsampwidth() != BYTES_PER_SAMPLE or channels > _MOST_CHANNELS:
                 raise SoundFileError("the sound is not 16 bit with one or two channels", _HINT)
             if not _LOWEST_HZ <= rate_hz <= _HIGHEST_HZ:
                 raise SoundFileError(f"the rate of the sound is {rate_hz} Hz, not {_LOWEST_HZ} to {_HIGHEST_HZ}", _HINT)
         if not frames:
             raise SoundFileError("there is no sound in the file", "announce another one")
         # The head of a file that was written as a stream may promise hours.
-        length_s = min(frames, found.st_size) / rate_hz
+        length_s = min(frames, found.st_size // (channels * BYTES_PER_SAMPLE)) / rate_hz
         if length_s > MOST_SOUND_S:
             text = f"the sound is {length_s:.0f} s long, an announcement at most {MOST_SOUND_S:g} s"
             raise SoundFileError(text, "announce a shorter one")
@@ -77,6 +77,9 @@ class SoundFile:
                     yield mix_down(piece[:whole], channels)
         except SoundFileError as error:
             raise DialError(Ending(EndingKind.FINAL, str(error), error.hint)) from error
+        except (OSError, EOFError) as error:
+            why = f"the sound file could not be read on: {error}"
+            raise DialError(Ending(EndingKind.FINAL, why, "see whether its disk or network is there")) from error
 
     def _opened(self) -> wave.Wave_read:
         """Raises SoundFileError. To be closed."""

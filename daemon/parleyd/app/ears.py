@@ -124,7 +124,8 @@ class Ears:
         self._called_s = float("-inf")
         self._quiet_frames = 0  # handled since something was last like speech
         self._calm_frames = 0  # handled since something was last like speech, or sounded
-        self._unsent: list[Passed] = []  # without speech, on their way to the outbox
+        self._unsent: list[Passed] = []  # on their way to the outbox
+        self._may_wait = True  # they may, because there is no speech in them
         self._last_was_speech = False  # of the frames that went to the outbox
         self._dialogue_knows = False  # of the present speech
         self._utterance = 0
@@ -279,18 +280,19 @@ class Ears:
         """Frames that were taken together go together: each message would wake the sender, and the network. Zeros wait
         even longer. But the first one tells the uplink that the speech is over."""
         is_speech = any(one.speech for one in verdict.passed)
-        may_wait = self._hold_back and not (is_speech or self._last_was_speech or verdict.talk_ms)
+        self._may_wait &= self._hold_back and not (is_speech or self._last_was_speech or verdict.talk_ms)
         if verdict.passed:
             self._last_was_speech = is_speech
         if not (verdict.talk_started or verdict.talk_stopped or verdict.closed):
             self._unsent.extend(verdict.passed if wanted else ())
-            if len(self._unsent) >= QUIET_FRAMES or (is_last and not may_wait):
+            if len(self._unsent) >= QUIET_FRAMES or (is_last and not self._may_wait):
                 self._push_unsent()
             return
         self._push_unsent()
         self._outbox.hear(verdict, wanted=wanted)
 
     def _push_unsent(self) -> None:
+        self._may_wait = True
         if self._unsent:
             unsent, self._unsent = self._unsent, []
             self._outbox.push(unsent)

@@ -124,9 +124,12 @@ class Capture:
         self._next_frame_s: float | None = None
         self._in_gap = False  # the last frames were inserted silence
         self._gap_from_s = 0.0  # the time of the first of them
+        # The end of the last gap, and how much of its sound may still come, too old then. The gap was counted.
+        self._gap_over_s, self._gap_owed_s = 0.0, 0.0
         self._missing = MissingSound()
         # The time and the length of the sound that was dropped from the queue and is not counted yet.
         self._dropped_from_s, self._dropped_s = 0.0, 0.0
+        self._counted_s = 0.0  # the part of the hole before the next frame that is counted already
         self._overflows = 0  # the device's count, at the last period
         self.dropped_periods = 0
         self.last_period_s = 0.0
@@ -251,6 +254,7 @@ class Capture:
             self._wait(enough_s)
             if self._dropped_s:
                 self._missing.add(self._dropped_from_s, self._dropped_s, Why.TOO_SLOW, time.monotonic())
+                self._counted_s += self._dropped_s
                 self._dropped_s = 0.0
             taken: list[tuple[_Opening, bytes, float, bool]] = []
             taken_s = 0.0
@@ -305,7 +309,7 @@ class Capture:
             self._pending.clear()
         made, end_s = opening.process(pcm, start_s)
         if opening.too_old_s:
-            self._missing.add(start_s, opening.too_old_s, Why.TOO_OLD, time.monotonic())
+            self._count_too_old(start_s, opening.too_old_s)
             opening.too_old_s = 0.0
         if self._join is not None and self._joining is not None and made:
             self._join.older(made, end_s)
@@ -313,6 +317,28 @@ class Capture:
             self._take_over(self._joining, frames)
             return
         self._add(made, end_s, frames)
+
+    def _count_too_old(self, start_s: float, too_old_s: float) -> None:
+        """A sound server that stood still hands over the sound of the gap, of which all is counted, at its end."""
+        if start_s - self._gap_over_s < QUEUE_MS / 1000:
+            of_gap_s = min(too_old_s, self._gap_owed_s)
+            self._gap_owed_s -= of_gap_s
+            too_old_s -= of_gap_s
+        if too_old_s > 0.0:
+            self._missing.add(start_s, too_old_s, Why.TOO_OLD, time.monotonic())
+
+    def _count_hole(self, begin_s: float) -> None:
+        """Between the last frame that was heard, and the next one at begin_s."""
+        if self._next_frame_s is not None:
+            from_s, why = (self._gap_from_s, Why.NOT_IN_TIME) if self._in_gap else (self._next_frame_s, Why.OVERFLOW)
+            # A jump of the device's clock may be smaller, and be undone.
+            least_s = _FRAME_S / 2 if self._in_gap else HOLE_S - _FRAME_S
+            hole_s = begin_s - from_s
+            if hole_s > least_s and hole_s - self._counted_s > _FRAME_S / 2:
+                self._missing.add(from_s, hole_s - self._counted_s, why, time.monotonic())
+            if self._in_gap:
+                self._gap_over_s, self._gap_owed_s = begin_s, hole_s
+        self._counted_s = 0.0
 
     def _follow(self, opening: _Opening) -> None:
         if self._opening is not None:
@@ -325,6 +351,8 @@ class Capture:
         if self._join is None:
             self._join, self._joining = Join(), opening
         made, end_s = opening.process(pcm, start_s)
+        # Until they are joined the older one delivers it.
+        opening.too_old_s = 0.0
         if made:
             self._join.newer(made, end_s)
             self._take_over(opening, frames)
@@ -356,9 +384,7 @@ class Capture:
             if self._in_gap:
                 frames += self._silence_until(begin_s)
             if not self._in_gap or self._next_frame_s is None or begin_s > self._next_frame_s - _FRAME_S / 2:
-                if self._in_gap and self._next_frame_s is not None and begin_s - self._gap_from_s > _FRAME_S / 2:
-                    gap_s = begin_s - self._gap_from_s
-                    self._missing.add(self._gap_from_s, gap_s, Why.NOT_IN_TIME, time.monotonic())
+                self._count_hole(begin_s)
                 frames.append(Frame(made[at : at + FRAME_BYTES], begin_s))
                 self._next_frame_s = begin_s + _FRAME_S
                 self._in_gap = False

@@ -50,6 +50,8 @@ class MissingSound:
             self._close()
         if self._why is None:
             self._why, self._begin_s, self._missing_s = why, begin_s, 0.0
+        # An overflow is known before the hole that it made.
+        self._begin_s = min(self._begin_s, begin_s)
         self._missing_s += missing_s
         self._end_s, self._added_s = begin_s + missing_s, now_s
         self.total_ms += round(missing_s * 1000)

@@ -20,7 +20,7 @@ from parleyd.conversation.session.uplink import GivenUp, Loss, Uplink, UplinkCou
 
 log = logging.getLogger(__name__)
 
-# Speech that waited during the handshake goes up in messages of 100 ms; live speech in single frames as it comes.
+# Speech that waited during the handshake goes up in messages of 100 ms; live speech as the ears bring it.
 MOST_FRAMES_PER_MESSAGE = 5
 # A server that asks without end and reads nothing gets no answer to its first questions any more.
 MOST_CONTROL = 10_000
