@@ -77,6 +77,10 @@ class SoundFile:
                     yield mix_down(piece[:whole], channels)
         except SoundFileError as error:
             raise DialError(Ending(EndingKind.FINAL, str(error), error.hint)) from error
+        except (wave.Error, EOFError, OSError) as error:
+            # Of a stick that was pulled out, or a share that is gone. The announcer waits for an end of whatever kind.
+            reason = f"the file cannot be read on: {error}"
+            raise DialError(Ending(EndingKind.FINAL, reason, "see whether its disk is well")) from error
 
     def _opened(self) -> wave.Wave_read:
         """Raises SoundFileError. To be closed."""
