@@ -78,7 +78,7 @@ class SoundFile:
         except SoundFileError as error:
             raise DialError(Ending(EndingKind.FINAL, str(error), error.hint)) from error
         except (wave.Error, EOFError, OSError) as error:
-            # Of a stick that was pulled out, or a share that is gone. The announcer waits for an end of whatever kind.
+            # The stick may have been pulled out. The announcer waits for an end of whatever kind.
             reason = f"the file cannot be read on: {error}"
             raise DialError(Ending(EndingKind.FINAL, reason, "see whether its disk is well")) from error
 
