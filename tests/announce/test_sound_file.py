@@ -73,6 +73,20 @@ def test_a_file_that_becomes_shorter_ends_early(tmp_path: Path) -> None:
     assert "no WAV file" in refusal.value.ending.reason or "not a WAV file" in refusal.value.ending.reason
 
 
+def test_a_file_that_cannot_be_read_on_is_an_end_too(tmp_path: Path) -> None:
+    """The announcer would wait for the next piece for ever, and so would all that comes after it."""
+    descriptor = os.open(written(tmp_path / "a.wav", bytes(200_000)), os.O_RDONLY)
+    pieces = SoundFile(descriptor).stream("", 1.0)
+    assert next(pieces)
+    # A regular file, which answers EIO there: the first page of a process is never its own.
+    unreadable = os.open("/proc/self/mem", os.O_RDONLY)
+    os.dup2(unreadable, descriptor)
+    os.close(unreadable)
+    with pytest.raises(DialError) as refusal:
+        list(pieces)
+    assert refusal.value.ending.reason == "the file cannot be read on: [Errno 5] Input/output error"
+
+
 def stream_head(path: Path) -> Path:
     """As programs write it that do not know the length: the head promises 4 GiB."""
     pcm = bytes(44_100)

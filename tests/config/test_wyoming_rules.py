@@ -15,6 +15,7 @@ BEGINNING = "provider: local\nwyoming:\n  "
         ("allow: [homeassistant.local]", "3: wyoming.allow"),
         ("allow: [192.168.1.300]", "3: wyoming.allow: 192.168.1.300 is neither an address nor a network"),
         ("allow: [192.168.1.1, 192.168.1.7/24]", "3: wyoming.allow: 192.168.1.7/24 is neither"),
+        ("allow: ['::ffff:192.168.1.10']", "3: wyoming.allow: ::ffff:192.168.1.10 is neither"),
         ("host: 1.2.3", "3: wyoming.host: 1.2.3 is no address; write one of this machine's"),
         ("allow: ['::1']\n  max_s: 500", "4: wyoming.max_s"),
         ("allow: ['::1']\naudio: {mode: off}", "3: wyoming.allow: there is nothing to play it with: audio.mode is off"),

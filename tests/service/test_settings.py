@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,15 @@ from typing import Any
 import pytest
 from test_run import read_until, running, write_config, write_wav
 
+from parleyd.app import probation
 from parleyd.app.settings import SettingsKeeper
 from parleyd.app.settings_files import NAME
 from parleyd.checks.configuration import load
 from parleyd.config.changed_keys import Changes
 from parleyd.control.client import Client, RefusedError
 from parleyd.core import events
+from parleyd.core.health import Grade, Trouble
+from parleyd.core.states import State
 from parleyd.embedded.recognise import NoEars
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.settings import AgentSettings
@@ -405,6 +409,73 @@ def test_a_second_change_does_not_confirm_the_first(config: Path) -> None:
         client.ask("put_config", changes={"gate.hangover_ms": 700}, confirm=True)
         assert client.ask("put_config", changes={"barge_in.confirm_ms": 300})["confirm"]
         assert not client.ask("status")["settings"]["probation"]["confirmed"]
+
+
+@contextmanager
+def a_keeper(config: Path, state: Path, ill: list[Trouble], bus: events.Bus | None = None) -> Iterator[SettingsKeeper]:
+    """Of a daemon with those troubles, in which each change counts from the next session on."""
+    keeper = SettingsKeeper(config / "parleyd.yaml", state, bus or events.Bus())
+    keeper.load_first(load(config / "parleyd.yaml"))
+    keeper.start(lambda _loaded: Changes(next_session=(OVERRIDE,)), lambda: tuple(ill), lambda: None)
+    try:
+        yield keeper
+    finally:
+        keeper.stop(failed=False)
+
+
+def waits_for_session(keeper: SettingsKeeper) -> bool:
+    present = keeper.report.probation
+    return present is not None and present.after_session
+
+
+def test_a_trouble_while_it_waits_is_excused_when_another_change_joins_and_after_a_restart(
+    config: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may choose another microphone because the present one is gone."""
+    monkeypatch.setattr(probation, "PROBATION_S", 0.5)
+    ill: list[Trouble] = []
+    with a_keeper(config, state, ill) as keeper:
+        keeper.put(None, {OVERRIDE: "de"}, confirm=False)
+        until("it does not wait for a session", lambda: waits_for_session(keeper))
+        ill.append(Trouble("microphone", Grade.TROUBLE, "it is gone"))
+        note = state / "settings.probation.json"
+        until("the trouble is not noted", lambda: json.loads(note.read_text())["troubled"] == ["microphone"])
+        keeper.put(None, {"gate.hangover_ms": 700}, confirm=False)
+        until("it does not wait any more", lambda: waits_for_session(keeper))
+    with a_keeper(config, state, ill) as keeper:
+        until("it does not wait after a restart", lambda: waits_for_session(keeper))
+        assert keeper.report.revision == 2
+
+
+def test_what_is_undone_before_a_session_has_used_it_waits_for_none(
+    config: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probation, "PROBATION_S", 0.5)
+    with a_keeper(config, state, []) as keeper:
+        keeper.put(None, {OVERRIDE: "de"}, confirm=False)
+        until("it does not wait for a session", lambda: waits_for_session(keeper))
+        keeper.undo(None, None)
+        assert keeper.report.probation is not None
+        assert not keeper.report.probation.untried
+        until("it is not kept", lambda: keeper.report.probation is None)
+        assert keeper.report.revision == 2
+
+
+def test_a_daemon_that_fails_as_soon_as_a_session_begins_goes_back(
+    config: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sooner than the thread of the probation looks."""
+    monkeypatch.setattr(probation, "PROBATION_S", 0.5)
+    bus = events.Bus()
+    with a_keeper(config, state, [], bus) as keeper:
+        keeper.put(None, {OVERRIDE: "de"}, confirm=False)
+        until("it does not wait for a session", lambda: waits_for_session(keeper))
+        begins = {"before": State.ASLEEP.value, "after": State.CONNECTING.value, "trigger": "wake", "reason": ""}
+        bus.publish(events.StateChanged(at_s=time.monotonic(), **begins))
+        keeper.stop(failed=True)
+        again = SettingsKeeper(config / "parleyd.yaml", state, events.Bus())
+        again.load_first(load(config / "parleyd.yaml"))
+        assert again.report.keys == 0
 
 
 def test_a_daemon_that_fails_on_probation_goes_back(config: Path, state: Path) -> None:

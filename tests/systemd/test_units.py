@@ -208,6 +208,8 @@ def test_the_system_wide_steps_of_a_dry_run() -> None:
     assert "/etc/systemd/system/parleyd-wyoming.service" in done.stdout
     assert "/etc/systemd/system/parleyd-tools@.service" in done.stdout
     assert "systemctl enable --quiet parleyd-tools.socket" in done.stdout
+    # Those that run would go on with the older program, whose files are gone.
+    assert "systemctl try-restart parleyd-button.service parleyd-mqtt.service parleyd-wyoming.service" in done.stdout
     gone = run(ROOT / "scripts/install", "--dry-run", "--uninstall")
     assert gone.returncode == 0, gone.stderr
     assert "rm -rf /opt/parleyd" in gone.stdout

@@ -84,6 +84,16 @@ def test_a_long_sound_is_refused_while_it_comes() -> None:
     assert refusal(home.take(chunk(2))) == "the sound is longer than 1 s"
 
 
+def test_a_refusal_that_ends_the_connection_gives_the_turn_back_at_once() -> None:
+    """Its peer may read nothing, so that the connection stays until there is no room for it."""
+    for more in (start(), chunk(32_002)):
+        home = Home()
+        assert home.take(start()) == []
+        refusal(home.take(more))
+        assert not home.turns.is_taken
+        assert home.take(start(), target=home.another()) == []
+
+
 def test_other_kinds_of_sound_and_none_are_refused() -> None:
     home = Home()
     for event in (start(width=4), start(channels=2), start(rate_hz=7999), start(rate_hz=96_000)):

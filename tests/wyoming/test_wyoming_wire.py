@@ -50,6 +50,13 @@ def test_the_package_reads_what_is_written() -> None:
     assert (satellite.name, satellite.area, satellite.installed) == ("Küche", "Erdgeschoss", True)
 
 
+def test_half_a_surrogate_that_json_can_spell_is_answered_as_it_came() -> None:
+    """A ping comes back with its text, and no text may end the program."""
+    sent = b'{"type": "ping", "data": {"text": "\\ud800"}}\n'
+    (event,) = Reader().feed(sent)
+    assert list(Reader().feed(encoded(event))) == [event]
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_events_or_an_error(data: bytes) -> None:
     came: list[Event] = []

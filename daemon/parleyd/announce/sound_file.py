@@ -77,7 +77,8 @@ class SoundFile:
                     yield mix_down(piece[:whole], channels)
         except SoundFileError as error:
             raise DialError(Ending(EndingKind.FINAL, str(error), error.hint)) from error
-        except (OSError, EOFError) as error:
+        except (wave.Error, EOFError, OSError) as error:
+            # The stick may have been pulled out. The announcer waits for an end of whatever kind.
             why = f"the sound file could not be read on: {error}"
             raise DialError(Ending(EndingKind.FINAL, why, "see whether its disk or network is there")) from error
 

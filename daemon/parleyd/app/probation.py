@@ -65,8 +65,14 @@ class Probation:
         begins."""
         return self._waits
 
+    @property
+    def excuses(self) -> frozenset[str]:
+        """The parts whose trouble takes nothing back: it came before the change, or while that waited for a session."""
+        return self._troubled | self._excused
+
     def confirm(self) -> None:
-        """Somebody wants to keep the change. It does not wait for a session any more."""
+        """Somebody wants to keep the change. If it waits for a session, it does not any more; within the two minutes,
+        in which a program may confirm that it still reaches the device, it waits for one after them all the same."""
         self._confirmed = True
         self._kept = self._waits
 
@@ -95,7 +101,7 @@ class Probation:
         if self._waits:
             self._excused = frozenset(part for part, _ in troubles)
             return Kept(untried=True) if self._kept or now_s >= self._began_s + UNTRIED_S else None
-        worse = {part: text for part, text in troubles if part not in self._troubled | self._excused}
+        worse = {part: text for part, text in troubles if part not in self.excuses}
         self._worse_since_s = {part: self._worse_since_s.get(part, now_s) for part in worse}
         for part, since_s in self._worse_since_s.items():
             if now_s - since_s >= WORSE_S or now_s >= self._until_s:

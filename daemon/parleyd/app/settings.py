@@ -201,6 +201,8 @@ class SettingsKeeper:
             return
         try:
             if self._is_ready and self._note is not None and self._probation is not None:
+                # A session that began a moment ago may be why it fails.
+                self._tell_sessions(self._probation)
                 # An end in order is no failed start; nor is one hours after the change, before a session has tried it.
                 starts = max(1, self._note.starts) if failed and not self._probation.waits else 0
                 self._write_note(msgspec.structs.replace(self._note, starts=starts))
@@ -249,7 +251,7 @@ class SettingsKeeper:
             return self._change(self._present.changed(changes, label), "set", confirm=confirm)
 
     def keep(self, revision: int) -> None:
-        """Confirms the settings that are on probation; they do not wait for a session any more. Raises
+        """Confirms the settings that are on probation; if they wait for a session, they do not any more. Raises
         SettingsError."""
         with self._lock:
             self._need_revision(revision)
@@ -321,6 +323,10 @@ class SettingsKeeper:
             self._write_went_back(None)
         restarts = bool(changed.restart) or (running is not None and running.restarts)
         untried = bool(changed.next_session) or (running is not None and running.untried)
+        older = files.version(back_to)
+        if older is not None and after.values == older.values:
+            # They are those again from before the change: sessions have used them, and there is nothing to go back to.
+            untried = False
         note = Note(after.revision, back_to, confirmed, restarts, troubled, untried=untried)
         self._write_note(note)
         self._begin_probation(note)
@@ -367,7 +373,8 @@ class SettingsKeeper:
     def _noted(self, note: Note, probation: Probation, *, waited: bool) -> Note:
         """Writes what of the probation has to outlive the process; waited: for a session, until now. Returns the note
         as it is then."""
-        now = msgspec.structs.replace(note, untried=probation.untried)
+        # A trouble that was excused while it waited stays excused after a restart, and when another change joins.
+        now = msgspec.structs.replace(note, untried=probation.untried, troubled=tuple(sorted(probation.excuses)))
         if not (note.restarts and not note.starts):
             # While nothing is watched, the end of the process does not count against the settings, as it does when a
             # session has begun to use them. Keys that took effect with a start have been judged by then.

@@ -29,8 +29,8 @@ _MOST_NOTE_BYTES = 64 * 1024
 class Note(msgspec.Struct, frozen=True):
     """A change on probation. revision: of the change. back_to: the revision that returns if it fails. starts: how often
     the daemon has been started with it and has not ended in order. restarts: the change has keys that take effect with
-    a new start only, so that its health is judged after that. troubled: the parts that had a trouble before it.
-    untried: it has keys that the next session uses, and none has yet."""
+    a new start only, so that its health is judged after that. troubled: the parts that had a trouble before it, or
+    while it waited for a session. untried: it has keys that the next session uses, and none has yet."""
 
     revision: int
     back_to: int

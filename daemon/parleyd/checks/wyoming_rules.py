@@ -9,6 +9,8 @@ from parleyd.config.problem import KeyProblem
 from parleyd.config.schema import Config
 
 KEY = "wyoming"
+# IPv4 as sockets for both have it (RFC 4291, 2.5.5.2). `parleyd wyoming` compares IPv4 as such: nothing in here fits.
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
@@ -17,7 +19,9 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
     if is_settled(f"{KEY}.allow"):
         for one in wyoming.allow:
             try:
-                ipaddress.ip_network(one)
+                network = ipaddress.ip_network(one)
+                if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+                    raise ValueError("IPv4 is written as IPv4")
             except ValueError as error:
                 text = f"{one} is neither an address nor a network: {error}"
                 yield KeyProblem(f"{KEY}.allow", text, "write such as 192.168.1.10 or 192.168.1.0/24")

@@ -85,6 +85,8 @@ class Room:
                         pass
             except (NotRunningError, RefusedError) as error:
                 self._tell(Gone(error))
+            except OSError as error:
+                self._tell(Gone(_short_of(error)))
             self._stopping.wait(LOOK_AGAIN_S)
 
     def _work(self) -> None:
@@ -94,6 +96,8 @@ class Room:
                 self._play(sound)
             except UserError as error:
                 self._tell(Heard(error))
+            except OSError as error:
+                self._tell(Heard(_short_of(error)))
             else:
                 self._tell(Heard(None))
 
@@ -115,9 +119,19 @@ class Room:
 
 
 def file_of(sound: Play) -> int:
-    """Returns the descriptor of a WAV file in memory."""
+    """Returns the descriptor of a WAV file in memory. Raises OSError."""
     descriptor = os.memfd_create("announcement", os.MFD_CLOEXEC)
-    with open(descriptor, "wb", closefd=False) as file, wave.open(file, "wb") as sounds:
-        sounds.setparams((1, 2, sound.rate_hz, 0, "NONE", ""))
-        sounds.writeframes(sound.pcm)
+    try:
+        with open(descriptor, "wb", closefd=False) as file, wave.open(file, "wb") as sounds:
+            sounds.setparams((1, 2, sound.rate_hz, 0, "NONE", ""))
+            sounds.writeframes(sound.pcm)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
+
+
+def _short_of(error: OSError) -> UserError:
+    """The kernel has no memory or no handle left for this program. The thread goes on: it may have some later."""
+    text = f"nothing can be passed on to the daemon: {error.strerror or error}"
+    return UserError(text, "see the limits of the unit, and the memory: systemctl status parleyd-wyoming")

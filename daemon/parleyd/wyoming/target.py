@@ -102,19 +102,21 @@ class Target:
             text = event.data.get("text")
             yield Send(Pong(text if isinstance(text, str) else None).event())
         elif AudioStart.is_type(event.type):
-            refusal = self._start(event, now_s)
-            if refusal is not None:
-                yield refusal
+            yield from self._refused(self._start(event, now_s))
         elif AudioChunk.is_type(event.type) and self.is_receiving:
-            refusal = self._chunk(event)
-            if refusal is not None:
-                yield refusal
+            yield from self._refused(self._chunk(event))
         elif AudioStop.is_type(event.type) and self.is_receiving:
             yield self._stop()
         # All else is for a satellite that has a conversation by way of Home Assistant.
 
+    def _refused(self, refusal: Refuse | None) -> Iterator[Refuse]:
+        if refusal is not None:
+            # The connection may stay for as long as its peer does not read, and must not hold the turn meanwhile.
+            self.over()
+            yield refusal
+
     def over(self) -> None:
-        """The connection has ended."""
+        """The connection has ended, or is about to."""
         if self.is_receiving:
             self.is_receiving = False
             self._turns.give_back()

@@ -57,8 +57,8 @@ class Reader:
 
 
 def encoded(event: Event) -> bytes:
-    """The event as it is sent."""
-    data = json.dumps(event.data, ensure_ascii=False).encode()
+    """The event as it is sent, in ASCII: a text of the peer's may have half a surrogate, which UTF-8 cannot write."""
+    data = json.dumps(event.data).encode()
     return json.dumps({"type": event.type, "data_length": len(data)}).encode() + b"\n" + data
 
 
