@@ -190,7 +190,7 @@ class Scene:
     def types(self, text: str) -> None:
         # Nobody types two texts at once.
         self.now_s += 0.001
-        self.conversation.to_agent.say(text, self.now_s)
+        self.conversation.say(text, self.now_s)
         self._do()
 
     def wait(self, seconds: float) -> None:

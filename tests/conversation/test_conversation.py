@@ -339,6 +339,61 @@ def test_only_in_mode_local_this_side_cuts(mode: str) -> None:
     assert scene.ducked == ([True, False] if mode == "server" else [])
 
 
+def lost_in_its_middle(mode: str, *, again: bool) -> Scene:
+    """The line is lost while much of an answer still waits to be heard. again: another session has begun."""
+    scene = begun(Scene(mode=mode))  # type: ignore[arg-type]
+    scene.says("A long answer.", 40.0)
+    scene.wait(0.5)
+    scene.lose()
+    scene.wait(0.1)
+    if again:
+        scene.begin()
+        scene.wait(0.1)
+    return scene
+
+
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("mode", ["server", "local"])
+def test_a_person_who_speaks_over_the_rest_of_a_lost_line_cuts_it(mode: str, again: bool) -> None:
+    scene = lost_in_its_middle(mode, again=again)
+    scene.talk()
+    scene.wait(0.5)
+    assert [one.by for one in scene.of(Cut) if isinstance(one, Cut)] == ["local"]
+    assert not scene.speaker.audible(scene.now_s)
+    (ended,) = [event for event in scene.published() if isinstance(event, events.AnswerEnded)]
+    assert not ended.finished
+    assert ended.heard_ms < 2000, "it is carried over as far as it was heard"
+
+
+def test_where_nobody_can_interrupt_the_rest_of_a_lost_line_is_heard_to_its_end() -> None:
+    scene = lost_in_its_middle("off", again=True)
+    scene.talk()
+    scene.wait(1.0)
+    assert not scene.of(Cut)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_text_cuts_the_rest_of_a_lost_line(again: bool) -> None:
+    scene = lost_in_its_middle("server", again=again)
+    scene.types("And tomorrow?")
+    scene.wait(0.1)
+    assert scene.of(Cut)
+    assert not scene.speaker.audible(scene.now_s)
+
+
+@pytest.mark.parametrize("mode", ["server", "local"])
+def test_a_session_that_has_said_nothing_loses_no_answer_by_the_cut_of_an_earlier_one(mode: str) -> None:
+    scene = lost_in_its_middle(mode, again=True)
+    scene.talk()
+    scene.wait(0.5)
+    assert scene.of(Cut)
+    scene.hush()
+    scene.wait(0.5)
+    # An agent that sends neither transcripts nor texts.
+    scene.agent(Audio(1, sound(0.2)))
+    assert scene.played == [1, 2]
+
+
 @pytest.mark.parametrize("is_audible", [True, False])
 def test_a_person_who_tells_the_device_to_be_quiet_ends_the_answer(is_audible: bool) -> None:
     scene = begun(Scene(mode="server"))

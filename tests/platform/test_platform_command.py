@@ -598,13 +598,15 @@ def test_a_new_tool_overwrites_the_file_of_no_other(tmp_path: Path, file: Path) 
         {"type": "client", "config": "tool_configs/lamp-2.json", "id": "tool_2"},
     ]
     project = team_folder(tmp_path / "project", [], tools)
+    # What somebody works on, and has not listed yet.
+    (project / "tool_configs/lamp-3.json").write_text('{"name": "lamp", "description": "A draft."}')
     before = content(project)
     assert main(["platform", "apply", "--yes", "-c", str(file), "--project", str(project)]) == 0
     after = content(project)
     assert {name: after[name] for name in before if name.startswith("tool_configs")} == {
         name: before[name] for name in before if name.startswith("tool_configs")
     }
-    assert json.loads(after["tools.json"])["tools"][2] == {"type": "client", "config": "tool_configs/lamp-3.json"}
+    assert json.loads(after["tools.json"])["tools"][2] == {"type": "client", "config": "tool_configs/lamp-4.json"}
 
 
 def test_a_tool_that_was_renamed_in_the_folder_keeps_its_id(

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from harness import Daemon
+from plays import config
 from scripted_server import WAIT_S, Line, ScriptedServer
 from test_without_sound import TextDaemon
 
@@ -115,3 +116,24 @@ def test_with_sound_too_the_next_session_is_told_what_was_typed_before_the_answe
             server.next_line()
             told = server.next_line().wait_message("contextual_update")["text"]
             assert told.splitlines()[1:] == ["user: What time is it?", "agent: It is noon."]
+
+
+def test_a_person_who_speaks_over_the_rest_of_a_lost_line_is_not_talked_down() -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        if len(server.lines) == 1:
+            line.wait_turn()
+            line.hears("tell me a story")
+            line.says("Once upon a time there was a lighthouse.", 12.0)
+        # The server of the second line knows of no answer that it could interrupt.
+        line.over.wait(WAIT_S)
+
+    with ScriptedServer(play) as server, Daemon(config(server)) as it:
+        it.say("Tell me a story, please.")
+        it.expect(events.AnswerStarted)
+        server.lines[0].drop()
+        it.expect(events.SessionOpened)
+        it.say("Stop it now, please.")
+        ended = it.expect(events.AnswerEnded)
+        assert not ended.finished
+        assert [event.by for event in it.of(events.BargedIn)] == ["local"]

@@ -129,12 +129,14 @@ class Folder:
         return self._read(entry["config"]).get("name") == name
 
     def _free_file(self, name: str, entries: Sequence[Mapping[str, Any]]) -> str:
-        """The path of a new file for the tool; a tool of another kind may have the same name."""
+        """The path of a new file for the tool. A tool of another kind may have the same name, and a file that is not
+        listed is a draft of somebody's."""
         # Names of tools have only letters, digits, _ and -.
         stem = f"tool_configs/{re.sub(r'[^A-Za-z0-9_-]', '_', name)}"
         taken = {entry.get("config") for entry in entries}
         numbers = (f"{stem}-{number}.json" for number in itertools.count(2))
-        return next(file for file in itertools.chain([f"{stem}.json"], numbers) if file not in taken)
+        names = itertools.chain([f"{stem}.json"], numbers)
+        return next(file for file in names if file not in taken and not (self._folder / file).exists())
 
     def _listed(self) -> dict[str, Any]:
         """The content of tools.json; its list is one of objects."""

@@ -70,6 +70,7 @@ TEXTS = [
     ("[1, 2] are numbers.", ["[1, 2] are numbers."]),
     ("There are 12", ["There are 12"]),
     ("你好。今天天气很好。", ["你好。", "今天天气很好。"]),
+    ("【注意】今天下雨。【4:0†source】", ["【注意】今天下雨。"]),
     ("Hello", ["Hello"]),
     ("", []),
     ("...", []),
@@ -114,6 +115,29 @@ def test_the_first_sentence_does_not_wait_for_the_second() -> None:
     cutter = Pieces()
     assert cutter.add("The kettle is on. ") == []
     assert cutter.add("It will ") == ["The kettle is on."]
+
+
+def test_a_sentence_without_blanks_behind_it_does_not_wait_for_the_whole_answer() -> None:
+    cutter = Pieces()
+    assert cutter.add("你好。今天") == ["你好。"]
+    cutter = Pieces()
+    assert cutter.add("今天天气很好，你想") == ["今天天气很好，"]
+
+
+def test_numbers_in_a_row_are_spoken_as_they_come() -> None:
+    cutter = Pieces()
+    assert cutter.add("1, 2, 3, 4, 5, 6, 7, 8,") == ["1, 2, 3, 4, 5,"]
+
+
+@pytest.mark.parametrize("sign", ["-", "*", "_", ":", "- ", "|", " ", "(", "[", "<", "`", "{", "*sighs* ", "ly"])
+def test_no_text_of_a_model_takes_long(sign: str) -> None:
+    """A pattern that tries every division of such a text would not come to an end, and the agent stands still
+    meanwhile."""
+    text = sign * 200 + "x"
+    cutter = Pieces()
+    cutter.add(text)
+    cutter.end()
+    speakable(text)
 
 
 @pytest.mark.parametrize("text", ["It costs 1,000,000 and 22,1 percent", "At 10:30 tomorrow"])

@@ -19,8 +19,7 @@ MOST = 64
 @dataclass(slots=True)
 class Answer:
     """is_cut: no more of its sound is played. has_ended: the agent has said that no more will come. is_streaming:
-    pieces
-    of its text come. may_be_another: see AnswerBegins. heard_ms, total_ms: as told by the speaker."""
+    pieces of its text come. may_be_another: see AnswerBegins. heard_ms, total_ms: as told by the speaker."""
 
     answer_id: str
     number: int
@@ -43,10 +42,13 @@ class Answers:
         self._last = 0
         # The number of the last answer whose sound was played.
         self.sounding = 0
+        # The number of the last answer of all sessions before this one.
+        self.last_of_before = 0
 
     def clear(self) -> None:
         """Another session begins, or none is open: ids mean nothing any more, numbers go on."""
         self._answers.clear()
+        self.last_of_before = self._last
 
     def __iter__(self) -> Iterator[Answer]:
         return iter(self._answers.values())

@@ -23,6 +23,10 @@ provider's ids (agents/events.py); the numbers under which everybody else knows 
    its sound began, nothing. (Of an answer whose line was lost in its middle the whole text is told: how much of it had
    come as sound, nobody knows.)
 6. The agent's voice is ducked only while both talk, and comes back when one of them ends.
+
+**The rest of a lost line.** What a session has sent of an answer is played to its end, even if its line is lost. No
+server can interrupt that any more: the next one knows nothing of it. So a person who speaks over it, or types, cuts it
+here, in every mode in which a person can interrupt.
 """
 
 from __future__ import annotations
@@ -168,6 +172,8 @@ class Conversation:
         self._floor = Floor.QUIET
         self._is_ducked = False
         self._answer_since_s = 0.0
+        # The number of the answer that is heard.
+        self._heard_now: int | None = None
         self._answers = Answers()
         self._utterances = Utterances()
         # The answer that counts as given, and when it began to count.
@@ -633,7 +639,8 @@ class Conversation:
 
     def talk_goes_on(self, talk_ms: int, now_s: float, *, is_audible: bool) -> None:
         """Once per frame of talk, which has lasted so long, up to its last speech. is_audible: the agent's voice is."""
-        if self.barge_in.mode != "local" or self._floor is not Floor.BOTH or self.talk_since_s is None:
+        is_ours = self.barge_in.mode == "local" or (self.barge_in.mode == "server" and self._sounds_from_before)
+        if not is_ours or self._floor is not Floor.BOTH or self.talk_since_s is None:
             return
         before_ms = max(0.0, self._answer_since_s - self.talk_since_s) * 1000
         if talk_ms - before_ms >= self.barge_in.confirm_ms and is_audible:
@@ -682,8 +689,14 @@ class Conversation:
 
     def _interrupt_by_text(self, now_s: float) -> None:
         self._retry_s = None
-        if self._can is not None and not self._can.text_interrupts and self._answers.is_speaking:
+        is_ours = self._can is not None and not self._can.text_interrupts and self._answers.is_speaking
+        if is_ours or self._sounds_from_before:
             self._cut("local", now_s)
+
+    @property
+    def _sounds_from_before(self) -> bool:
+        """The answer that is heard was begun in an earlier session."""
+        return self._heard_now is not None and self._heard_now <= self._answers.last_of_before
 
     def person_wakes(self, now_s: float) -> None:
         """Somebody wakes the agent, in a session that the device has opened."""
@@ -694,10 +707,12 @@ class Conversation:
 
     def answer_started(self, answer: int, at_s: float, now_s: float) -> None:
         self._answer_since_s = at_s
+        self._heard_now = answer
         self._cue(Cue.ANSWER_STARTED, now_s)
         self._publish(events.AnswerStarted(at_s=at_s, answer=answer))
 
     def answer_ended(self, heard: HeardPart, now_s: float) -> None:
+        self._heard_now = None
         self._cue(Cue.ANSWER_ENDED, now_s)
         self._answers.heard(heard)
         if not heard.finished:
@@ -748,10 +763,12 @@ class Conversation:
 
     def _cut(self, by: Literal["server", "local"], now_s: float) -> None:
         self._retry_s = None
+        # A session that says nothing has nothing to leave unsaid: its next answer is not to be taken for a cut one.
+        session = self._session if by == "server" or self._answers.is_speaking else None
         cut = self._answers.cut()
         if not self._by_text:  # A text that was read was read.
             self._history.never_heard(answer.number for answer in cut if not answer.has_sound)
-        self._do(Cut(by, now_s, self._session, cut))
+        self._do(Cut(by, now_s, session, cut))
         self._idle.cut(now_s)
 
     def _look_at_commands(self) -> None:

@@ -279,7 +279,7 @@ class Dialogue:
             conversation.talk_started(since_s, now_s)
 
     def talk_goes_on(self, talk_ms: int) -> None:
-        if self._conversation.barge_in.mode != "local":
+        if self._conversation.barge_in.mode == "off":
             return
         is_audible = self._voice.audible(time.monotonic())
         with self._turn() as (conversation, now_s):

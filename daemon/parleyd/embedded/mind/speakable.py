@@ -30,11 +30,12 @@ _URL = re.compile(r"\bhttps?://(?:www\.)?([^/\s)]+)\S*")
 _LINE_START = re.compile(
     r"^[ \t]*(?:#{1,6}[ \t]+|[-*+•][ \t]+(?:\[[ xX]\][ \t]+)?|>[ \t]?|\(?\d{1,3}[.)](?:[ \t]+|$))", re.MULTILINE
 )
-# A line across, or under the head of a table.
-_RULE = re.compile(r"^[ \t]*\|?(?:[ \t]*[:*_-]{3,}[ \t]*\|?)+[ \t]*$", re.MULTILINE)
+# A line across, or under the head of a table. Between two groups of signs stands something else: otherwise a long line
+# could be divided in more ways than can be tried.
+_RULE = re.compile(r"^[ \t|]*[:*_-]{3,}(?:[ \t|]+[:*_-]{3,})*[ \t|]*$", re.MULTILINE)
 _HTML = re.compile(r"</?(?:br|b|i|em|strong|p|ul|ol|li|u|s|code)\s*/?>", re.IGNORECASE)
-# Where a source is named: [1], 【4†source】.
-_SOURCE = re.compile(r"(?<=[\w.,!?])[ \t]?\[\^?\d{1,3}\]|【[^】\n]*】")
+# Where a source is named: [1], 【4†source】. Japanese and Chinese have such brackets for words, too.
+_SOURCE = re.compile(r"(?<=[\w.,!?])[ \t]?\[\^?\d{1,3}\]|【(?:[^】\n]*†[^】\n]*|[\d:, ]+)】")
 # Between an item of a list without a full stop and the next one.
 _LIST_BREAK = re.compile(r"(?<=[^\s.,;:!?])[ \t]*\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])")
 # Not inside a word, such as snake_case_name.
@@ -73,8 +74,8 @@ _BEGUN_DIRECTION = re.compile(
 
 # The sign of a product; an asterisk with a blank on one side alone is emphasis.
 _TIMES = re.compile(r"(?<=[\d)])(?:\*| \* )(?=[\d(])")
-# The end of a text that may become a product.
-_BEGUN_PRODUCT = re.compile(r"[\d)][\d().,* ]*\Z")
+# The end of a text that may become a product. Not a row of numbers, which may be long: 1, 2, 3.
+_BEGUN_PRODUCT = re.compile(r"[\d)][\d().,]*(?: ?\* ?[\d().,]+)*(?: ?\*)? ?\Z")
 
 
 def with_times(text: str) -> str:
