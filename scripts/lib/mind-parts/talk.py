@@ -1,6 +1,7 @@
 """Speaks with the agent as a client, with a synthetic voice, and prints the words and the delays of each turn.
 
-python talk.py WS_URL: three questions, and an interruption of the answer to the last one.
+python talk.py WS_URL MODEL_URL: three questions, and an interruption of the last answer. MODEL_URL: the server
+of llama.cpp, which tells whether it still writes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import sys
 import threading
 import time
+import urllib.request
 
 from websockets.sync.client import connect
 
@@ -17,6 +19,12 @@ from parleyd.embedded.voice import Voice
 
 QUESTIONS = ("What is the capital of France?", "Name three fruits, please.", "Tell me a long story about a house.")
 RATE_HZ, CHUNK_MS = 16_000, 40
+
+
+def writes(model_url: str) -> bool:
+    """Whether llama.cpp is at work on an answer."""
+    with urllib.request.urlopen(f"{model_url}/slots", timeout=60) as answer:
+        return any(slot["is_processing"] for slot in json.load(answer))
 
 
 def main() -> int:
@@ -69,9 +77,17 @@ def main() -> int:
                 failed += not answer
         time.sleep(1.0)
         say("Stop it now.")
+        is_writing = writes(sys.argv[2])
         told = until("interruption", "agent_response")
         if told["type"] == "agent_response":
-            told = until("interruption")
+            until("interruption")
+        interrupted_s = time.monotonic()
+        while writes(sys.argv[2]):
+            time.sleep(0.005)
+        if is_writing:
+            print(f"  the model was free {1000 * (time.monotonic() - interrupted_s):.0f} ms after the interruption")
+        else:
+            print("  the model had written all of it before the interruption")
         correction = until("agent_response_correction")["agent_response_correction_event"]
         print(f"  interrupted; heard of the story: {correction['corrected_agent_response']}")  # type: ignore[index]
         stopping.set()
