@@ -21,10 +21,10 @@ QUESTIONS = ("What is the capital of France?", "Name three fruits, please.", "Te
 RATE_HZ, CHUNK_MS = 16_000, 40
 
 
-def writes(model_url: str) -> bool:
-    """Whether llama.cpp is at work on an answer."""
+def written(model_url: str) -> set[int]:
+    """The numbers of the answers on which llama.cpp is at work."""
     with urllib.request.urlopen(f"{model_url}/slots", timeout=60) as answer:
-        return any(slot["is_processing"] for slot in json.load(answer))
+        return {slot["id_task"] for slot in json.load(answer) if slot["is_processing"]}
 
 
 def main() -> int:
@@ -75,17 +75,19 @@ def main() -> int:
                 answer = until("agent_response")["agent_response_event"]["agent_response"]  # type: ignore[index]
                 print(f"  agent:  {answer}\n")
                 failed += not answer
-        time.sleep(1.0)
         say("Stop it now.")
-        is_writing = writes(sys.argv[2])
+        story = written(sys.argv[2])
         told = until("interruption", "agent_response")
         if told["type"] == "agent_response":
             until("interruption")
         interrupted_s = time.monotonic()
-        while writes(sys.argv[2]):
+        # The model may be at work on the next answer soon.
+        while story & written(sys.argv[2]):
             time.sleep(0.005)
-        if is_writing:
-            print(f"  the model was free {1000 * (time.monotonic() - interrupted_s):.0f} ms after the interruption")
+        if story:
+            print(
+                f"  the model left the story {1000 * (time.monotonic() - interrupted_s):.0f} ms after the interruption"
+            )
         else:
             print("  the model had written all of it before the interruption")
         correction = until("agent_response_correction")["agent_response_correction_event"]
