@@ -68,6 +68,7 @@ def new(plan: Plan, path: Path) -> Any:
         ("  custom_llm_extra_body: {a: 1}\n", EXTRA_BODY, True),
         ("wake: {greeting: skip}\n", (*ALLOWED, "agent", "first_message"), True),
         ("session: {max_s: 900}\n", MAX_DURATION, 960),
+        ("", ("conversation_config", "conversation", "file_input", "enabled"), True),
         (
             "  dynamic_variables: {room: kitchen}\n",
             ("conversation_config", "agent", "dynamic_variables", "dynamic_variable_placeholders", "room"),
@@ -89,7 +90,18 @@ def test_a_device_needs_its_events_and_keeps_those_of_others() -> None:
     plan = fit(wanted_by(""), agent_with((CLIENT_EVENTS, ["vad_score", "audio"])), (), Written())
     events = new(plan, CLIENT_EVENTS)
     assert events[:2] == ["vad_score", "audio"]
-    assert {*BASIC_EVENTS, "client_tool_call"} <= set(events)
+    assert {
+        "audio",
+        "interruption",
+        "user_transcript",
+        "agent_response",
+        "agent_response_correction",
+        "agent_chat_response_part",
+        "agent_tool_response",
+        "conversation_initiation_metadata",
+        "ping",
+        "client_tool_call",
+    } <= set(events)
 
 
 @pytest.mark.parametrize(
@@ -318,14 +330,49 @@ tools:
         (("platform_settings", "auth", "require_origin_header"), True, "Origin"),
         (("platform_settings", "auth", "enable_auth"), False, "public"),
         (("platform_settings", "privacy", "record_voice"), True, "recordings"),
+        (("platform_settings", "privacy", "retention_days"), -1, "without a limit"),
         (("platform_settings", "call_limits", "bursting_enabled"), True, "double"),
-        (("conversation_config", "turn", "silence_end_call_timeout"), 3, "hangs up after 3 s"),
     ],
 )
 def test_notes_name_what_only_the_owner_can_decide(path: Path, value: object, words: str) -> None:
     plan = fit(wanted_by(""), agent_with((path, value)), (), Written())
     assert [note for note in plan.notes if words in note.text]
     assert not [note for note in fit(wanted_by(""), agent_with(), (), Written()).notes if words in note.text]
+
+
+@pytest.mark.parametrize(
+    ("yaml", "agents_s", "words"),
+    [
+        ("", 12, "after 12 s in which nobody speaks, and this device after 20 s"),
+        ("", 20, None),
+        ("", -1, None),
+        ("session: {idle_timeout_s: 5}\n", 8, None),
+        ("session: {idle_timeout_s: 5}\nprofiles: {night: {settings: {session: {idle_timeout_s: 30}}}}\n", 8, "30 s"),
+        ("wake: {mode: always}\n", 600, "and this device never"),
+    ],
+)
+def test_an_agent_that_hangs_up_sooner_than_the_device_is_noted(yaml: str, agents_s: float, words: str | None) -> None:
+    path = ("conversation_config", "turn", "silence_end_call_timeout")
+    told = [note.text for note in fit(wanted_by(yaml), agent_with((path, agents_s)), (), Written()).notes]
+    found = [text for text in told if "hangs up" in text]
+    assert [words in text for text in found] == ([True] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("override", "model", "is_noted"),
+    [
+        ("{language: de}", "eleven_flash_v2", True),
+        ("{language: de}", "eleven_flash_v2_5", False),
+        ("{language: en-GB}", "eleven_flash_v2", False),
+        ("{language: de, model_id: eleven_flash_v2_5}", "eleven_flash_v2", False),
+    ],
+)
+def test_a_language_of_the_device_that_the_agents_model_does_not_speak_is_noted(
+    override: str, model: str, is_noted: bool
+) -> None:
+    plan = fit(wanted_by(f"  overrides: {override}\n"), agent_with((MODEL, model)), (), Written())
+    told = [note.hint for note in plan.notes if "speaks English alone" in note.text]
+    assert told == (["set elevenlabs.agent.model_id: eleven_flash_v2_5"] if is_noted else [])
 
 
 def test_variables_of_the_system_and_of_the_device_are_no_note() -> None:

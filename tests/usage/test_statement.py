@@ -72,6 +72,14 @@ def test_without_a_price_no_money_is_told_and_the_key_is() -> None:
     )
 
 
+def test_a_conversation_of_seconds_is_one() -> None:
+    """After a wake for nothing `no conversation` would be wrong, though it is no tenth of a minute."""
+    book = Book(days={"2026-11-29": Amount(session_s=2)}, months={"2026-11": Amount(session_s=2)})
+    text = "\n".join(page(dict(statement(book, Budget(), LOCAL, 1))))
+    assert text.startswith("Today: 2 s of conversation.\nYesterday: no conversation.\n")
+    assert "  2026-11-29  2 s" in text
+
+
 def test_on_the_first_of_a_month_yesterday_s_money_is_told() -> None:
     book = Book(days={"2026-11-30": Amount(session_s=60, money=0.5), "2026-11-26": Amount(session_s=60, money=0.7)})
     first = datetime(2026, 12, 1, 8, 0)

@@ -165,7 +165,9 @@ def _is_something(spent: dict[str, Any]) -> bool:
 
 
 def duration(minutes: float) -> str:
-    """Such as 12 min, 0.4 min or 6 h 42 min."""
+    """Such as 12 min, 0.4 min, 2 s or 6 h 42 min."""
+    if 0 < minutes < 0.1:
+        return f"{max(1, round(60 * minutes))} s"
     if minutes < 1:
         return f"{minutes:.1f} min"
     whole = round(minutes)

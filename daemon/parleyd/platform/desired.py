@@ -112,13 +112,15 @@ class Want:
 @dataclass(frozen=True, slots=True)
 class Desired:
     """tools: the bodies of the device's client tools, as POST /v1/convai/tools takes them. variables: the names that
-    the device supplies. languages: those that it may ask for with the agent's own model."""
+    the device supplies. languages: those that it may ask for with the agent's own model. idle_s: the silence after
+    which the device hangs up, the longest of all profiles; infinite if it never does."""
 
     needs: tuple[Need, ...] = ()
     wants: tuple[Want, ...] = ()
     tools: tuple[Mapping[str, Any], ...] = ()
     variables: frozenset[str] = field(default=frozenset())
     languages: tuple[str, ...] = ()
+    idle_s: float = 0.0
 
 
 def desired(config: Config, tools: Iterable[Mapping[str, Any]], prompt: str | None, *, wishes: bool = True) -> Desired:
@@ -149,6 +151,7 @@ def desired(config: Config, tools: Iterable[Mapping[str, Any]], prompt: str | No
         bodies,
         frozenset(variables),
         tuple(dict.fromkeys(language for language in languages if language)),
+        max(math.inf if one.wake.mode == "always" else one.session.idle_timeout_s for _, one in all_of_it),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,10 +67,11 @@ def notes(desired: Desired, agent: Mapping[str, Any], tools: Sequence[RemoteTool
             "switch off Bursting in its settings under Security, if that is not meant",
         )
     silence_s = at("conversation_config.turn.silence_end_call_timeout")
-    if isinstance(silence_s, int | float) and not isinstance(silence_s, bool) and 0 < silence_s < 10:
+    if isinstance(silence_s, int | float) and not isinstance(silence_s, bool) and 0 < silence_s < desired.idle_s:
+        here = "never" if math.isinf(desired.idle_s) else f"after {desired.idle_s:g} s (session.idle_timeout_s)"
         yield Note(
-            f"the agent hangs up after {silence_s:g} s of silence, sooner than this device",
-            "raise End conversation after silence in its settings",
+            f"the agent hangs up after {silence_s:g} s in which nobody speaks, and this device {here}",
+            "raise End conversation after silence in its settings, or switch it off there",
         )
     names = [str(tool.config.get("name")) for tool in tools if tool.config.get("type") == "client"]
     wanted = {str(body["tool_config"]["name"]) for body in desired.tools}

@@ -80,7 +80,7 @@ def statement(book: Book, budget: Budget, local: datetime, days: int) -> Stateme
 
 def _spent(amount: Amount) -> Spent:
     return Spent(
-        minutes=round(amount.session_s / 60, 1),
+        minutes=round(amount.session_s / 60, 2),
         money=round(amount.money, 4),
         tokens=round(sum(amount.tokens.values())),
     )

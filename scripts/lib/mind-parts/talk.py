@@ -1,6 +1,7 @@
 """Speaks with the agent as a client, with a synthetic voice, and prints the words and the delays of each turn.
 
-python talk.py WS_URL: three questions, and an interruption of the answer to the last one.
+python talk.py WS_URL MODEL_URL: three questions, and an interruption of the last answer. MODEL_URL: the server
+of llama.cpp, which tells whether it still writes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import sys
 import threading
 import time
+import urllib.request
 
 from websockets.sync.client import connect
 
@@ -17,6 +19,12 @@ from parleyd.embedded.voice import Voice
 
 QUESTIONS = ("What is the capital of France?", "Name three fruits, please.", "Tell me a long story about a house.")
 RATE_HZ, CHUNK_MS = 16_000, 40
+
+
+def written(model_url: str) -> set[int]:
+    """The numbers of the answers on which llama.cpp is at work."""
+    with urllib.request.urlopen(f"{model_url}/slots", timeout=60) as answer:
+        return {slot["id_task"] for slot in json.load(answer) if slot["is_processing"]}
 
 
 def main() -> int:
@@ -67,11 +75,21 @@ def main() -> int:
                 answer = until("agent_response")["agent_response_event"]["agent_response"]  # type: ignore[index]
                 print(f"  agent:  {answer}\n")
                 failed += not answer
-        time.sleep(1.0)
         say("Stop it now.")
+        story = written(sys.argv[2])
         told = until("interruption", "agent_response")
         if told["type"] == "agent_response":
-            told = until("interruption")
+            until("interruption")
+        interrupted_s = time.monotonic()
+        # The model may be at work on the next answer soon.
+        while story & written(sys.argv[2]):
+            time.sleep(0.005)
+        if story:
+            print(
+                f"  the model left the story {1000 * (time.monotonic() - interrupted_s):.0f} ms after the interruption"
+            )
+        else:
+            print("  the model had written all of it before the interruption")
         correction = until("agent_response_correction")["agent_response_correction_event"]
         print(f"  interrupted; heard of the story: {correction['corrected_agent_response']}")  # type: ignore[index]
         stopping.set()

@@ -6,6 +6,7 @@ It streams, calls the tools that it is offered, and breaks its streams when it i
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -156,6 +157,20 @@ def test_an_interruption_stops_the_model_and_tells_the_heard_words(start: Start,
         kinds = client.types()
         assert kinds.index("agent_response") < kinds.index("interruption"), kinds
         assert correction["original_agent_response"].startswith(correction["corrected_agent_response"])
+
+
+def test_an_interruption_closes_the_stream_of_a_model_that_still_writes(start: Start) -> None:
+    written = words("Once upon a time there was a house in a wood, and in it lived a bear. He told long stories. ")
+    with Odd([written, threading.Event(), {"finish": "stop"}]) as server:
+        agent = start(of(server.base_url, "next_token_s: 60", agent="guess_after_ms: 0,"))
+        with Client(agent) as client:
+            client.until("conversation_initiation_metadata")
+            client.say(spoken("What time is it?"))
+            client.until("audio")
+            assert not server.left.is_set()
+            client.say(spoken("Stop."))
+            client.until("interruption")
+            assert server.left.wait(30), "nobody reads it any more"
 
 
 def test_a_key_that_cannot_be_read_is_told_at_the_start() -> None:
