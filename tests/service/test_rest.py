@@ -94,8 +94,8 @@ def test_the_last_of_speech_does_not_wait_for_more_silence_than_came_with_it() -
     outbox, sender, nothing = Outbox(Uplink("silence", pre_roll_ms=0, capacity_ms=1000)), object(), cast(Any, None)
     outbox.admit(sender)
     outbox.begin(sender)
-    ears = Ears(*[nothing] * 4, outbox, nothing, nothing, events.Bus(), hold_back=True, wake_on_speech=True,
-                on_death=nothing)  # fmt: skip
+    ears = Ears(nothing, nothing, nothing, nothing, outbox, nothing, nothing, events.Bus(), hold_back=True,
+                wake_on_speech=True, on_death=nothing)  # fmt: skip
     for number in range(3):
         frame = Passed(Frame(b"\x01" * FRAME_BYTES, number * 0.02), speech=number == 0)
         ears._send(Verdict((frame,)), wanted=True, is_last=number == 2)
