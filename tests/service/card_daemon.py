@@ -87,7 +87,7 @@ class CardDaemon:
             wake=Wake(mode=wake),  # type: ignore[arg-type]
             audio=Audio(input=AudioInput(device="vmic"), output=AudioOutput(device="vspk"), stall_s=1),
             session=Session(idle_timeout_s=60),
-            reconnect=Reconnect(initial_s=0.05, max_s=0.2),
+            reconnect=Reconnect(initial_s=0.1, max_s=1.0),
         )
         self.stage = Stage()
         bus = events.Bus()

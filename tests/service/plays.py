@@ -12,7 +12,7 @@ QUESTION = "What time is it now?"
 def config(server: ScriptedServer, **sections: object) -> Config:
     settings: dict[str, object] = {
         "session": Session(idle_timeout_s=60),
-        "reconnect": Reconnect(initial_s=0.05, max_s=0.2),
+        "reconnect": Reconnect(initial_s=0.1, max_s=1.0),
         **sections,
     }
     return Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url), **settings)  # type: ignore[arg-type]

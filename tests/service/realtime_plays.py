@@ -52,7 +52,7 @@ def config(agent: LocalAgent, *, openai: dict[str, Any] | None = None, **section
         "provider": "openai",
         "openai": section,
         "session": Session(idle_timeout_s=60, false_wake_s=60),
-        "reconnect": Reconnect(initial_s=0.05, max_s=0.2),
+        "reconnect": Reconnect(initial_s=0.1, max_s=1.0),
         **sections,
     }
     return Config(**settings)

@@ -51,7 +51,7 @@ class Home(Daemon):
             audio=Audio(echo=Echo(mode=echo or "auto")),  # type: ignore[arg-type]
             barge_in=BargeIn(mode="local"),
             session=Session(connect_timeout_s=1.0, idle_timeout_s=60),
-            reconnect=Reconnect(initial_s=0.05, max_s=0.2),
+            reconnect=Reconnect(initial_s=0.1, max_s=1.0),
             earcons=QUIET,
             announce=announce or Announce(),
         )
@@ -191,12 +191,12 @@ def test_a_sound_is_played_in_its_turn_without_a_voice(tmp_path: Path) -> None:
 def test_a_sound_gives_way_to_what_cannot_wait_and_is_then_played_whole(tmp_path: Path) -> None:
     with SpeechServer(lambda spoken: spoken.speak(0.1)) as speech, Home(speech, announce=Announce(wait_s=600)) as home:
         home.bus.publish(events.AnswerStarted(at_s=time.monotonic(), answer=1))
-        number = home.service.announce_sound(sound_file(tmp_path, 0.3), "bell.wav", now=False)
+        number = home.service.announce_sound(sound_file(tmp_path, 0.6), "bell.wav", now=False)
         home.service.announce("fire", now=True)
         assert home.expect(events.AnnouncementStarted).text == "fire"
         home.bus.publish(events.AnswerEnded(at_s=time.monotonic(), answer=1, heard_ms=1, finished=True))
         assert home.ended(number).finished
-        home.wait_for_tenths(3)
+        home.wait_for_tenths(5)
 
 
 def test_what_cannot_be_spoken_is_refused_with_words() -> None:

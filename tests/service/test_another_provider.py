@@ -21,7 +21,7 @@ STORY = "one two three four five six seven eight nine ten"
 def config(**sections: object) -> Config:
     settings: dict[str, object] = {
         "session": Session(idle_timeout_s=60, false_wake_s=60),
-        "reconnect": Reconnect(initial_s=0.05, max_s=0.2),
+        "reconnect": Reconnect(initial_s=0.1, max_s=1.0),
         **sections,
     }
     return Config(**settings)  # type: ignore[arg-type]

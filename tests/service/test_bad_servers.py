@@ -191,7 +191,7 @@ def test_the_daemon_survives_and_tries_again(
         config = Config(
             elevenlabs=ElevenLabs(agent_id="agent_test", base_url=base_url),
             session=Session(connect_timeout_s=1),
-            reconnect=Reconnect(initial_s=0.05, max_s=0.2),
+            reconnect=Reconnect(initial_s=0.1, max_s=1.0),
         )
         with Daemon(config) as daemon:
             daemon.say(QUESTION)

@@ -21,7 +21,7 @@ def daemon(server: ScriptedServer) -> TextDaemon:
         Config(
             audio=Audio(mode="off"),
             elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url),
-            reconnect=Reconnect(initial_s=0.05, max_s=0.2),
+            reconnect=Reconnect(initial_s=0.1, max_s=1.0),
         )
     )
 
@@ -109,7 +109,7 @@ def test_with_sound_too_the_next_session_is_told_what_was_typed_before_the_answe
         loud = Config(
             wake=Wake(mode="manual"),
             elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url),
-            reconnect=Reconnect(initial_s=0.05, max_s=0.2),
+            reconnect=Reconnect(initial_s=0.1, max_s=1.0),
         )
         with Daemon(loud) as it:
             it.service.say("What time is it?")

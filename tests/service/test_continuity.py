@@ -13,7 +13,7 @@ from parleyd.core.states import State
 
 
 def config(server: ScriptedServer, **sections: object) -> Config:
-    settings: dict[str, object] = {"reconnect": Reconnect(initial_s=0.05, max_s=0.2), **sections}
+    settings: dict[str, object] = {"reconnect": Reconnect(initial_s=0.1, max_s=1.0), **sections}
     return Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url), **settings)  # type: ignore[arg-type]
 
 

@@ -34,7 +34,7 @@ class Loop(Daemon):
             wake=Wake(mode="manual"),
             audio=Audio(echo=Echo(mode=mode)),  # type: ignore[arg-type]
             earcons=earcons,
-            reconnect=Reconnect(initial_s=0.05, max_s=0.2),
+            reconnect=Reconnect(initial_s=0.1, max_s=1.0),
         )
         super().__init__(config, self.open_speaker, NearbyMicrophone(self.open_speaker))
 

@@ -44,7 +44,7 @@ def config(base_url: str, folder: Path, protocol: Protocol = "elevenlabs", **sec
         "fallback": "local",
         "local": Local(scenario=str(scenario), protocol=protocol, after_s=3),
         "session": Session(idle_timeout_s=60, false_wake_s=60),
-        "reconnect": Reconnect(initial_s=0.05, max_s=0.2),
+        "reconnect": Reconnect(initial_s=0.1, max_s=1.0),
     }
     if protocol == "elevenlabs":
         settings["elevenlabs"] = ElevenLabs(agent_id="agent_test", base_url=base_url)

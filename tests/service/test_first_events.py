@@ -40,7 +40,7 @@ def test_audio_in_the_same_packet_as_the_metadata_is_told_after_the_beginning() 
         config = Config(
             wake=Wake(mode="manual"),
             elevenlabs=ElevenLabs(agent_id="agent_test", base_url=base_url),
-            reconnect=Reconnect(initial_s=0.05, max_s=0.2),
+            reconnect=Reconnect(initial_s=0.1, max_s=1.0),
         )
         with Daemon(config) as daemon:
             is_told = threading.Event()

@@ -295,7 +295,7 @@ def test_manual_sends_nothing_of_what_was_said_before() -> None:
 def test_final_errors_are_said_once_with_their_hint_and_not_hammered(code: int, reason: str, hint: str) -> None:
     with (
         ScriptedServer(lambda line: line.hang_up(code, reason)) as server,
-        Daemon(config(server, reconnect=Reconnect(initial_s=0.01, max_s=0.3))) as daemon,
+        Daemon(config(server, reconnect=Reconnect(initial_s=0.1, max_s=1.0))) as daemon,
     ):
         daemon.say(QUESTION)
         for _ in range(3):

@@ -51,7 +51,7 @@ def config(agent: LocalAgent, **session: float) -> Config:
         audio=Audio(mode="off"),
         elevenlabs=ElevenLabs(agent_id="agent_test", base_url=agent.base_url),
         session=Session(**{"idle_timeout_s": 60.0, **session}),
-        reconnect=Reconnect(initial_s=0.05, max_s=0.2),
+        reconnect=Reconnect(initial_s=0.1, max_s=1.0),
     )
 
 

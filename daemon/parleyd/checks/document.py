@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from inspect import cleandoc
 
 import msgspec
 from msgspec import inspect
@@ -91,7 +92,7 @@ def sections(section: type[msgspec.Struct] = Config, path: tuple[str, ...] = ())
     keys = keys_of(section, path)
     own = tuple(key for key in keys.values() if key.section is None)
     if own or path:
-        yield Section(path, (section.__doc__ or "").strip(), own)
+        yield Section(path, cleandoc(section.__doc__ or ""), own)
     for key in keys.values():
         if key.section is not None:
             yield from sections(key.section, key.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -35,7 +36,7 @@ def _section(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, 
     keys = keys_of(section, path)
     required = [name for name, key in keys.items() if key.required]
     return {
-        "description": (section.__doc__ or "").strip(),
+        "description": cleandoc(section.__doc__ or ""),
         # If all keys of a section are commented out, the section is null.
         "type": "object" if required else ["object", "null"],
         "properties": {name: _property(key) for name, key in keys.items()},

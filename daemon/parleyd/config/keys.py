@@ -7,6 +7,7 @@ import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -200,7 +201,7 @@ def _key(path: tuple[str, ...], hint: Any, default: Any, *, required: bool) -> K
         section=section,
         default=default,
         required=required,
-        description=description or (section.__doc__ or "").strip() if section else description,
+        description=description or cleandoc(section.__doc__ or "") if section else description,
         choices=_choices(hint),
         wording=extra.get("expected"),
         null_is_text=extra.get("null_is_text", False),
