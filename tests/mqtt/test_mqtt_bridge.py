@@ -155,11 +155,21 @@ def test_no_message_ends_the_program(house: House, mosquitto: Mosquitto) -> None
         watcher.online("online")
         for payload in (r'{"id": "\ud800"}', '{"id": NaN}', '{"id": ' + "[" * 20_000):
             assert watcher.answer("wake", payload)["error"]["kind"] == "bad_request"
-        # An empty topic, at which the broker would end the connection.
+        # An empty topic, at which the broker would end the connection of who answers there. A newer mosquitto (2.0.21)
+        # does not take it, and ends the connection of its sender.
         since = watcher.mark()
-        watcher.order("volume", ResponseTopic="")
-        _, refused, *_ = watcher.wait(lambda topic, _: topic == f"{BASE}/result", since)
-        assert json.loads(refused)["error"]["kind"] == "bad_request"
+        with Watcher(mosquitto.port) as stranger:
+            is_cut_off = threading.Event()
+            stranger.client.on_disconnect = lambda *_: is_cut_off.set()
+
+            def results() -> list[str]:
+                return [text for topic, text, *_ in watcher.came[since:] if topic == f"{BASE}/result"]
+
+            stranger.order("volume", ResponseTopic="")
+            until(lambda: is_cut_off.is_set() or bool(results()), "neither an answer nor a refusal")
+            expected = [] if is_cut_off.is_set() else ["bad_request"]
+        answers = [json.loads(text)["error"]["kind"] for text in results()]
+        assert answers == expected
         assert watcher.answer("volume")["ok"]
         assert not [line for line in bridge.lines if "is lost" in line]
         assert bridge.process.poll() is None
