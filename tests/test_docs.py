@@ -58,6 +58,18 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in anchors(target), f"{link}: there is no such heading"
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=[*NAMES, "README.md"])
+def test_every_table_is_one(page: Path) -> None:
+    """A table needs an empty line before its heading row, and as many cells there as in the line of dashes below it."""
+    lines = FENCED.sub("", page.read_text()).splitlines()
+    for number, line in enumerate(lines):
+        if re.fullmatch(r"\|(\s*:?-+:?\s*\|)+", line):
+            heading, before = lines[number - 1], lines[number - 2]
+            assert heading.startswith("|"), f"{page.name}: the heading row of a table: {heading}"
+            assert heading.replace("\\|", "").count("|") == line.count("|"), heading
+            assert not before.strip(), f"{page.name}: no empty line before the table: {before}"
+
+
 def test_the_index_names_every_page() -> None:
     index = DOCS / "README.md"
     linked = {(DOCS / link.partition("#")[0]).resolve() for link in LINK.findall(text_of(index))}
