@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import waiting
 
+import waiting
 from parleyd.config.schema import Control
 from parleyd.control import messages, server
 from parleyd.control.commands import takes_time
