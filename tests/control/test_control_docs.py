@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -15,12 +16,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from test_control_server import CONFIG, daemon, parleyd, socket_path
 
 from listeners import addresses
 from parleyd.announce import announcer
+from parleyd.app.settings import Listing, Outcome, ProbationReport
+from parleyd.app.settings_files import WentBack
+from parleyd.cli.main import parser_for
 from parleyd.control import messages
 from waiting import until
 
@@ -72,6 +77,26 @@ def test_every_request_and_kind_of_error_is_on_the_page() -> None:
     kinds |= set(re.findall(r'AnnouncementRefusedError\(\s*"(\w+)"', announcements))
     for kind in kinds | {"no_session", "bad_config", "no_voice"}:
         assert f"`{kind}`" in PAGE, kind
+
+
+def test_every_field_of_the_answers_about_settings_is_on_the_page() -> None:
+    for kind in (ProbationReport, Listing, Outcome, WentBack):
+        for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else msgspec.structs.fields(kind):
+            assert re.search(rf"[`\"]{field.name}[`\"]", PAGE), f"{kind.__name__}.{field.name}"
+
+
+def test_every_command_of_the_page_that_asks_the_daemon_can_be_given_its_socket(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = PAGE.partition("## Commands\n")[2].partition("## The protocol")[0]
+    # The first column; the others name commands of whatever kind.
+    names = {name for row in re.findall(r"^\| (`parleyd .*?) \| ", table, re.MULTILINE)
+             for name in re.findall(r"`parleyd ([a-z-]+)", row)}  # fmt: skip
+    assert {"status", "transcript", "unset"} <= names
+    for name in names:
+        with pytest.raises(SystemExit):
+            parser_for([name]).parse_args([name, "--help"])
+        assert "--socket PATH" in capsys.readouterr().out, name
 
 
 def test_figures_for_prometheus(tmp_path: Path) -> None:

@@ -129,6 +129,11 @@ def test_the_transcript_is_that_of_the_running_daemon(tmp_path: Path) -> None:
         there = parleyd("transcript")
         assert "And tomorrow?" in there.stdout
         assert json.loads(parleyd("transcript", "--json").stdout) == line
+        assert json.loads(parleyd("transcript", "--json", "--socket", str(socket_path())).stdout) == line
+        # Files that this user finds may be those of another daemon.
+        nobody = parleyd("transcript", "--socket", str(tmp_path / "no.sock"))
+        assert (nobody.returncode, nobody.stdout) == (os.EX_UNAVAILABLE, "")
+        assert str(tmp_path / "no.sock") in nobody.stderr
         assert parleyd("transcript", "--since", "1s").stderr == "There is nothing in the transcript since 1s.\n"
         # --follow goes on where the first page ended.
         with subprocess.Popen(

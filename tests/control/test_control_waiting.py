@@ -7,12 +7,13 @@ import os
 import resource
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import waiting
 from parleyd.config.schema import Control
 from parleyd.control import messages, server
 from parleyd.control.commands import takes_time
@@ -54,10 +55,11 @@ class Talker:
 
 
 class Slow:
-    """A server whose `volume` waits until it may go on."""
+    """A server whose `volume` waits until it may go on. meanwhile: what the handler of another request does."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.meanwhile: dict[str, Callable[[], object]] = {}
         self.may_go_on = threading.Event()
         self.begun = threading.Semaphore(0)
         self.deaths: list[BaseException] = []
@@ -84,6 +86,7 @@ class Slow:
             if self.fault is not None:
                 raise self.fault
             return {"volume": request.to}
+        self.meanwhile.get(type(request).__name__, lambda: None)()
         return {"was": type(request).__name__}
 
     def caller(self) -> Talker:
@@ -115,6 +118,29 @@ def test_others_are_answered_while_one_waits_for_a_mixer(slow: Slow) -> None:
     for n, caller in enumerate(waiting):
         assert ok(caller.answer())["result"] == {"volume": n / 10}
     assert slow.deaths == []
+
+
+def test_an_answer_that_is_ready_while_another_client_is_served_is_sent(slow: Slow) -> None:
+    """The nudge of the worker must not be read as part of an earlier nudge, after its answer was looked for."""
+    one, first, second = (slow.caller() for _ in range(3))
+    for caller in (first, second):
+        ok(caller.send({"do": "status"}).answer())
+
+    def both_become_readable() -> None:
+        # In this order, and for the same select(): the second client's request, then a nudge.
+        second.send({"do": "mute"})
+        slow.server._nudge()
+
+    def the_worker_answers() -> None:
+        slow.may_go_on.set()
+        waiting.until("the worker has not ended", lambda: not slow.server._workers, WAIT_S)
+
+    slow.meanwhile = {"Sleep": both_become_readable, "Mute": the_worker_answers}
+    one.send({"do": "volume", "to": 0.5})
+    assert slow.begun.acquire(timeout=WAIT_S)
+    ok(first.send({"do": "sleep"}).answer())
+    ok(second.answer())
+    assert ok(one.answer())["result"] == {"volume": 0.5}
 
 
 def test_the_requests_of_one_client_are_answered_in_their_order(slow: Slow) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +21,9 @@ from test_run import read_until, running, write_config, write_wav
 from parleyd.app import probation
 from parleyd.app.settings import SettingsKeeper
 from parleyd.app.settings_files import NAME
-from parleyd.checks.configuration import load
+from parleyd.checks.configuration import Loaded, load
 from parleyd.config.changed_keys import Changes
+from parleyd.config.changes import changes, in_force
 from parleyd.control.client import Client, RefusedError
 from parleyd.core import events
 from parleyd.core.health import Grade, Trouble
@@ -519,3 +521,96 @@ def test_the_commands(config: Path) -> None:
         assert parleyd("unset", "gate.hangover_ms").stdout == "in force now: gate.hangover_ms\n"
         assert parleyd("settings", "undo").stdout == "in force now: gate.hangover_ms\n"
         assert json.loads(parleyd("settings", "--json").stdout)["values"]["gate.hangover_ms"]["value"] == 700
+
+
+class RunsWith:
+    """A daemon as the keeper of the settings sees it: keys that need a restart stay as they were at the start."""
+
+    def __init__(self, config: Path, state: Path) -> None:
+        self._file = config / "parleyd.yaml"
+        self.keeper = SettingsKeeper(self._file, state, events.Bus())
+        self.in_force = self.keeper.load_first(load(self._file)).config
+        self.ill: list[Trouble] = []
+        self.restarted = threading.Event()
+
+    def __enter__(self) -> RunsWith:
+        self.keeper.start(self.take, lambda: tuple(self.ill), self.restarted.set)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.keeper.stop(failed=False)
+
+    def take(self, loaded: Loaded) -> Changes:
+        changed = changes(self.in_force, loaded.config)
+        self.in_force = in_force(self.in_force, loaded.config)
+        return changed
+
+    def file_says(self, **audio: int) -> None:
+        write_config(self._file.parent, audio=json.dumps({"output": {"device": "null"}, **audio}))
+        self.keeper.reload(self.take)
+
+    @property
+    def waits_for_restart(self) -> bool:
+        present = self.keeper.report.probation
+        return present is not None and present.after_restart
+
+
+STALL = "audio.stall_s"
+
+
+def test_what_is_undone_before_a_restart_waits_for_none(config: Path, state: Path) -> None:
+    with RunsWith(config, state) as daemon:
+        for undo in (lambda: daemon.keeper.undo(None, None), lambda: put(daemon, None)):
+            put(daemon, 7)
+            assert daemon.waits_for_restart
+            undo()
+            assert not daemon.waits_for_restart
+        put(daemon, 7)
+        daemon.keeper.put(None, {"gate.hangover_ms": 700}, confirm=False)
+        assert daemon.waits_for_restart, "another change has joined"
+
+
+def put(daemon: RunsWith, stall_s: int | None) -> None:
+    daemon.keeper.put(None, {STALL: stall_s}, confirm=False)
+
+
+def test_a_file_that_says_again_what_is_in_force_ends_the_wait_for_a_restart(
+    config: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunsWith(config, state) as daemon:
+        put(daemon, 7)
+    monkeypatch.setattr(probation, "PROBATION_S", 0.5)
+    for waits_s in (0.0, 0.5):
+        with RunsWith(config, state) as daemon:
+            daemon.file_says(stall_s=5)
+            put(daemon, None)
+            assert daemon.waits_for_restart
+            if waits_s:
+                until("the two minutes are not over", lambda: daemon.keeper._probation is None)
+                assert daemon.waits_for_restart
+            daemon.file_says(stall_s=7)
+            assert not daemon.waits_for_restart
+            put(daemon, 7)
+
+
+def test_a_key_that_the_file_alone_has_changed_is_no_setting_that_waits(config: Path, state: Path) -> None:
+    with RunsWith(config, state) as daemon:
+        daemon.file_says(stall_s=7)
+        daemon.keeper.put(None, {"gate.hangover_ms": 700}, confirm=False)
+        assert not daemon.waits_for_restart
+
+
+def test_after_the_restart_a_change_that_joins_waits_for_no_further_one_and_goes_back_with_one(
+    config: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVOCATION_ID", "as a service")
+    monkeypatch.setattr(probation, "WORSE_S", 0.0)
+    with RunsWith(config, state) as daemon:
+        put(daemon, 7)
+    with RunsWith(config, state) as daemon:
+        assert not daemon.waits_for_restart
+        daemon.keeper.put(None, {"gate.hangover_ms": 700}, confirm=False)
+        assert not daemon.waits_for_restart
+        daemon.ill.append(Trouble("microphone", Grade.TROUBLE, "it is gone"))
+        assert daemon.restarted.wait(WAIT_S), "the other stall_s is still in force"
+        assert daemon.keeper.report.keys == 0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import types
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +16,7 @@ from wyoming.event import Event, read_event, write_event
 from wyoming.info import Info
 
 from parleyd.config.wyoming_section import Wyoming
+from parleyd.wyoming import wire
 from parleyd.wyoming.target import info
 from parleyd.wyoming.wire import MOST_LINE_BYTES, MOST_PAYLOAD_BYTES, Reader, WireError, encoded
 
@@ -39,6 +43,26 @@ def test_what_the_package_writes_is_read_in_pieces_of_any_size(data: st.DataObje
     for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True):
         came += list(reader.feed(sent[start:end]))
     assert came == EVENTS
+
+
+def test_each_head_is_read_once_however_many_pieces_the_rest_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[bytes] = []
+
+    def noted(text: bytes) -> Any:
+        texts.append(bytes(text))
+        return json.loads(text)
+
+    monkeypatch.setattr(wire, "json", types.SimpleNamespace(loads=noted))
+    reader, sent = Reader(), written(*EVENTS)
+    came = [event for at in range(len(sent)) for event in reader.feed(sent[at : at + 1])]
+    assert came == EVENTS
+    # A head each, and data of their own for those that have some.
+    assert len(texts) <= 2 * len(EVENTS)
+
+
+def test_a_head_that_is_none_is_refused_before_its_rest_has_come() -> None:
+    with pytest.raises(WireError, match="no type"):
+        list(Reader().feed(b'{"type": 5, "data_length": 10}\n'))
 
 
 def test_the_package_reads_what_is_written() -> None:

@@ -127,6 +127,10 @@ class SettingsKeeper:
         self._note: Note | None = None
         self._went_back: WentBack | None = None
         self._probation: Probation | None = None
+        # All keys that the settings have had since the start: other keys that wait for a restart are the file's.
+        self._touched: set[str] = set()
+        # The process was started with the settings that are on probation, perhaps before another change joined them.
+        self._started_on_probation = False
         # The thread of the probation takes them from here.
         self._sessions: deque[events.StateChanged | events.SessionOpened] = deque(maxlen=_MOST_SESSIONS)
         self._is_ready = False
@@ -142,6 +146,7 @@ class SettingsKeeper:
         with self._lock:
             self._loaded = alone
             self._count_start()
+            self._touched.update(self._present.values)
             if not self._present.values:
                 # The file is not read again: it may be a pipe.
                 return alone
@@ -187,6 +192,7 @@ class SettingsKeeper:
             loaded = self._load()
             changed = take(loaded)
             self._loaded, self._broken = loaded, None
+            self._look_for_restart(changed)
             return loaded, changed
 
     def stop(self, *, failed: bool) -> None:
@@ -321,7 +327,10 @@ class SettingsKeeper:
         if self._went_back is not None and (not self._went_back.label or (after.label and not after.changed_since)):
             # Settings with a label that went back stay known for the program that made them until it makes others.
             self._write_went_back(None)
-        restarts = bool(changed.restart) or (running is not None and running.restarts)
+        # Compared with the keys that are in force: those of earlier changes that still wait are among them, and those
+        # that have been undone, or that took effect with the start of this process, are not.
+        self._touched.update(before.values, after.values)
+        restarts = self._needs_restart(changed)
         untried = bool(changed.next_session) or (running is not None and running.untried)
         older = files.version(back_to)
         if older is not None and after.values == older.values:
@@ -335,6 +344,22 @@ class SettingsKeeper:
         probation = self._probation
         left_s = round(probation.left_s(time.monotonic())) if probation is not None else 0
         return Outcome(changed.now, changed.next_session, changed.restart, after.revision, left_s, not confirmed)
+
+    def _needs_restart(self, changed: Changes) -> bool:
+        """Whether keys of the settings wait for a restart: not only keys that the file alone has changed."""
+        return not self._touched.isdisjoint(changed.restart)
+
+    def _look_for_restart(self, changed: Changes) -> None:
+        """The file was read again: it may say now what is in force already, where the settings waited for a restart."""
+        note = self._note
+        if note is None or not note.restarts or note.starts or self._needs_restart(changed):
+            return
+        if self._probation is not None:
+            self._write_note(msgspec.structs.replace(note, restarts=False))
+            return
+        # The two minutes are over, and only the restart was waited for.
+        self._write_note(None)
+        log.info("the settings of revision %d are kept: nothing waits for a restart any more", self._present.revision)
 
     def _put_back(self, files: SettingsFiles, before: Settings) -> None:
         try:
@@ -422,6 +447,7 @@ class SettingsKeeper:
 
     def _go_back(self, note: Note, reason: str) -> None:
         self._probation = None
+        has_started_with_them = self._started_on_probation
         self._write_note(None)
         assert self._files is not None, "a note is in a file"
         older = self._files.version(note.back_to)
@@ -440,7 +466,7 @@ class SettingsKeeper:
         self._write_went_back(WentBack(before.revision, before.label, reason))
         log.warning("the settings went back to those of revision %d: %s", note.back_to, reason)
         self._publish(f"went back: {reason}", changed)
-        if changed.restart and note.starts:
+        if has_started_with_them and self._needs_restart(changed):
             # They had taken effect with the start of this process.
             if os.environ.get("INVOCATION_ID"):
                 log.warning("the daemon is started again, because %s take effect then", ", ".join(changed.restart))
@@ -491,9 +517,12 @@ class SettingsKeeper:
             log.error("the settings went back to those of revision %d: %s", note.back_to, self._taken_back)
             return
         self._write_note(msgspec.structs.replace(note, starts=1))
+        self._started_on_probation = True
 
     def _write_note(self, note: Note | None) -> None:
         self._note = note
+        if note is None:
+            self._started_on_probation = False
         if self._files is None:
             return
         try:

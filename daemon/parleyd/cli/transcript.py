@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parleyd.cli.daemon import refused
+from parleyd.cli.daemon import add_socket, refused
 from parleyd.cli.terminal import rows, terminal_width, wrapped
 from parleyd.control.client import Client, NobodyListensError, NotAllowedError, NotRunningError, RefusedError
 from parleyd.core.errors import UserError
@@ -33,10 +33,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "transcript",
         description="Shows the transcript, the oldest first. It is written only with `transcript: {enabled: true}`.",
     )
-    parser.add_argument(
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument(
         "-c", "--config", type=Path, metavar="FILE",
         help=f"default: that of the running daemon, else {config_path()}",
     )  # fmt: skip
+    add_socket(whose)
     parser.add_argument("-f", "--follow", action="store_true", help="print new lines as they are written")
     parser.add_argument("--since", metavar="WHEN", help="such as 90m, 2h, 3d, today, 2026-11-21 or 2026-11-21T18:00")
     parser.add_argument("--json", action="store_true", help="print the lines unchanged, a JSON object each")
@@ -52,17 +54,16 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.config is None:
             # Also for users who may hear everything, and may not read the daemon's files.
-            with Client() as client:
+            with Client(args.socket) as client:
                 return _told(_print(_asked(client, since, args), as_json=args.json), args, "")
     except RefusedError as error:
         # It writes none, or is too old to be asked; there may be files of earlier days.
-        if error.kind not in ("no_transcript", "unknown_request"):
+        if args.socket is not None or error.kind not in ("no_transcript", "unknown_request"):
+            # The files that this user finds may be those of another daemon.
             raise refused(error) from error
         return _from_files(args, since, "the running daemon writes none: transcript.enabled is false")
-    except NobodyListensError:
-        pass
     except NotRunningError as error:
-        if not isinstance(error, NotAllowedError):
+        if args.socket is not None or not isinstance(error, NobodyListensError | NotAllowedError):
             raise refused(error) from error
     return _from_files(args, since, "")
 

@@ -261,7 +261,15 @@ class BargeIn(Section, frozen=True):
             "repeat, in English, also when the line is slow; needs the package pocketsphinx: docs/echo.md"
         ),
     ] = "off"
-    confirm_ms: Annotated[int, Meta(ge=0, le=2000, description="speech that cuts the voice (mode local)")] = 240
+    confirm_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2000,
+            description="speech that cuts the voice where the device itself cuts it: in mode local, and in mode server "
+            "the rest of an answer whose connection is gone",
+        ),
+    ] = 240
     duck_db: Annotated[
         float,
         Meta(ge=0, le=60, description="how much quieter the voice is while it is uncertain whether a person speaks"),

@@ -191,6 +191,10 @@ class ControlServer:
         with contextlib.suppress(OSError):
             self._wake_writer.send(b"\0")
 
+    def _read_nudges(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake_reader.recv(4096)
+
     # ------------------------------------------------------------ the thread
 
     def _run(self) -> None:
@@ -205,6 +209,9 @@ class ControlServer:
             asking = [client for client in self._clients.values() if client.asks]
             ready = self._selector.select(0 if asking else self._wait_s())
             self.pulse.beat()
+            # First of all: a nudge says that there is something to find, so none may be read after the search for it.
+            # The nudge of an answer that is ready in between would be lost, and its client would wait.
+            self._read_nudges()
             self._accept_again()
             self._drop_silent()
             while self._done:
@@ -212,10 +219,7 @@ class ControlServer:
             for client in asking:
                 self._serve(client)
             for key, _ in ready:
-                if key.fileobj is self._wake_reader:
-                    with contextlib.suppress(BlockingIOError):
-                        self._wake_reader.recv(4096)
-                elif key.fileobj is self._listening:
+                if key.fileobj is self._listening:
                     self._accept()
                 elif (client := self._clients.get(key.fileobj)) is not None:  # type: ignore[call-overload]
                     self._read(client)

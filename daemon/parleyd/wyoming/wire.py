@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from wyoming.event import Event
@@ -22,11 +23,23 @@ class WireError(Exception):
     """These bytes are not the protocol, or an event is too large. The connection is of no use any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The first line of an event: what follows it."""
+
+    type: str
+    fields: dict[str, Any]
+    data_bytes: int
+    payload_bytes: int
+
+
 class Reader:
     """feed() takes bytes in pieces of any size, and yields the events that are whole."""
 
     def __init__(self) -> None:
         self._came = bytearray()
+        # Of the event whose rest is still to come: a payload comes in hundreds of pieces, and its head is read once.
+        self._head: _Head | None = None
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Raises WireError, after the events before it."""
@@ -35,25 +48,32 @@ class Reader:
             yield event
 
     def _next(self) -> Event | None:
+        if self._head is None:
+            self._head = self._next_head()
+        head, came = self._head, self._came
+        if head is None or len(came) < head.data_bytes + head.payload_bytes:
+            return None
+        end = head.data_bytes + head.payload_bytes
+        fields = head.fields | _object(came[: head.data_bytes]) if head.data_bytes else head.fields
+        payload = bytes(came[head.data_bytes : end])
+        del came[:end]
+        self._head = None
+        return Event(head.type, fields, payload or None)
+
+    def _next_head(self) -> _Head | None:
         end = self._came.find(b"\n", 0, MOST_LINE_BYTES + 1)
         if end < 0:
             if len(self._came) > MOST_LINE_BYTES:
                 raise WireError("the head of an event is too long")
             return None
         head = _object(self._came[:end])
-        data_bytes = _length(head, "data_length", MOST_DATA_BYTES)
-        payload_bytes = _length(head, "payload_length", MOST_PAYLOAD_BYTES)
-        start = end + 1
-        if len(self._came) < start + data_bytes + payload_bytes:
-            return None
         kind, fields = head.get("type"), head.get("data") or {}
         if not isinstance(kind, str) or not isinstance(fields, dict):
             raise WireError("an event has no type, or data that is no object")
-        if data_bytes:
-            fields = fields | _object(self._came[start : start + data_bytes])
-        payload = bytes(self._came[start + data_bytes : start + data_bytes + payload_bytes])
-        del self._came[: start + data_bytes + payload_bytes]
-        return Event(kind, fields, payload or None)
+        data_bytes = _length(head, "data_length", MOST_DATA_BYTES)
+        payload_bytes = _length(head, "payload_length", MOST_PAYLOAD_BYTES)
+        del self._came[: end + 1]
+        return _Head(kind, fields, data_bytes, payload_bytes)
 
 
 def encoded(event: Event) -> bytes:
