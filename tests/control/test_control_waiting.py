@@ -21,6 +21,7 @@ from parleyd.control.roles import Caller, roles_of
 from parleyd.control.server import MOST_WORKERS, ControlServer
 from parleyd.core import events
 from parleyd.core.errors import UserError
+from waiting import until
 
 WAIT_S = 20.0
 
@@ -63,6 +64,10 @@ class Slow:
         self.deaths: list[BaseException] = []
         self.died = threading.Event()
         self.fault: Exception | None = None
+        self.asked: list[str] = []
+        # `status` holds up the control thread itself while this is not set.
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.server = ControlServer(
             path,
             self.handle,
@@ -84,6 +89,10 @@ class Slow:
             if self.fault is not None:
                 raise self.fault
             return {"volume": request.to}
+        if isinstance(request, messages.Status):
+            self.begun.release()
+            assert self.may_answer.wait(WAIT_S)
+        self.asked.append(type(request).__name__)
         return {"was": type(request).__name__}
 
     def caller(self) -> Talker:
@@ -114,6 +123,21 @@ def test_others_are_answered_while_one_waits_for_a_mixer(slow: Slow) -> None:
     slow.may_go_on.set()
     for n, caller in enumerate(waiting):
         assert ok(caller.answer())["result"] == {"volume": n / 10}
+    assert slow.deaths == []
+
+
+def test_what_a_client_sent_before_it_went_away_is_carried_out(slow: Slow) -> None:
+    """It reads nothing: neither the greeting nor an answer can be sent to it any more."""
+    slow.may_answer.clear()
+    slow.caller().send({"do": "status"})
+    assert slow.begun.acquire(timeout=WAIT_S)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as hurried:
+        hurried.connect(str(slow.path))
+        hurried.sendall(b'{"do": "mute"}\n{"do": "volume", "to": 0.1}\n{"do": "sleep"}')
+    slow.may_answer.set()
+    slow.may_go_on.set()
+    until("all requests", lambda: slow.asked == ["Status", "Mute", "Sleep"])
+    until("the end of the connection", lambda: len(slow.server._clients) <= 1)
     assert slow.deaths == []
 
 

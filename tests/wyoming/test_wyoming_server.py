@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import selectors
 import signal
 from pathlib import Path
 
+import pytest
 from wyoming.audio import AudioChunk
 from wyoming.error import Error
+from wyoming.ping import Ping
 from wyoming.snd import Played
 from wyoming_house import RATE_HZ, House, Peer, descriptors, tone
 
+from parleyd.config.wyoming_section import Wyoming
 from parleyd.control.client import Client
-from parleyd.wyoming.server import MOST_CONNECTIONS
-from programs import until
+from parleyd.wyoming import server as server_module
+from parleyd.wyoming.room import Here
+from parleyd.wyoming.server import MOST_CONNECTIONS, Server
+from programs import free_port, until
 
 
 def told(peer: Peer) -> str:
@@ -156,3 +162,25 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     with house.both(), house.target() as second:
         assert second.process.wait(40) == 69
         second.says("cannot listen at port")
+
+
+def test_an_announcement_of_a_client_that_has_gone_already_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop itself, without a daemon: the connection is reset by an answer that nobody reads, in the middle of it."""
+    monkeypatch.setattr(server_module, "_READ_BYTES", 1024)
+    port = free_port()
+    server = Server(Wyoming(allow=["127.0.0.1"], host="127.0.0.1", port=port), None)
+    server._selector.register(server._reading, selectors.EVENT_READ)
+    server._room.news.put(Here())
+    server._wake()
+    server._step()
+    with Peer(port) as peer:
+        for _ in range(3):
+            peer.send(Ping("a" * 1500).event())
+        peer.announce(tone(0.2))
+    server._step()
+    while server._connections and server._playing is None:
+        server._step()
+    assert server._playing is not None
+    while server._connections:
+        server._step()
+    server._be_away()

@@ -46,6 +46,8 @@ class _Connection:
         self.reader = Reader()
         self.waiting = bytearray()
         self.is_leaving = False
+        # It reads no more; what it sent before is still looked at.
+        self.is_deaf = False
         self.heard_s = time.monotonic()
         self.receives_since_s: float | None = None
 
@@ -238,13 +240,14 @@ class Server:
         if connection.line not in self._connections:
             return
         try:
-            while connection.waiting:
+            while connection.waiting and not connection.is_deaf:
                 del connection.waiting[: connection.line.send(connection.waiting)]
         except BlockingIOError:
             pass
         except OSError:
-            self._drop(connection)
-            return
+            connection.is_deaf = True
+        if connection.is_deaf:
+            connection.waiting.clear()
         if len(connection.waiting) > _MOST_WAITING_BYTES or (connection.is_leaving and not connection.waiting):
             self._drop(connection)
             return
