@@ -97,7 +97,7 @@ def test_a_sharp_clear_reopens_the_device(room: MakeRoom, speaker: SteppingOutpu
     its.playback.enqueue(1, tone(3.0))
     its.pull(5)
     assert [heard.finished for heard in its.playback.clear()] == [False]
-    assert speaker.open_again.wait(3)
+    assert speaker.open_again.wait(60)
     assert not its.pull(5).any()
     its.playback.enqueue(2, tone(0.1))
     its.playback.end_answer(2)
@@ -117,14 +117,14 @@ def test_a_device_that_opens_too_late_is_closed_again(
 
     def slowly(fill: object) -> StreamInfo:
         opening.set()
-        assert may_open.wait(10)
+        assert may_open.wait(60)
         return open_(fill)  # type: ignore[arg-type]
 
     monkeypatch.setattr(speaker, "open", slowly)
     its.playback.enqueue(1, tone(1.0))
     its.pull(1)
     its.playback.clear()
-    assert opening.wait(10)
+    assert opening.wait(60)
     if how == "stopped":
         its.playback.stop()
     else:
@@ -133,7 +133,7 @@ def test_a_device_that_opens_too_late_is_closed_again(
             its.playback.regain()
     may_open.set()
     with its.playback._changed:
-        assert its.playback._changed.wait_for(lambda: not its.playback._speaker._is_reopening, 10)
+        assert its.playback._changed.wait_for(lambda: not its.playback._speaker._is_reopening, 60)
     assert speaker.opened == 2
     assert speaker.fill is None, "nobody would close it"
     if how == "released":
@@ -526,7 +526,7 @@ def test_idle_it_waits_for_something_to_do_and_not_for_a_time(
     monkeypatch.setattr(changed, "wait", noted)
     with changed:
         changed.notify_all()
-    assert timeouts_s.get(timeout=30) is None
+    assert timeouts_s.get(timeout=60) is None
     its.pull(50)
     assert timeouts_s.empty()
 
@@ -559,7 +559,7 @@ def test_many_threads_at_once(room: MakeRoom, cut: str) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(20)
+        worker.join(60)
         assert not worker.is_alive()
     assert errors == []
     its.playback.clear()

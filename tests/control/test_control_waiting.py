@@ -23,7 +23,7 @@ from parleyd.core import events
 from parleyd.core.errors import UserError
 from waiting import until
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class Talker:

@@ -165,7 +165,7 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
 
 
 def test_an_announcement_of_a_client_that_has_gone_already_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loop itself, without a daemon: the connection is reset by an answer that nobody reads, in the middle of it."""
+    """The loop itself, without a daemon: an answer that nobody reads resets the connection in the middle of it."""
     monkeypatch.setattr(server_module, "_READ_BYTES", 1024)
     port = free_port()
     server = Server(Wyoming(allow=["127.0.0.1"], host="127.0.0.1", port=port), None)
