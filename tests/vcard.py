@@ -143,7 +143,7 @@ class VirtualCard:
     def kill(self) -> None:
         """The sound server dies, and with it all devices."""
         self._process.kill()
-        self._process.wait(5)
+        self._process.wait(60)
         (self.dir / "native").unlink(missing_ok=True)
 
     def restart(self) -> None:
@@ -172,10 +172,10 @@ class VirtualCard:
         self.thaw()
         self._process.terminate()
         try:
-            self._process.wait(5)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(5)
+            self._process.wait(60)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
@@ -253,8 +253,8 @@ class Listener:
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait(5)
-        self._thread.join(5)
+        self._process.wait(60)
+        self._thread.join(60)
 
     def __enter__(self) -> Listener:
         return self

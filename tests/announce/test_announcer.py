@@ -74,7 +74,7 @@ def test_a_sound_whose_disk_hangs_does_not_keep_the_next_ones_waiting(
     try:
         for name in ("one", "another"):
             announcer.announce_sound(Hanging(tmp_path / "a.wav", over), name, now=False)
-        first, second = ended.get(timeout=10.0), ended.get(timeout=10.0)
+        first, second = ended.get(timeout=60), ended.get(timeout=60)
     finally:
         over.set()
         announcer.stop()

@@ -142,7 +142,7 @@ def test_a_channel_that_cannot_be_had_through_alsa_comes_by_the_command_that_is_
     loads, makes_default = told.groups()
     try:
         for command in (loads, makes_default):
-            subprocess.run(command.split(), env=os.environ, check=True, capture_output=True, timeout=10)
+            subprocess.run(command.split(), env=os.environ, check=True, capture_output=True, timeout=60)
         assert tones_in(*record(microphone_of(AudioInput()), 0.6, 0.0)) == [TONES_HZ[2]]
     finally:
         card.pactl("set-default-source", "vmic")

@@ -212,7 +212,7 @@ def test_levels_and_words_that_agree_at_the_same_moment_are_told_once(
     ears = threading.Thread(target=lambda: rig.control.judge(NearFrame(Frame(ROOM, 5.0), True), talk=True))
     ears.start()
     rig.bus.publish(events.Heard(at_s=1.0, text="my own words", final=True))
-    ears.join(10)
+    ears.join(60)
     assert len(rig.told) == 1
     if mode == "aec":
         assert rig.control.mode == "half_duplex"

@@ -60,7 +60,7 @@ def utterances(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
     for voice in ("slt", "rms"):
         for line in LINES:
             path = folder / "said.wav"
-            subprocess.run(["flite", "-voice", voice, "-t", line, "-o", path], check=True, timeout=20)
+            subprocess.run(["flite", "-voice", voice, "-t", line, "-o", path], check=True, timeout=60)
             with wave.open(str(path)) as file:
                 assert file.getframerate() == PIPELINE_RATE_HZ
                 found.append(np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768)

@@ -92,7 +92,7 @@ def test_longer_periods_and_back_without_a_sample_missed(late_s: float) -> None:
         assert period_samples == RATE * (RESTING_PERIOD_MS if rests else 20) // 1000
         heard += heard_after(device, capture, 40)
         assert capture._switch is not None
-        capture._switch.join(10)
+        capture._switch.join(60)
     sound = device.sound.tobytes()[: len(heard)]
     assert len(heard) >= 2 * RATE * 4
     assert heard == sound
@@ -105,7 +105,7 @@ def test_where_the_microphone_has_one_stream_its_periods_stay() -> None:
     heard = heard_after(device, capture, 10)
     capture.rest(True)
     assert capture._switch is not None
-    capture._switch.join(10)
+    capture._switch.join(60)
     capture.rest(True)
     heard += heard_after(device, capture, 50)
     assert heard == device.sound.tobytes()[: len(heard)]
@@ -121,7 +121,7 @@ def test_a_microphone_that_opens_after_the_stop_is_closed_again() -> None:
 
     def slow(deliver: Deliver) -> StreamInfo:
         opening.set()
-        assert may_open.wait(10)
+        assert may_open.wait(60)
         return really_open(deliver)
 
     device.open = slow  # type: ignore[method-assign]
@@ -134,10 +134,10 @@ def test_a_microphone_that_opens_after_the_stop_is_closed_again() -> None:
 
     opener = threading.Thread(target=start)
     opener.start()
-    assert opening.wait(10)
+    assert opening.wait(60)
     capture.stop()
     may_open.set()
-    opener.join(10)
+    opener.join(60)
     assert device.streams == [], "nobody would close it"
     assert len(refused) == 1
 

@@ -101,10 +101,10 @@ def test_a_process_that_stood_still_loses_nothing_of_a_microphone_that_has_it_al
         ears = threading.Thread(target=hear)
         ears.start()
         try:
-            assert half_way.wait(5.0)
+            assert half_way.wait(60)
             # Unlike ctypes.CDLL it holds the interpreter's lock.
             ctypes.PyDLL(None).usleep(int(still_s * 1e6))
-            ears.join(10.0)
+            ears.join(60)
         finally:
             over.set()
             ears.join()

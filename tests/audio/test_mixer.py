@@ -157,7 +157,7 @@ def test_a_speaker_whose_volume_nobody_has_set_comes_back_with_its_own(vcard: Vi
         volume(events.DeviceBack(at_s=0.0, which="speaker", name="vspk", away_s=1.0))
         for thread in threading.enumerate():
             if thread.name == "mixer":
-                thread.join(10)
+                thread.join(60)
         return shown(vcard)
 
     volume = Volume(Room(SteppingOutput()).playback, Mixer(control="Master"), None, NOTHING)

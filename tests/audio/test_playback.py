@@ -97,7 +97,7 @@ def test_a_sharp_clear_reopens_the_device(room: MakeRoom, speaker: SteppingOutpu
     its.playback.enqueue(1, tone(3.0))
     its.pull(5)
     assert [heard.finished for heard in its.playback.clear()] == [False]
-    assert speaker.open_again.wait(3)
+    assert speaker.open_again.wait(60)
     assert not its.pull(5).any()
     its.playback.enqueue(2, tone(0.1))
     its.playback.end_answer(2)
@@ -117,14 +117,14 @@ def test_a_device_that_opens_too_late_is_closed_again(
 
     def slowly(fill: object) -> StreamInfo:
         opening.set()
-        assert may_open.wait(10)
+        assert may_open.wait(60)
         return open_(fill)  # type: ignore[arg-type]
 
     monkeypatch.setattr(speaker, "open", slowly)
     its.playback.enqueue(1, tone(1.0))
     its.pull(1)
     its.playback.clear()
-    assert opening.wait(10)
+    assert opening.wait(60)
     if how == "stopped":
         its.playback.stop()
     else:
@@ -133,7 +133,7 @@ def test_a_device_that_opens_too_late_is_closed_again(
             its.playback.regain()
     may_open.set()
     with its.playback._changed:
-        assert its.playback._changed.wait_for(lambda: not its.playback._speaker._is_reopening, 10)
+        assert its.playback._changed.wait_for(lambda: not its.playback._speaker._is_reopening, 60)
     assert speaker.opened == 2
     assert speaker.fill is None, "nobody would close it"
     if how == "released":
@@ -377,28 +377,35 @@ def test_what_was_cleared_is_let_go_of_outside_the_lock(
     assert not queue.has_waste
 
 
+@pytest.mark.parametrize("is_ahead", [False, True])
 def test_an_answer_that_was_too_long_tells_what_of_it_never_sounded(
-    room: MakeRoom, speaker: SteppingOutput, monkeypatch: pytest.MonkeyPatch
+    speaker: SteppingOutput, monkeypatch: pytest.MonkeyPatch, is_ahead: bool
 ) -> None:
     monkeypatch.setattr(answer_queue, "QUEUE_LIMIT_S", 1.0)
-    its = room(speaker)
+    its = Room(speaker)
     its.playback.set_format(AudioFormat("pcm", 16_000))
+    if is_ahead:
+        its.playback.start()
     its.playback.enqueue(1, tone(1.5, rate_hz=16_000))
-    its.playback.enqueue(2, tone(0.25, rate_hz=16_000))  # there is no room for it, but for what was taken meanwhile
+    if is_ahead:
+        # What is made at once was taken from the queue: so much of the next answer fits.
+        its.settle()
+    its.playback.enqueue(2, tone(0.25, rate_hz=16_000))
+    if not is_ahead:
+        its.playback.start()
     its.pull(60)
     its.playback.enqueue(2, tone(0.25, rate_hz=16_000))  # its beginning is lost, and so is this
     its.playback.enqueue(3, tone(0.2, rate_hz=16_000))
     its.playback.end_answer(3)
-    its.pull(70)
+    while its.playback._mix.voice_waits:
+        its.pull()
     assert its.wait_told(lambda told: len([what for what, _ in told if what == "finished"]) == 3)
+    its.playback.stop()
     first, second, third = its.finished
-    assert (first.answer, first.finished, first.total_ms) == (1, False, 1500)
-    assert first.heard_ms + first.lost_ms == 1500
-    assert first.lost_ms == pytest.approx(500, abs=25)
+    assert first == HeardPart(1, 1000, 1500, False, lost_ms=500)
     assert (second.answer, second.finished, second.total_ms) == (2, False, 500)
     assert second.heard_ms + second.lost_ms == 500
-    # What is made at once was taken from the queue.
-    assert second.lost_ms >= 430
+    assert second.lost_ms == (380 if is_ahead else 500)
     assert third == HeardPart(3, 200, 200, True)
     assert its.playback.dropped_ms == first.lost_ms + second.lost_ms
 
@@ -519,7 +526,7 @@ def test_idle_it_waits_for_something_to_do_and_not_for_a_time(
     monkeypatch.setattr(changed, "wait", noted)
     with changed:
         changed.notify_all()
-    assert timeouts_s.get(timeout=30) is None
+    assert timeouts_s.get(timeout=60) is None
     its.pull(50)
     assert timeouts_s.empty()
 
@@ -552,7 +559,7 @@ def test_many_threads_at_once(room: MakeRoom, cut: str) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(20)
+        worker.join(60)
         assert not worker.is_alive()
     assert errors == []
     its.playback.clear()

@@ -363,7 +363,7 @@ def test_a_device_that_is_closed_while_it_opens_does_not_stay_open(monkeypatch: 
     def slow(**options: object) -> object:
         stream = really_open(**options)
         opened.set()
-        assert may_go_on.wait(20)
+        assert may_go_on.wait(60)
         return stream
 
     monkeypatch.setattr(host, "open", slow)
@@ -377,12 +377,12 @@ def test_a_device_that_is_closed_while_it_opens_does_not_stay_open(monkeypatch: 
 
     opener = threading.Thread(target=open_it)
     opener.start()
-    assert opened.wait(20)
+    assert opened.wait(60)
     device.close()
     monkeypatch.undo()
     monkeypatch.setattr(host, "refresh", lambda: False)
     may_go_on.set()
-    opener.join(20)
+    opener.join(60)
     assert len(errors) == 1
     assert "too late" in str(errors[0])
     assert host._streams == 0

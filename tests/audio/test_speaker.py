@@ -34,7 +34,7 @@ class SlowOutput(SteppingOutput):
     def open(self, fill: Fill) -> StreamInfo:
         info = super().open(fill)
         self.opening.set()
-        assert self.may_open.wait(10)
+        assert self.may_open.wait(60)
         # It may have been closed meanwhile, and is open all the same.
         self.fill = fill
         return StreamInfo(self.rate_hz, 1, self.rate_hz // 100, info.latency_s)
@@ -124,10 +124,10 @@ def test_a_device_that_opens_after_the_stop_is_closed_again(how: str) -> None:
 
     opener = threading.Thread(target=open_it)
     opener.start()
-    assert device.opening.wait(10)
+    assert device.opening.wait(60)
     its.playback.stop()
     device.may_open.set()
-    opener.join(10)
+    opener.join(60)
     assert device.fill is None, "nobody would close it"
     assert len(refused) == 1
     assert "too late" in str(refused[0])
@@ -147,14 +147,14 @@ def test_nothing_is_given_to_a_device_before_its_rate_is_known(room: MakeRoom) -
     device.rate_hz = 16_000
     opener = threading.Thread(target=its.playback.regain)
     opener.start()
-    assert device.opening.wait(10)
+    assert device.opening.wait(60)
     before_s = time.monotonic()
     assert device.fill is not None
     assert not any(device.fill(160))
     assert its.playback.last_period_s >= before_s, "it is alive all the same"
     assert its.playback.queued_ms == 950
     device.may_open.set()
-    opener.join(10)
+    opener.join(60)
     assert its.pull(5, 160)[160:].any()
     assert its.playback.clear() == (HeardPart(1, 100, 1000, finished=False),)
 
@@ -173,7 +173,7 @@ def test_a_device_that_is_cut_takes_nothing_more_before_it_was_reopened(room: Ma
     assert cut_fill is not None
     its.playback.clear()
     its.playback.play_earcon("error", after_voice=True)
-    assert device.opening.wait(10)
+    assert device.opening.wait(60)
     assert not any(cut_fill(480))
     device.may_open.set()
     played = its.pull(3)
@@ -186,7 +186,7 @@ def test_callbacks_come_without_the_lock(room: MakeRoom) -> None:
     free: list[bool] = []
 
     def seen(*_: object) -> None:
-        free.append(its.playback._lock.acquire(timeout=20))
+        free.append(its.playback._lock.acquire(timeout=60))
         its.playback._lock.release()
         # Nor does it matter what they call.
         its.playback.clear()

@@ -342,7 +342,7 @@ class SteppedTime:
 
     def opened(self) -> Clock:
         """The clock of the device, once it has been opened: a sharp cut opens it again, on a thread of its own."""
-        return self._clocks.get(timeout=30)
+        return self._clocks.get(timeout=60)
 
 
 @dataclass

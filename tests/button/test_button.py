@@ -104,7 +104,7 @@ def test_orders_reach_a_real_daemon_and_the_one_after_it(
     assert not state()[1]
     with Client() as watcher:
         watcher.ask("events")
-        happening = watcher.events(10)
+        happening = watcher.events(60)
         orders.give("short", "wake_or_sleep")
         assert any(event.get("after") == "connecting" for event in happening)
         orders.give("short", "wake_or_sleep")

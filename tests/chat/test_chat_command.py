@@ -42,7 +42,7 @@ def daemon(config: Path) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.terminate()
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
 
 
 class Terminal:
@@ -87,7 +87,7 @@ class Terminal:
                 raise AssertionError(f"{wanted!r} was not shown, but\n{self.text}") from error
 
     def _read(self) -> None:
-        more = self.child.read_nonblocking(65536, timeout=30)
+        more = self.child.read_nonblocking(65536, timeout=60)
         self.raw += more
         self._stream.feed(more)
 
@@ -253,7 +253,7 @@ def test_ctrl_c_at_any_moment_is_not_lost_while_news_arrive(term: str) -> None:
             if number % 3 == 2:
                 one.child.send("\r")
             one.child.send("\x03") if number % 2 else one.child.kill(signal.SIGINT)
-            one.child.expect_exact(f"round {number} ended", timeout=30)
+            one.child.expect_exact(f"round {number} ended", timeout=60)
         one.ends(0)
 
 

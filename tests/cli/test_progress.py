@@ -63,7 +63,7 @@ def test_a_command_shows_what_it_does_and_removes_it(ends: str) -> None:
 
 
 def test_into_a_pipe_a_command_shows_nothing() -> None:
-    done = subprocess.run([sys.executable, "-c", WORK], input="\n", capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", WORK], input="\n", capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("", "done\n")
 
 
@@ -91,5 +91,5 @@ def test_the_setup_of_a_checkout_shows_one_line_and_removes_it(
 def test_into_a_pipe_the_setup_of_a_checkout_shows_no_line(tmp_path: Path) -> None:
     values = {"long_line": LINE, "log": str(tmp_path / "log"), "go": "/dev/null", "ends": "0", "about": "installing"}
     script = INSTALL.replace('read -r _ <"$go"', "true")
-    done = subprocess.run(["bash", "-c", script], env=os.environ | values, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["bash", "-c", script], env=os.environ | values, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("done\n", "setup: installing\n")

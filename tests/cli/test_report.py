@@ -109,7 +109,7 @@ def test_no_secret_and_nothing_that_was_said_is_in_it(place: Path) -> None:
             assert everything.returncode == 0, everything.stderr
         finally:
             daemon.terminate()
-            daemon.wait(20)
+            daemon.wait(60)
             log.close()
     assert (place / "r.tar.gz").stat().st_mode & 0o777 == 0o600
     found = members(place / "r.tar.gz")

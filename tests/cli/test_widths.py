@@ -154,7 +154,7 @@ class Terminal:
             finally:
                 for name, old in before.items():
                     setattr(sys, name, old)
-        reader.join(20)
+        reader.join(60)
         os.close(ours)
         text = b"".join(pieces).decode().replace("\r\n", "\n")
         # A line that was erased again is not seen.

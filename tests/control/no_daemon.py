@@ -32,4 +32,4 @@ def listening(folder: Path, play: Callable[[socket.socket], None]) -> Iterator[P
             yield path
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
+            thread.join(60)

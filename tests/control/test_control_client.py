@@ -145,7 +145,7 @@ def test_a_client_that_is_dropped_in_the_middle_of_a_line_is_told_so(tmp_path: P
         Client(path) as client,
         pytest.raises(NotRunningError, match="dropped this connection"),
     ):
-        next(client.events(10))
+        next(client.events(60))
 
 
 def test_who_watches_a_daemon_that_ends_is_told_so(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_who_watches_a_daemon_that_ends_is_told_so(tmp_path: Path) -> None:
             assert watching.stdout is not None
             assert watching.stdout.readline()
             assert parleyd("stop").returncode == os.EX_OK
-            _, errors = watching.communicate(timeout=20)
+            _, errors = watching.communicate(timeout=60)
             assert watching.returncode == os.EX_UNAVAILABLE
             assert errors.startswith("parleyd: the daemon has ended, or dropped this connection; ")
 

@@ -110,12 +110,12 @@ def test_figures_for_prometheus(tmp_path: Path) -> None:
         with daemon(tmp_path):
             assert stat.S_IMODE(file.stat().st_mode) == 0o644
             assert addresses(port) == {"127.0.0.1"}
-            served = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+            served = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60).read().decode()
             # A web page that has its own name rebound to this machine, or asks across origins, gets nothing.
             for header in ({"Host": f"evil.example:{port}"}, {"Origin": "http://evil.example"}):
                 request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=header)
                 with pytest.raises(urllib.error.HTTPError, match="403"):
-                    urllib.request.urlopen(request, timeout=10)
+                    urllib.request.urlopen(request, timeout=60)
             # It is written once while the daemon starts, and again when it is ready.
             until("it is not written again", lambda: 'state="asleep"} 1.0' in file.read_text())
             written = file.read_text()

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-import waiting
 from parleyd.config.schema import Control
 from parleyd.control import messages, server
 from parleyd.control.commands import takes_time
@@ -22,8 +21,9 @@ from parleyd.control.roles import Caller, roles_of
 from parleyd.control.server import MOST_WORKERS, ControlServer
 from parleyd.core import events
 from parleyd.core.errors import UserError
+from waiting import until
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class Talker:
@@ -65,6 +65,10 @@ class Slow:
         self.deaths: list[BaseException] = []
         self.died = threading.Event()
         self.fault: Exception | None = None
+        self.asked: list[str] = []
+        # `status` holds up the control thread itself while this is not set.
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.server = ControlServer(
             path,
             self.handle,
@@ -87,6 +91,10 @@ class Slow:
                 raise self.fault
             return {"volume": request.to}
         self.meanwhile.get(type(request).__name__, lambda: None)()
+        if isinstance(request, messages.Status):
+            self.begun.release()
+            assert self.may_answer.wait(WAIT_S)
+        self.asked.append(type(request).__name__)
         return {"was": type(request).__name__}
 
     def caller(self) -> Talker:
@@ -124,7 +132,7 @@ def test_an_answer_that_is_ready_while_another_client_is_served_is_sent(slow: Sl
     """The nudge of the worker must not be read as part of an earlier nudge, after its answer was looked for."""
     one, first, second = (slow.caller() for _ in range(3))
     for caller in (first, second):
-        ok(caller.send({"do": "status"}).answer())
+        ok(caller.send({"do": "unmute"}).answer())
 
     def both_become_readable() -> None:
         # In this order, and for the same select(): the second client's request, then a nudge.
@@ -133,7 +141,7 @@ def test_an_answer_that_is_ready_while_another_client_is_served_is_sent(slow: Sl
 
     def the_worker_answers() -> None:
         slow.may_go_on.set()
-        waiting.until("the worker has not ended", lambda: not slow.server._workers, WAIT_S)
+        until("the worker has not ended", lambda: not slow.server._workers, WAIT_S)
 
     slow.meanwhile = {"Sleep": both_become_readable, "Mute": the_worker_answers}
     one.send({"do": "volume", "to": 0.5})
@@ -141,6 +149,21 @@ def test_an_answer_that_is_ready_while_another_client_is_served_is_sent(slow: Sl
     ok(first.send({"do": "sleep"}).answer())
     ok(second.answer())
     assert ok(one.answer())["result"] == {"volume": 0.5}
+
+
+def test_what_a_client_sent_before_it_went_away_is_carried_out(slow: Slow) -> None:
+    """It reads nothing: neither the greeting nor an answer can be sent to it any more."""
+    slow.may_answer.clear()
+    slow.caller().send({"do": "status"})
+    assert slow.begun.acquire(timeout=WAIT_S)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as hurried:
+        hurried.connect(str(slow.path))
+        hurried.sendall(b'{"do": "mute"}\n{"do": "volume", "to": 0.1}\n{"do": "sleep"}')
+    slow.may_answer.set()
+    slow.may_go_on.set()
+    until("all requests", lambda: slow.asked == ["Status", "Mute", "Sleep"])
+    until("the end of the connection", lambda: len(slow.server._clients) <= 1)
+    assert slow.deaths == []
 
 
 def test_the_requests_of_one_client_are_answered_in_their_order(slow: Slow) -> None:

@@ -22,7 +22,7 @@ from parleyd.core import events
 from parleyd.core.endings import Ending, EndingKind
 from parleyd.tools.device_tools import DaemonActions, DeviceTools
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 PCM = AudioFormat("pcm", 16_000)
 READY = Ready("c", PCM, PCM)
 

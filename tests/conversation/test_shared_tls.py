@@ -34,7 +34,7 @@ def connected(serve: Serve) -> Iterator[SharedTlsSocket]:
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        near.settimeout(30.0)
+        near.settimeout(60)
         with ours.wrap_socket(near, server_hostname="localhost") as line:
             assert isinstance(line, SharedTlsSocket)
             line.share()
@@ -60,7 +60,7 @@ def silent() -> Iterator[SharedTlsSocket]:
 
 
 def wait(done: threading.Event) -> None:
-    done.wait(30)
+    done.wait(60)
 
 
 def write_for_ever(line: SharedTlsSocket) -> None:
@@ -124,4 +124,4 @@ def test_a_shutdown_wakes_who_reads() -> None:
 
         threading.Thread(target=read).start()
         line.shutdown(socket.SHUT_RDWR)
-        assert woken.wait(10)
+        assert woken.wait(60)

@@ -30,7 +30,7 @@ def line() -> Iterator[tuple[BoundedWebSocket, socket.socket]]:
     ours, theirs = socket.socketpair()
     one = BoundedWebSocket()
     one.sock, one.connected = ours, True
-    one.settimeout(20)
+    one.settimeout(60)
     with ours, theirs:
         yield one, theirs
 

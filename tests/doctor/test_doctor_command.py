@@ -250,7 +250,7 @@ def test_the_running_daemon_tells_how_it_is(tmp_path: Path) -> None:
         assert found["running daemon"] == [{"severity": "good", "text": "asleep, well", "hint": None}]
     finally:
         running.terminate()
-        running.communicate(timeout=20)
+        running.communicate(timeout=60)
     found, _ = as_json("-c", path, environment=environment)
     assert severities(found["running daemon"]) == ["skipped"]
 

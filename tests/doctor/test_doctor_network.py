@@ -128,7 +128,7 @@ def test_a_server_without_tls_and_one_that_is_silent() -> None:
         thread = threading.Thread(target=answer_plainly)
         thread.start()
         (plain,) = tls(f"https://127.0.0.1:{port}")
-        thread.join(10)
+        thread.join(60)
     assert plain.severity is Severity.ERROR
     assert "speaks no TLS" in plain.text
     (gone,) = network.tcp(examination(f"https://127.0.0.1:{port}"))

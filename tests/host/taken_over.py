@@ -53,7 +53,7 @@ def approve(path: str) -> None:
 def order(path: str, line: bytes) -> None:
     """Raises PermissionError when the daemon sends it away."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(20)
+        connection.settimeout(60)
         connection.connect(path)
         connection.sendall(line)
         answer = b""

@@ -38,7 +38,7 @@ from parleyd.tools.result import ToolError
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
 KEY = "sk_0123456789abcdef"
-WAIT_S = 30.0
+WAIT_S = 60.0
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 

@@ -27,7 +27,7 @@ from parleyd.usage.ledger import Book
 from parleyd.usage.store import Store
 
 # Far longer than any of this takes; only a call that waits for ever reaches it.
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def in_time(call: Callable[[], object], pipe: Path) -> object:

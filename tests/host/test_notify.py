@@ -26,7 +26,7 @@ class Manager:
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(path))
-        self.socket.settimeout(10)
+        self.socket.settimeout(60)
 
     def fill(self, path: Path) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, contextlib.suppress(BlockingIOError):
@@ -91,7 +91,7 @@ def test_a_manager_that_reads_nothing_holds_up_no_thread_and_the_end_is_told_onc
         return "STOPPING=1\nSTATUS=stopping" in messages
 
     until("the end is not told", is_told)
-    ending.join(10)
+    ending.join(60)
     assert not ending.is_alive()
     assert not {"STATUS=dropped", "WATCHDOG=1"} & set(messages)
 
@@ -101,7 +101,7 @@ def test_a_manager_that_never_reads_is_given_up(manager: Manager, path: Path, mo
     manager.fill(path)
     ending = threading.Thread(target=notify.stopping, daemon=True)
     ending.start()
-    ending.join(30)
+    ending.join(60)
     assert not ending.is_alive()
     assert not any("STOPPING" in message for message in manager.read())
 

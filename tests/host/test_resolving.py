@@ -12,7 +12,7 @@ from name_server import missing, run_with
 from parleyd.host import resolving
 from parleyd.host.resolving import MOST_AT_ONCE, NameServersSilentError, addresses, is_address
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 # What each kind of connection says, and how many look-ups are still waiting then.
 EVERY_CONNECTION = """

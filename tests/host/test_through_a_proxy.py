@@ -34,7 +34,7 @@ from parleyd.tools.result import ToolError
 
 HOST = "agent.example"
 KEY = "sk_0123456789abcdef"
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -285,7 +285,7 @@ def tinyproxy(tmp_path: Path) -> Iterator[int]:
         finally:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=10)
+                process.communicate(timeout=60)
 
 
 def test_through_tinyproxy(tinyproxy: int, agent: int, plain: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -224,5 +224,5 @@ def test_a_server_that_answers_pings_may_be_silent(monkeypatch: pytest.MonkeyPat
         config = Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=base_url), wake=Wake(mode="always"))
         with Daemon(config) as daemon:
             for _ in range(2):
-                assert pinged.acquire(timeout=30)
+                assert pinged.acquire(timeout=60)
             assert not daemon.of(events.SessionEnded)

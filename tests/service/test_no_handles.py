@@ -124,7 +124,7 @@ def test_figures_are_the_last_that_were_read() -> None:
 def test_the_watchdog_is_fed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(str(tmp_path / "notify"))
-    manager.settimeout(10)
+    manager.settimeout(60)
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     notify.watchdog()
     assert manager.recv(100) == b"WATCHDOG=1"

@@ -142,7 +142,7 @@ def running(file: Path) -> Iterator[list[str]]:
                 break
         yield log
         assert parleyd("stop").returncode == 0
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         log += process.stderr.readlines()
     finally:
         process.kill()

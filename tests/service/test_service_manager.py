@@ -88,7 +88,7 @@ def test_a_life_as_systemd_sees_it(manager: Manager, tmp_path: Path) -> None:
         read_until(process, "the old one stays in force")
         process.send_signal(signal.SIGTERM)
         manager.next_with("STOPPING")
-        assert process.wait(5) == 0
+        assert process.wait(60) == 0
 
 
 class DeadMicrophone(ActorMicrophone):
@@ -130,16 +130,16 @@ def test_nobody_is_told_that_it_is_well_before_it_is_ready() -> None:
     start = threading.Thread(target=service.start)
     start.start()
     try:
-        assert asked.wait(30)
+        assert asked.wait(60)
         status = service.status()
         assert (status.state, status.health) == ("starting", "starting")
         opens.set()
-        start.join(30)
+        start.join(60)
         status = service.status()
         assert (status.state, status.reason, status.health) == ("asleep", "started", "well")
     finally:
         opens.set()
-        start.join(30)
+        start.join(60)
         service.stop()
 
 
@@ -156,7 +156,7 @@ def test_a_start_that_fails_leaves_its_reason_with_systemd(
     write_wav(tmp_path / "in.wav", bytes(32_000))
     write_config(tmp_path, **section)
     with running(tmp_path) as process:
-        assert process.wait(30) != 0
+        assert process.wait(60) != 0
     while not (said := manager.next_with("STATUS")["STATUS"]).startswith("failed: "):
         pass
     assert reason in said
@@ -272,7 +272,7 @@ def test_reload_during_a_session_does_not_end_it(tmp_path: Path) -> None:
                 assert not line.over.is_set()
             done.set()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(5) == 0
+            assert process.wait(60) == 0
 
 
 def test_a_reload_tells_that_a_changed_scenario_waits_for_a_restart(tmp_path: Path) -> None:

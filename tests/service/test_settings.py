@@ -33,7 +33,7 @@ from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.settings import AgentSettings
 from waiting import until
 
-WAIT_S = 20
+WAIT_S = 60.0
 pytestmark = pytest.mark.usefixtures("state")
 
 

@@ -63,7 +63,7 @@ def a_session(_process: Process) -> None:
     with Client() as client:
         client.ask("events")
         client.ask("wake")
-        next(event for event in client.events(20) if event["event"] == "session_opened")
+        next(event for event in client.events(60) if event["event"] == "session_opened")
         client.ask("sleep")
 
 
@@ -155,7 +155,7 @@ def test_a_thread_that_stops_dead_is_noticed(
                 if part != "signals":
                     # The main thread can end it.
                     read_until(process, told)
-                    assert process.wait(10) == os.EX_SOFTWARE
+                    assert process.wait(60) == os.EX_SOFTWARE
         finally:
             process.kill()
 

@@ -74,7 +74,7 @@ def test_the_same_noise_opens_two_sessions_at_most_and_a_sentence_is_heard(tmp_p
 
 def whispered(text: str, folder: Path) -> bytes:
     path = folder / "whisper.wav"
-    subprocess.run(["espeak-ng", "-v", "en+whisper", "-a", "200", text, "-w", str(path)], check=True, timeout=30)
+    subprocess.run(["espeak-ng", "-v", "en+whisper", "-a", "200", text, "-w", str(path)], check=True, timeout=60)
     pcm, rate_hz = read_wav(path)
     resampler = Resampler(rate_hz, RATE_HZ)
     return resampler.process(pcm) + resampler.flush()

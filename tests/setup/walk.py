@@ -62,7 +62,7 @@ class Walk:
 
     def waits_hidden(self) -> bool:
         """Waits until typed text is not shown. Returns whether that happened."""
-        return bool(self._child.waitnoecho(timeout=10))
+        return bool(self._child.waitnoecho(timeout=60))
 
     @property
     def echoes(self) -> bool:

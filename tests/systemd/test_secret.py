@@ -24,7 +24,7 @@ KEY = "sk_0123456789abcdef"
 
 def store(*words: str | Path, key: bytes = f"{KEY}\n".encode()) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "parleyd", "secret", *map(str, words)]
-    done = subprocess.run(command, input=key, capture_output=True, timeout=30)
+    done = subprocess.run(command, input=key, capture_output=True, timeout=60)
     assert KEY.encode() not in done.stdout + done.stderr
     return done
 

@@ -92,7 +92,7 @@ def test_processes_may_write_at_the_same_time(tmp_path: Path) -> None:
         "for n in range(100): audit.add(who=sys.argv[2], n=n, by='person')\naudit.close()"
     )
     children = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), who]) for who in "ab"]
-    assert [child.wait(30) for child in children] == [0, 0]
+    assert [child.wait(60) for child in children] == [0, 0]
     for path in tmp_path.iterdir():
         assert all(json.loads(line) for line in path.read_text().splitlines())
     assert len(list(tmp_path.iterdir())) == 1 + OLD_FILES

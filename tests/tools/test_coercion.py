@@ -299,7 +299,7 @@ def test_the_call_of_a_session_takes_it_too(tmp_path: Path) -> None:
             return True
 
         tools.call(ToolCall("set_volume", "c", {"percent": "30"}, expects_response=True), respond)
-        assert done.wait(30)
+        assert done.wait(60)
     finally:
         tools.close()
     assert (results[0].text, volumes) == ("The volume is 30 percent now.", [0.3])

@@ -173,7 +173,7 @@ def test_a_day_that_is_full_says_so_once_in_the_log_and_in_the_transcript(
         writer(said(f"{number} " + "x" * 900))
     writer.start()
     writer.stop()
-    writer._thread.join(30)
+    writer._thread.join(60)
     assert size(tmp_path) <= 20_000 + 500
     last = [entry for _, entry in entries(tmp_path, None)][-1]
     assert (last.speaker, last.text[:38]) == ("parleyd", "The transcript of this day is full (0.")

@@ -50,7 +50,7 @@ def test_turns_that_cannot_be_written_are_given_up_aloud(
     for number in range(6):
         one(events.Heard(at_s=1.0 + number, text=f"{number}", final=True))
     try:
-        assert told.wait(20)
+        assert told.wait(60)
     finally:
         writer.log.removeHandler(handler)
         one.stop()

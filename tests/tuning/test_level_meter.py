@@ -108,7 +108,7 @@ def test_on_a_terminal_ctrl_c_evaluates_what_there_is(vcard: VirtualCard, tmp_pa
             if not interrupted and re.search(rb"59[0-8] s \[#[^\r]*dBFS", shown):
                 interrupted = True
                 process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait(5)

@@ -36,7 +36,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     """Two sentences with a pause, at -26 dBFS or so, in a quiet room."""
     path = tmp_path_factory.mktemp("voice") / "voice.wav"
     text = "turn on the light in the kitchen"
-    subprocess.run(["flite", "-voice", "slt", "-t", text, "-o", path], check=True, timeout=20)
+    subprocess.run(["flite", "-voice", "slt", "-t", text, "-o", path], check=True, timeout=60)
     with wave.open(str(path)) as file:
         assert file.getframerate() == PIPELINE_RATE_HZ
         said = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768

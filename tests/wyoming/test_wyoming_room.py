@@ -8,7 +8,7 @@ from pathlib import Path
 from parleyd.wyoming.room import Gone, Heard, Here, Room
 from parleyd.wyoming.target import Play
 
-WAIT_S = 40
+WAIT_S = 60.0
 SOUND = Play(bytearray(2000), 16_000)
 
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import selectors
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
-from wyoming.audio import AudioChunk
+import pytest
+from wyoming.audio import AudioChunk, AudioStart
 from wyoming.error import Error
+from wyoming.event import async_write_event
+from wyoming.ping import Ping
 from wyoming.snd import Played
 from wyoming_house import RATE_HZ, House, Peer, descriptors, tone
 
+from parleyd.config.wyoming_section import Wyoming
 from parleyd.control.client import Client
-from parleyd.wyoming.server import MOST_CONNECTIONS
-from programs import until
+from parleyd.wyoming import server as server_module
+from parleyd.wyoming.room import Here
+from parleyd.wyoming.server import MOST_CONNECTIONS, Server
+from programs import free_port, until
 
 
 def told(peer: Peer) -> str:
@@ -156,3 +165,62 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     with house.both(), house.target() as second:
         assert second.process.wait(40) == 69
         second.says("cannot listen at port")
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[tuple[Server, int]]:
+    """The loop itself, without a daemon; the test turns it."""
+    port = free_port()
+    server = Server(Wyoming(allow=["127.0.0.1"], host="127.0.0.1", port=port), None)
+    server._selector.register(server._reading, selectors.EVENT_READ)
+    server._room.news.put(Here())
+    server._wake()
+    server._step()
+    try:
+        yield server, port
+    finally:
+        server._be_away()
+
+
+def test_who_is_refused_in_the_middle_of_sending_reads_why(tmp_path: Path) -> None:
+    """Home Assistant's side of the package is asyncio, which forgets what came before a reset."""
+
+    async def announce(port: int) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            await async_write_event(AudioStart(RATE_HZ, 2, 1).event(), writer)
+            for _ in range(20):
+                await async_write_event(AudioChunk(RATE_HZ, 2, 1, tone(0.5)).event(), writer)
+            return await reader.read()
+        finally:
+            writer.close()
+
+    house = House(tmp_path, "max_s: 1")
+    with house.both():
+        assert b"longer than 1 s" in asyncio.run(announce(house.port))
+
+
+def test_who_is_sent_away_and_stays_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "_GOODBYE_S", 0.05)
+    with listening() as (server, port), Peer(port) as peer:
+        peer.begin(width=1)
+        server._step()
+        while server._connections:
+            server._step()
+        assert "16 bits" in told(peer)
+
+
+def test_an_announcement_of_a_client_that_has_gone_already_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that nobody reads resets the connection in the middle of it."""
+    monkeypatch.setattr(server_module, "_READ_BYTES", 1024)
+    with listening() as (server, port):
+        with Peer(port) as peer:
+            for _ in range(3):
+                peer.send(Ping("a" * 1500).event())
+            peer.announce(tone(0.2))
+        server._step()
+        while server._connections and server._playing is None:
+            server._step()
+        assert server._playing is not None
+        while server._connections:
+            server._step()

@@ -19,7 +19,7 @@ from wyoming.ping import Ping, Pong
 from programs import Program, free_port
 
 RATE_HZ = 22050
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 # `more` follows the addresses that may connect.
 CONFIG = """
 provider: local

@@ -73,6 +73,7 @@ class _Client:
         self.follows = False
         self.leaving = False  # is disconnected once everything has been written
         self.ended = False  # has closed its sending side
+        self.deaf = False  # reads no more; what it sent before is still carried out
         self.served = False  # a worker is busy with its request
         self.watched = 0  # the selector's events
         self.descriptor: int | None = None  # a file that came, for the next request that takes one
@@ -306,8 +307,8 @@ class ControlServer:
         except BlockingIOError:
             return
         except OSError:
-            self._drop(client)
-            return
+            # It has gone without reading all answers.
+            data = b""
         client.received += data
         if not data:
             # The rest without a line feed is a request, if it is a whole one.
@@ -425,13 +426,14 @@ class ControlServer:
         if client.connection not in self._clients:
             return
         try:
-            while client.waiting:
+            while client.waiting and not client.deaf:
                 del client.waiting[: client.connection.send(client.waiting)]
         except BlockingIOError:
             pass
         except OSError:
-            self._drop(client)
-            return
+            client.deaf = True
+        if client.deaf:
+            client.waiting.clear()
         if len(client.waiting) > MOST_WAITING_BYTES:
             log.debug("a client of the control socket reads too slowly and is disconnected")
             self._drop(client)

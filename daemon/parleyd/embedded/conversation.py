@@ -116,10 +116,6 @@ class Conversation:
             async for message in self.line.received():
                 if not self.line.is_closing:
                     await self._receive(message)
-        except LineClosedError:
-            # Reads the rest of the buffers, so that the client's close frame is seen.
-            async for _ in self.line.received():
-                pass
         finally:
             tasks: list[asyncio.Task[Any]] = [
                 *self._tasks,
@@ -404,6 +400,12 @@ class Conversation:
 
     async def _interrupt(self) -> None:
         """The person speaks: the agent's present or next answer is given up."""
+        # Whoever has gone away need not be told; what it had sent before is still looked at.
+        with contextlib.suppress(LineClosedError):
+            await self._cut()
+
+    async def _cut(self) -> None:
+        """Raises LineClosedError."""
         if self._mouth.is_heard() and not self.line.sends("interruption"):
             return
         was_cut = await self._stop_answer()

@@ -19,7 +19,7 @@ import msgspec
 from parleyd.embedded.scenario import Trigger
 
 # The default timeout of waiting, so that no test waits for ever.
-WAIT_S = 10.0
+WAIT_S = 60.0
 # The most turns that the description of a conversation holds; the oldest are dropped.
 MOST_TURNS = 500
 

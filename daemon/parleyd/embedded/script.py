@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from parleyd.embedded import messages, scenario
-from parleyd.embedded.line import Line
+from parleyd.embedded.line import Line, LineClosedError
 from parleyd.embedded.record import ConnectionRecord
 from parleyd.embedded.scenario import AnyStep, ConnectionScript, ProtocolStep, Trigger
 
@@ -60,7 +61,9 @@ class Script:
         later = [step for step in due if step.after_s or step.after_audio_ms]
         for step in due:
             if step not in later:
-                await self._do(step)
+                # A client that has gone away has no part in the step; what it had sent before is still looked at.
+                with contextlib.suppress(LineClosedError):
+                    await self._do(step)
         if later:
             self._actor.spawn(self._do_later(later, time.monotonic(), self._actor.record.received_audio_ms))
 

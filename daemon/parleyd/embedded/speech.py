@@ -86,6 +86,7 @@ class SpeechStream:
         self._script = script
         self._workers = workers
         self._may = not (settings.require_auth or settings.api_key) or is_key(request.headers.get("xi-api-key", ""))
+        self._is_first = True
         self._waiting = ""
 
     async def run(self) -> None:
@@ -101,13 +102,15 @@ class SpeechStream:
                         await self._send(told)
                     await self._socket.close(ended.code, (str(ended) or ended.error)[:100])
         except ConnectionClosed:
-            pass
+            # The client went away while it was spoken to.
+            with contextlib.suppress(ConnectionClosed, _EndedError):
+                while True:
+                    self._note(await self._socket.recv())
         finally:
             self.record.over = True
 
     async def _serve(self) -> None:
         fmt = self._format()
-        is_first = True
         while True:
             try:
                 # Not by wait_for: in Python 3.11 it loses a cancellation that comes together with a message.
@@ -116,22 +119,9 @@ class SpeechStream:
             except TimeoutError:
                 why = f"Have not received a new text input within the timeout of {INACTIVITY_S:g} seconds."
                 raise _EndedError(1008, "input_timeout_exceeded", why) from None
-            try:
-                told = msgspec.json.decode(raw, type=_Text)
-            except (msgspec.MsgspecError, UnicodeError, RecursionError):
-                raise _EndedError(1008, "invalid_input_message", "Could not parse input message.") from None
-            if is_first:
-                is_first = False
-                if not self._may:
-                    raise _EndedError(1008, "invalid_api_key", "Invalid API key")
-                if self._settings.voice_ids is not None and self.record.voice_id not in self._settings.voice_ids:
-                    why = f"A voice with the voice_id {self.record.voice_id} does not exist."
-                    raise _EndedError(1008, "voice_id_does_not_exist", why)
-                if told.text != " ":
-                    raise _EndedError(1008, "invalid_input_message", "The first text must be a single space.")
+            told = self._note(raw)
+            if told is None:
                 continue
-            self.record.texts.append(told.text)
-            self.record.flushes += told.flush
             self._waiting += told.text
             if told.flush or not told.text or len(self._waiting) >= CHUNK_CHARS:
                 text, self._waiting = self._waiting, ""
@@ -142,6 +132,26 @@ class SpeechStream:
         if self._script.final:
             await self._send({"audio": None, "isFinal": True})
         await self._socket.close(1000)
+
+    def _note(self, raw: str | bytes) -> _Text | None:
+        """Records a message of the client. Returns its text, None for the first one. Raises _EndedError."""
+        try:
+            told = msgspec.json.decode(raw, type=_Text)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            raise _EndedError(1008, "invalid_input_message", "Could not parse input message.") from None
+        if self._is_first:
+            self._is_first = False
+            if not self._may:
+                raise _EndedError(1008, "invalid_api_key", "Invalid API key")
+            if self._settings.voice_ids is not None and self.record.voice_id not in self._settings.voice_ids:
+                why = f"A voice with the voice_id {self.record.voice_id} does not exist."
+                raise _EndedError(1008, "voice_id_does_not_exist", why)
+            if told.text != " ":
+                raise _EndedError(1008, "invalid_input_message", "The first text must be a single space.")
+            return None
+        self.record.texts.append(told.text)
+        self.record.flushes += told.flush
+        return told
 
     def _format(self) -> AudioFormat:
         name = self.record.query.get("output_format", "mp3_44100_128")

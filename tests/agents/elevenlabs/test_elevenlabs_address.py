@@ -88,7 +88,7 @@ def serving() -> Iterator[Server]:
         finally:
             server.hold.set()
             server.shutdown()
-            thread.join(5)
+            thread.join(60)
         assert not thread.is_alive()
 
 
@@ -329,7 +329,7 @@ def test_nobody_listens() -> None:
 )
 def test_a_server_that_speaks_something_else(reply: bytes, words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(10)
+        listener.settimeout(60)
 
         def answer() -> None:
             line, _ = listener.accept()
@@ -340,7 +340,7 @@ def test_a_server_that_speaks_something_else(reply: bytes, words: str) -> None:
         thread = threading.Thread(target=answer)
         thread.start()
         ending = refusal(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        thread.join(5)
+        thread.join(60)
     assert ending.kind is RETRY
     assert words in ending.reason
 
@@ -350,7 +350,7 @@ def certificate(tmp_path: Path) -> Path:
     """For 127.0.0.1, signed by nobody; key and certificate in one file."""
     both = tmp_path / "server.pem"
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1"
-    made = subprocess.run([*command.split(), "-keyout", "-"], capture_output=True, check=True, timeout=30)
+    made = subprocess.run([*command.split(), "-keyout", "-"], capture_output=True, check=True, timeout=60)
     both.write_bytes(made.stdout)
     return both
 

@@ -72,26 +72,28 @@ class Odd:
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
-                self.send_response(200)
-                self.send_header("Content-Type", "text/event-stream")
-                self.end_headers()
-                for chunk in chunks:
-                    if isinstance(chunk, threading.Event):
-                        while not chunk.wait(0.02):
-                            try:
-                                # A comment, which tells whether somebody still reads.
-                                self.wfile.write(b": wait\n\n")
-                            except OSError:
-                                outer.left.set()
-                                return
-                        continue
-                    if isinstance(chunk, str):
-                        self.wfile.write(chunk.encode())
-                        continue
-                    if "finish" in chunk:
-                        chunk = {"choices": [{"index": 0, "delta": {}, "finish_reason": chunk["finish"]}]}
-                    self.wfile.write(f"data: {json.dumps({'id': 'x', 'model': 'm', **chunk})}\n\n".encode())
-                self.wfile.write(b"data: [DONE]\n\n")
+                try:
+                    self.send_response(200)
+                    self.send_header("Content-Type", "text/event-stream")
+                    self.end_headers()
+                    for chunk in chunks:
+                        self.write(chunk)
+                    self.wfile.write(b"data: [DONE]\n\n")
+                except OSError:
+                    outer.left.set()
+
+            def write(self, chunk: Any) -> None:
+                if isinstance(chunk, threading.Event):
+                    while not chunk.wait(0.02):
+                        # A comment, which tells whether somebody still reads.
+                        self.wfile.write(b": wait\n\n")
+                    return
+                if isinstance(chunk, str):
+                    self.wfile.write(chunk.encode())
+                    return
+                if "finish" in chunk:
+                    chunk = {"choices": [{"index": 0, "delta": {}, "finish_reason": chunk["finish"]}]}
+                self.wfile.write(f"data: {json.dumps({'id': 'x', 'model': 'm', **chunk})}\n\n".encode())
 
             def do_GET(self) -> None:
                 self.send_response(404)

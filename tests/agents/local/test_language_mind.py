@@ -170,7 +170,7 @@ def test_an_interruption_closes_the_stream_of_a_model_that_still_writes(start: S
             assert not server.left.is_set()
             client.say(spoken("Stop."))
             client.until("interruption")
-            assert server.left.wait(30), "nobody reads it any more"
+            assert server.left.wait(60), "nobody reads it any more"
 
 
 def test_a_key_that_cannot_be_read_is_told_at_the_start() -> None:

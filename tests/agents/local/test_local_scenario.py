@@ -174,6 +174,32 @@ def test_a_stall_is_over_after_its_time(start: Start) -> None:
         assert time.monotonic() - began_s >= 0.6
 
 
+def test_what_a_client_sent_before_it_closed_is_recorded(start: Start) -> None:
+    """Its messages and its close frame come at once, after a stall, so that none of them can be answered."""
+    loud = "agent: {first_message: Good morning to all of you., ears: none, stream_speed: 0}\n"
+    agent = start(
+        steps(
+            "on: message, type: user_activity, do: stall, seconds: 1",
+            "on: message, type: user_message, do: send, messages: [{type: unheard}]",
+            agent=loud,
+        )
+    )
+    with Client(agent) as client:
+        client.until("audio")
+        client.send({"type": "user_activity"})
+        record = agent.wait_connection()
+        record.wait_event("user_activity")
+        client.send({"type": "user_message", "text": "Stop."})
+        client.send({"type": "contextual_update", "text": "it rains"})
+        client.send({"type": "client_tool_result", "tool_call_id": "x", "result": "on", "is_error": False})
+        client.say(bytes(3_200))
+    assert record.wait_closed().by == "client"
+    assert record.transcripts == ["Stop."]
+    assert [one.fields["text"] for one in record.of_kind("message")] == ["it rains"]
+    assert [one.fields["text"] for one in record.of_kind("tool_result")] == ["on"]
+    assert record.received_audio == bytes(3_200)
+
+
 @pytest.mark.parametrize(("code", "reason"), [(1002, "Quota exceeded."), (1011, ""), (3008, "x")])
 def test_any_close(start: Start, code: int, reason: str) -> None:
     agent = start(steps(f"on: ready, do: close, code: {code}, reason: '{reason}'"))

@@ -116,14 +116,14 @@ def test_a_web_page_of_elsewhere_may_not_talk_to_it(start: Start) -> None:
     # A name that was rebound to this machine: no origin is told with a plain request.
     request = urllib.request.Request(f"{agent.base_url}/v1/convai/agents/x", headers={"Host": "evil.example"})
     with pytest.raises(urllib.error.HTTPError) as status:
-        urllib.request.urlopen(request, timeout=10)
+        urllib.request.urlopen(request, timeout=60)
     assert status.value.code == 403
 
 
 def test_a_client_that_never_ends_its_handshake_is_dropped(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "HANDSHAKE_S", 0.2)
     agent = start("agent: {ears: none}\n")
-    with socket.create_connection((agent.host, agent.port), timeout=10) as silent:
+    with socket.create_connection((agent.host, agent.port), timeout=60) as silent:
         silent.sendall(b"GET /v1/convai/conversation HTTP/1.1\r\n")
         while silent.recv(4096):
             pass
@@ -303,21 +303,28 @@ def test_a_question_in_every_format(start: Start, fmt: str) -> None:
 
 def test_an_answer_is_one_id_in_chunks_faster_than_real_time(start: Start) -> None:
     text = SILENT + ", chunk_ms: 200, stream_speed: 50, more_client_events: [agent_response_complete]}"
-    with Client(start(text)) as client:
-        client.send({"type": "user_message", "text": "count to ten"})
-        client.until("audio")
-        began_s = time.monotonic()
-        client.until("agent_response_complete")
-        took_s = time.monotonic() - began_s
-        sizes = [len(data) for _, data in client.audio]
-        assert len({event_id for event_id, _ in client.audio}) == 1
-        assert set(sizes[:-1]) == {6400}
-        assert took_s < sum(sizes) / 32_000
-        first_id = client.audio[0][0]
-        client.send({"type": "user_activity"})
-        client.send({"type": "user_message", "text": "hello"})
-        client.until("agent_response")
-        assert client.until("audio")["audio_event"]["event_id"] > first_id
+    agent = start(text)
+
+    def part_of_its_length() -> float:
+        """How long the answer took to come, as a part of the time in which it is played."""
+        with Client(agent) as client:
+            client.send({"type": "user_message", "text": "count to ten"})
+            client.until("audio")
+            began_s = time.monotonic()
+            client.until("agent_response_complete")
+            took_s = time.monotonic() - began_s
+            sizes = [len(data) for _, data in client.audio]
+            assert len({event_id for event_id, _ in client.audio}) == 1
+            assert set(sizes[:-1]) == {6400}
+            first_id = client.audio[0][0]
+            client.send({"type": "user_activity"})
+            client.send({"type": "user_message", "text": "hello"})
+            client.until("agent_response")
+            assert client.until("audio")["audio_event"]["event_id"] > first_id
+            return took_s / (sum(sizes) / 32_000)
+
+    # A busy machine only ever adds; an agent that spoke in real time would do so each time.
+    assert any(part_of_its_length() < 1 for _ in range(10))
 
 
 def test_speech_interrupts_what_the_client_still_plays(start: Start) -> None:

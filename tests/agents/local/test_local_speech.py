@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 from parleyd.audio.pcm import AudioFormat, decode
 from parleyd.embedded.server import LocalAgent
+from waiting import until
 
 ALL = ({"text": " "}, {"text": "The tea is ready. ", "flush": True}, {"text": ""})
 
@@ -129,6 +130,16 @@ speech:
     unfinished = Spoken(agent, key="secret")
     assert (unfinished.code, unfinished.told) == (1000, [])
     assert Spoken(agent, key="secret").sound == unfinished.sound
+
+
+def test_what_a_client_sent_before_it_closed_is_recorded(start: Start) -> None:
+    agent = start("agent: {ears: none}\nspeech: [{delay_s: 1}]")
+    with connect(f"{agent.url}/v1/text-to-speech/a/stream-input?output_format=pcm_8000") as socket:
+        for message in ({"text": " "}, {"text": "Tea. ", "flush": True}, {"text": "And cake. ", "flush": True}):
+            socket.send(json.dumps(message))
+    until("the end of the connection", lambda: agent.speeches and agent.speeches[0].over)
+    assert agent.speeches[0].texts == ["Tea. ", "And cake. "]
+    assert agent.speeches[0].flushes == 2
 
 
 def test_the_official_sdk_speaks_with_it(start: Start) -> None:

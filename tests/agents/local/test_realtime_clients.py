@@ -207,6 +207,7 @@ def test_openai_agents_holds_a_conversation(start: Start) -> None:
     agent = start("agent: {stream_speed: 4}")
     asyncio.run(converse(agent))
     record = agent.wait_connection()
+    record.wait_closed()
     assert record.deviations == []
     assert record.transcripts[:2] == ["What time is it?", "Turn on the lamp."]
     assert record.of_kind("tool_result")[0].fields["text"] == "The lamp is on."

@@ -358,3 +358,24 @@ def test_a_server_with_one_kind_of_turns(start: Start) -> None:
             update = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
             client.send("session.update", session=update)
             assert client.error()["param"] == "session.audio.input.turn_detection.type"
+
+
+def test_what_a_client_sent_before_it_closed_is_recorded(start: Start) -> None:
+    """Its messages and its close frame come at once, after a stall, so that none of them can be answered."""
+    agent = start(steps("on: message, type: input_audio_buffer.clear, do: stall, seconds: 1"))
+    with RealtimeClient(agent) as client:
+        client.until("session.created")
+        client.write("Tell me a story.")
+        item_id = client.until("response.output_audio.delta")["item_id"]
+        client.answer()
+        client.send("input_audio_buffer.clear")
+        record = agent.wait_connection()
+        record.wait_event("input_audio_buffer.clear")
+        client.item(role="user", content=[{"type": "input_text", "text": "Thank you."}])
+        client.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=200)
+        client.item("function_call_output", call_id="call_of_nobody", output="x")
+        client.say(bytes(4_800))
+    assert record.wait_closed().by == "client"
+    assert record.transcripts == ["Tell me a story.", "Thank you."]
+    assert [one.fields["audio_end_ms"] for one in record.of_kind("truncated")] == [200]
+    assert record.received_audio == bytes(4_800)

@@ -151,7 +151,7 @@ class Playhead:
             if over_s is None or now_s < over_s:
                 break
             self._alive.popleft()
-            ended_s = now_s if segment.is_empty else segment.ends_s
+            ended_s = now_s if segment.handed_s == 0.0 else segment.ends_s
             told.append(self._finish(segment, segment.handed_s, ended_s, finished=True))
         return told
 
@@ -207,14 +207,15 @@ class Playhead:
         return max(0.0, segment.handed_s - ahead_s)
 
     def _over_s(self, segment: Segment, *, dry: bool) -> float | None:
-        if segment.is_empty and segment.closed:
-            # It is the first, so all before it has been heard.
-            return 0.0
-        if segment.is_empty and dry:
-            return self._silent_from_s + GIVE_UP_S
-        if segment.handed_s == 0.0:
-            return None
         followed = any(later.handed_s > 0.0 for later in self._alive if later is not segment)
+        if segment.handed_s == 0.0:
+            if not (segment.is_empty or dry or followed):
+                return None
+            # All sound of it was lost: there was no room, or it was in the resampler when the device's rate changed.
+            # It is the first, so all before it has been heard.
+            if segment.closed:
+                return 0.0
+            return self._silent_from_s + GIVE_UP_S if dry else None
         if segment.closed:
             return segment.ends_s if dry or followed else None
         return segment.ends_s + GIVE_UP_S if dry else None

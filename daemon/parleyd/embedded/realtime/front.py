@@ -112,17 +112,26 @@ class Front:
                 async for message in self.line.received():
                     if not self.line.is_closing:
                         self._receive(message)
-        except LineClosedError:
-            # Reads the rest of the buffers, so that the client's close frame is seen.
-            async for _ in self.line.received():
-                pass
+                await self._end_tasks()
+                await self._note_the_rest()
         finally:
-            tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._guesses.tasks]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._end_tasks()
             # After those that could begin another one.
             self._drop_answer_ahead()
+
+    async def _end_tasks(self) -> None:
+        tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._guesses.tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _note_the_rest(self) -> None:
+        """Carries out what is left of the messages that came before the end of the connection, but for answers: they
+        would reach nobody."""
+        while not self._actions.empty():
+            action = self._actions.get_nowait()
+            if isinstance(action, actions.Tell | actions.Deviation | actions.SoundArrived | actions.Fire):
+                await self._carry_out(action)
 
     @property
     def is_busy(self) -> bool:
