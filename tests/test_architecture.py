@@ -228,6 +228,11 @@ def test_every_file_that_the_page_sends_a_reader_to_exists() -> None:
     assert len(named) > 40
     roots = (ROOT, REPOSITORY)
     assert [name for name in sorted(named) if not any((root / name).is_file() for root in roots)] == []
+    # Of `folder/file.py` (`other.py`), the other one stands in the same folder.
+    beside = re.findall(r"`((?:[a-z_]+/)+)[a-z_]+\.py` \(((?:`[a-z_]+\.py`(?:, )?)+)\)", page)
+    files = [folder + name for folder, names in beside for name in re.findall(r"`([a-z_]+\.py)`", names)]
+    assert len(files) > 5
+    assert [name for name in files if not (ROOT / name).is_file()] == []
 
 
 # Who may start a process, and with which names. All others ask host/subprocesses.py, which bounds time and output.
