@@ -228,6 +228,11 @@ def test_every_file_that_the_page_sends_a_reader_to_exists() -> None:
     assert len(named) > 40
     roots = (ROOT, REPOSITORY)
     assert [name for name in sorted(named) if not any((root / name).is_file() for root in roots)] == []
+    # Of `folder/file.py` (`other.py`), the other one stands in the same folder.
+    beside = re.findall(r"`((?:[a-z_]+/)+)[a-z_]+\.py` \(((?:`[a-z_]+\.py`(?:, )?)+)\)", page)
+    files = [folder + name for folder, names in beside for name in re.findall(r"`([a-z_]+\.py)`", names)]
+    assert len(files) > 5
+    assert [name for name in files if not (ROOT / name).is_file()] == []
 
 
 # Who may start a process, and with which names. All others ask host/subprocesses.py, which bounds time and output.
@@ -281,3 +286,44 @@ def test_long_files_are_listed_with_a_reason() -> None:
         str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py") if len(path.read_text().splitlines()) > MOST_LINES
     }
     assert {row[0].strip("`") for row in table("file")} == long
+
+
+# Programs of their own, whose threads are no part of the daemon: the chat, the demo, commands, the embedded agent.
+OTHER_PROGRAMS = ("chat", "cli", "demo", "doctor", "embedded.server", "embedded.workers")
+
+
+def names_of_threads(tree: ast.AST) -> Iterator[str]:
+    """The names that threads are started with; of a name with a number in it, the part before the number."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        match ast.unparse(node.func):
+            case "threading.Thread":
+                names = [one.value for one in node.keywords if one.arg == "name"]
+                assert names, f"line {node.lineno}: a thread without a name"
+            case "follower.Follower":
+                names = node.args[-1:]
+            case "threading.Timer":
+                yield "threading.Timer"
+                continue
+            case _:
+                continue
+        for name in names:
+            if isinstance(name, ast.JoinedStr):
+                name = name.values[0]
+            if isinstance(name, ast.Constant):
+                yield str(name.value)
+
+
+def test_the_table_of_threads_has_each_thread_once() -> None:
+    rows = [name for row in table("thread") for name in re.findall(r"`([^`]+)`", row[0])]
+    started = {
+        name
+        for module, tree in modules().items()
+        if not below(module, *OTHER_PROGRAMS)
+        for name in names_of_threads(tree)
+    }
+    assert len(started) > 30
+    # `tool-` in the program, where a number follows, is `tool-N` in the table.
+    assert sorted(name for name in started if name not in rows and f"{name}N" not in rows) == []
+    assert [name for name in rows if rows.count(name) > 1] == []

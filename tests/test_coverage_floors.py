@@ -56,6 +56,25 @@ def test_the_floor_of_a_package_that_is_gone_is_told(
     assert "packages that are gone: mqtt_of_old" in capsys.readouterr().out
 
 
+def test_a_package_without_a_floor_is_told(
+    floors: tuple[dict[str, Any], Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    script, kept, report = floors
+    script["main"]("raise", str(report))
+    report.write_text(report.read_text().replace("mqtt/bridge", "wyoming/server"))
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"packages": {"(top)": 99}}))
+    capsys.readouterr()
+    assert script["main"]("hold", str(report)) == 1
+    assert "wyoming         90 %  has no floor" in capsys.readouterr().out
+    assert script["main"]("show", str(report)) == 0
+
+
+def test_every_package_has_a_floor() -> None:
+    held = json.loads((ROOT / "tests" / "coverage_floors.json").read_text())["packages"]
+    packages = {path.parent.name for path in (ROOT / "daemon" / "parleyd").glob("*/__init__.py")}
+    assert held.keys() == packages | {"(top)"}
+
+
 def test_the_modules_and_the_tests_of_the_list_exist() -> None:
     decisions = json.loads((ROOT / "tests" / "coverage_floors.json").read_text())["decisions"]
     assert [one for one in decisions["modules"] if not (ROOT / "daemon" / "parleyd" / one).is_file()] == []

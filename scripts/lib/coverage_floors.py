@@ -37,14 +37,16 @@ def by_package(files: dict[str, Any], decided: set[str]) -> dict[str, int]:
 
 
 def is_held(reached: dict[str, int], floors: dict[str, int]) -> bool:
-    """Prints what each package reaches. → whether all are at their floors."""
+    """Prints what each package reaches. → whether each has a floor, and is not below it."""
     for one, percent in reached.items():
-        floor = floors.get(one, 0)
-        print(f"{one:14} {percent:3} %" + (f"  BELOW its floor of {floor} %" if percent < floor else ""))
+        if one not in floors:
+            print(f"{one:14} {percent:3} %  has no floor; scripts/coverage --raise gives it one")
+        else:
+            print(f"{one:14} {percent:3} %" + (f"  BELOW its floor of {floors[one]} %" * (percent < floors[one])))
     gone = sorted(floors.keys() - reached.keys())
     if gone:
         print(f"there are floors of packages that are gone: {', '.join(gone)}; scripts/coverage --raise removes them")
-    return not gone and all(percent >= floors.get(one, 0) for one, percent in reached.items())
+    return not gone and all(one in floors and percent >= floors[one] for one, percent in reached.items())
 
 
 def decisions(files: dict[str, Any], modules: list[str]) -> bool:
@@ -73,7 +75,12 @@ def main(mode: str, *report: str) -> int:
     if mode == "raise":
         floors = {one: max(0, percent - MARGIN_PERCENT) for one, percent in reached.items()}
         FLOORS.write_text(json.dumps(kept | {"packages": floors}, indent=2) + "\n")
-    return int(not is_held(reached, kept["packages"] if mode == "hold" else {}))
+        return int(not is_held(reached, floors))
+    if mode == "hold":
+        return int(not is_held(reached, kept["packages"]))
+    for one, percent in reached.items():
+        print(f"{one:14} {percent:3} %")
+    return 0
 
 
 if __name__ == "__main__":

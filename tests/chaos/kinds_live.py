@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from random import Random
 
+from chaos.books import Said
 from chaos.lane import Kind, Lane
 from chaos.voices import tone
 from chaos.wire import ANSWER_S, BINARY, CLOSE, CONTINUATION, PING, TEXT, Line, close_payload, frame
@@ -159,24 +160,18 @@ def hangs(how: str, talk: bool) -> Callable[[Lane, Random], None]:
 
 def hangs_up_after_the_question(lane: Lane, dice: Random) -> None:
     """A gateway that rebalances: 1000, as soon as the question has come, and no transcript."""
-    line = lane.server.live
-    if line is None:
+    if (asked := ask_a_deaf_line(lane, dice)) is None:
         return
-    line.deaf = True
-    said = lane.speak(dice)
-    wait_came(said.number, said.loud[-1], line)
+    line, _said = asked
     lane.pause(dice.uniform(0.0, 1.5))
     line.do(lambda one: closes(1000)(one, dice), 5.0)
 
 
 def late_transcript(lane: Lane, dice: Random) -> None:
     """A, a pause, B; A's transcript comes after B, by a recogniser that is late; then the line is reset."""
-    line = lane.server.live
-    if line is None:
+    if (asked := ask_a_deaf_line(lane, dice)) is None:
         return
-    line.deaf = True
-    first = lane.speak(dice)
-    wait_came(first.number, first.loud[-1], line)
+    line, first = asked
     lane.pause(1.2)
     second = lane.speak(dice)
     wait_came(second.number, second.loud[-1], line)
@@ -189,12 +184,9 @@ def late_transcript(lane: Lane, dice: Random) -> None:
 
 def unasked_sound(lane: Lane, dice: Random) -> None:
     """A question, and sound that answers nothing ("one moment"), and then the line is reset."""
-    line = lane.server.live
-    if line is None:
+    if (asked := ask_a_deaf_line(lane, dice)) is None:
         return
-    line.deaf = True
-    said = lane.speak(dice)
-    wait_came(said.number, said.loud[-1], line)
+    line, _said = asked
     line.do(lambda one: one.send(one.talk.sound(tone(-1, ANSWER_S))), 5.0)
     lane.pause(0.3)
     lane.cut()
@@ -202,12 +194,9 @@ def unasked_sound(lane: Lane, dice: Random) -> None:
 
 def hangs_up_after_the_answer(lane: Lane, dice: Random) -> None:
     """All of the answer is sent, and in the same moment the line is closed: it is heard to its end."""
-    line = lane.server.live
-    if line is None:
+    if (asked := ask_a_deaf_line(lane, dice)) is None:
         return
-    line.deaf = True
-    said = lane.speak(dice)
-    wait_came(said.number, said.loud[-1], line)
+    line, said = asked
 
     def act(one: Line) -> None:
         one.answer((said.number,))
@@ -217,6 +206,17 @@ def hangs_up_after_the_answer(lane: Lane, dice: Random) -> None:
     lane.pause(dice.uniform(0.6, 1.2))
 
     line.do(act, 5.0)
+
+
+def ask_a_deaf_line(lane: Lane, dice: Random) -> tuple[Line, Said] | None:
+    """Makes the server answer nothing, and asks a question. Returns when it has come up; None: there is no session."""
+    line = lane.server.live
+    if line is None:
+        return None
+    line.deaf = True
+    said = lane.speak(dice)
+    wait_came(said.number, said.loud[-1], line)
+    return line, said
 
 
 def wait_came(number: int, frame_number: int, line: Line, timeout_s: float = 8.0) -> None:

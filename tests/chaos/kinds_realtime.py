@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from chaos.kinds_handshake import series
-from chaos.kinds_live import Act, closes, on_line, wait_came, writes
+from chaos.kinds_live import Act, ask_a_deaf_line, closes, on_line, wait_came, writes
 from chaos.lane import Kind, Lane
 from chaos.realtime import Realtime
 from chaos.voices import tone
@@ -412,12 +412,9 @@ def without_transcript(how: str) -> Callable[[Lane, Random], None]:
 
 def answer_before_taken(lane: Lane, dice: Random) -> None:
     """The question is committed, and the line is lost before the answer: it is asked again in the next session."""
-    line = lane.server.live
-    if line is None:
+    if (asked := ask_a_deaf_line(lane, dice)) is None:
         return
-    line.deaf = True
-    said = lane.speak(dice)
-    wait_came(said.number, said.loud[-1], line)
+    line, said = asked
     lane.pause(dice.uniform(0.8, 1.5))
 
     def act(one: Line) -> None:

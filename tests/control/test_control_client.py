@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import socket
 import struct
@@ -180,3 +181,13 @@ def test_an_answer_to_somebody_else_is_none_to_us(tmp_path: Path, capsys: pytest
     with listening(tmp_path, play) as path:
         assert main(["say", "--wait", "--socket", str(path), "Hello"]) == os.EX_OK
     assert capsys.readouterr().out == "To us.\n"
+
+
+def test_a_program_without_a_file_handle_is_told_so() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(NotRunningError, match="cannot talk to the daemon: Too many open files"):
+            Client(Path("/none.sock"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

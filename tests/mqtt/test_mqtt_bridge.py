@@ -23,15 +23,16 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from parleyd.config.base import Secret
 from parleyd.config.mqtt_section import Mqtt, MqttTls
 from parleyd.config.schema import Config
+from parleyd.control import follower
 from parleyd.control.client import Client
+from parleyd.control.follower import Gone, Here, Told
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.mqtt import broker as doctor_s_check
 from parleyd.mqtt import bridge as bridging
 from parleyd.mqtt import broker as connecting
-from parleyd.mqtt import daemon_link
 from parleyd.mqtt.bridge import Bridge
 from parleyd.mqtt.broker import Broker
-from parleyd.mqtt.daemon_link import DaemonLink, Gone, Told
+from parleyd.mqtt.daemon_link import DaemonLink
 from parleyd.mqtt.names import Device
 from parleyd.mqtt.patience import LASTING_S
 from parleyd.mqtt.publications import Publish
@@ -312,19 +313,19 @@ def test_a_connection_that_is_closed_before_its_first_event_is_made_anew(
             answer = super().ask(do, **fields)
             if not closed:
                 closed.append(do)
-                link._again()
+                link._follower.connect_again()
             return answer
 
-    monkeypatch.setattr(daemon_link, "Client", ClosedOnce)
-    monkeypatch.setattr(daemon_link, "LOOK_AGAIN_S", 0.1)
+    monkeypatch.setattr(follower, "Client", ClosedOnce)
+    monkeypatch.setattr(follower, "LOOK_AGAIN_S", 0.1)
     with house.daemon():
         link.start()
         try:
-            assert isinstance(link.news.get(timeout=PATIENCE_S), Gone)
-            assert isinstance(link.news.get(timeout=PATIENCE_S), Told)
+            came = [type(link.news.get(timeout=PATIENCE_S)) for _ in range(4)]
         finally:
             link.stop()
     assert closed == ["events"]
+    assert came == [Here, Gone, Here, Told]
 
 
 # ---------------------------------------------------------------- the others fail

@@ -6,9 +6,8 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 
-from harness import spoken
+from harness import Running, spoken
 from scripted_server import ScriptedServer
 
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
@@ -78,8 +77,8 @@ def plugged_in() -> Iterator[Cards]:
         cards.stop()
 
 
-class CardDaemon:
-    """A context manager, as harness.Daemon. A device counts as lost after one second."""
+class CardDaemon(Running):
+    """A device counts as lost after one second."""
 
     def __init__(self, server: ScriptedServer, wake: str = "speech") -> None:
         config = Config(
@@ -93,18 +92,3 @@ class CardDaemon:
         bus = events.Bus()
         self.service = Service(config, ElevenLabsAgent(config.elevenlabs, None), *device_pair("vmic", "vspk"), bus)
         bus.subscribe(self.stage)
-
-    def __enter__(self) -> CardDaemon:
-        self.service.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.service.stop()
-        if error is not None:
-            for event in self.stage.events:
-                print(event)
-
-    def of(self, kind: type[events.Event]) -> list[events.Event]:
-        return [event for event in self.stage.events if isinstance(event, kind)]

@@ -48,8 +48,30 @@ def spoken(text: str, voice: str = "rms") -> bytes:
     return resampler.process(sound) + resampler.flush()
 
 
-class Daemon:
-    """A context manager. say() speaks into the microphone; expect() waits for the next event of a kind."""
+class Running:
+    """A service in this process, and its events. A context manager."""
+
+    service: Service
+    stage: Stage
+
+    def __enter__(self) -> Self:
+        self.service.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.service.stop()
+        if error is not None:
+            for event in self.stage.events:
+                print(event)
+
+    def of(self, kind: type[E]) -> list[E]:
+        return [event for event in self.stage.events if isinstance(event, kind)]
+
+
+class Daemon(Running):
+    """say() speaks into the microphone; expect() waits for the next event of a kind."""
 
     def __init__(
         self,
@@ -80,18 +102,6 @@ class Daemon:
         # After the parts of the daemon: whoever has waited for an event finds that they have it, too.
         bus.subscribe(self.stage)
 
-    def __enter__(self) -> Self:
-        self.service.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.service.stop()
-        if error is not None:
-            for event in self.stage.events:
-                print(event)
-
     def say(self, text: str, after_ms: int = 200) -> None:
         self.microphone.say(spoken(text), after_ms=after_ms)
 
@@ -100,9 +110,6 @@ class Daemon:
 
     def expect_state(self, state: State) -> events.StateChanged:
         return self.expect(events.StateChanged, lambda e: e.after == state.value)
-
-    def of(self, kind: type[E]) -> list[E]:
-        return [event for event in self.stage.events if isinstance(event, kind)]
 
     def doubts(self) -> int:
         """Wakes for nothing in a row, as the gate knows them once the ears have heard a little more."""

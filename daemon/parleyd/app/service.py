@@ -20,15 +20,16 @@ from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.announce.confirmation_notice import ConfirmationNotice
 from parleyd.announce.fallback_notice import FallbackNotice
 from parleyd.announce.sound_file import SoundFile
+from parleyd.app.agent_actions import AgentActions
+from parleyd.app.device_camera import DeviceCamera
 from parleyd.app.out_of_reach import apart_for, places
 from parleyd.app.settings import SettingsReport
 from parleyd.app.sound_system import SoundSystem
 from parleyd.app.spoken_orders import Actions, SpokenOrders
-from parleyd.app.status import Reporter, RunningTimer, StatusReport, told_to_agent
+from parleyd.app.status import Reporter, RunningTimer, StatusReport
 from parleyd.app.watch import Watch
 from parleyd.audio.devices.deadlines import GivenUpError
 from parleyd.audio.devices.device import InputDevice, OutputDevice
-from parleyd.audio.mixer import MixerError
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.config.camera_section import Camera as CameraSection
 from parleyd.config.changed_keys import Changes
@@ -49,11 +50,9 @@ from parleyd.core.log_fields import fields
 from parleyd.hooks.hooks import Hooks
 from parleyd.host import notify
 from parleyd.host.apart import Apart
-from parleyd.host.stopping import Stop
-from parleyd.tools.camera import Camera, CameraError, Picture
+from parleyd.tools.camera import CameraError
 from parleyd.tools.confirmations import BY_BUTTON, BY_COMMAND
-from parleyd.tools.device_tools import DaemonActions, DeviceTools
-from parleyd.tools.result import Fault, Shown, ToolError
+from parleyd.tools.device_tools import DeviceTools
 from parleyd.transcript.writer import transcript_writer
 from parleyd.usage.allowance import Refusal
 from parleyd.usage.ledger import Amount
@@ -131,17 +130,10 @@ class Service:
         )
         self._announcer = self._make_announcer(self.sound) if self.sound is not None else None
         self._orders: SpokenOrders | None = None
+        self._agent_actions = AgentActions(self, self._announcer)
         self.tools = DeviceTools(
             config.tools,
-            DaemonActions(
-                set_volume=self._set_volume_for_agent,
-                mute=self._mute_for_agent,
-                end_conversation=lambda: self._supervisor.end_soon(),
-                status=self._status_for_agent,
-                tell=self._tell,
-                look=self._look_for_agent,
-                say_aloud=self._say_aloud,
-            ),
+            self._agent_actions.functions(),
             bus,
             state_directory,
             BY_BUTTON if config.button.is_there and config.button.confirms else BY_COMMAND,
@@ -180,17 +172,18 @@ class Service:
         )
         self._fallback_notice = FallbackNotice(config, self._announcer)
         bus.subscribe(self._fallback_notice)
+        self._camera = DeviceCamera(config.camera, self._apart, lambda: self.muted)
         self._uploads = Uploads(
             agent,
             self._dialogue,
             bus,
-            self._take_picture,
-            self._check_camera,
+            self._camera.take,
+            self._camera.check,
             None if fallback is None else fallback.agent,
         )
         bus.subscribe(self._watch_pictures)
-        self._said_aloud: dict[int, tuple[str, str]] = {}
-        bus.subscribe(self._follow_what_is_said)
+        self._agent_actions.attach(self._dialogue, self._supervisor, self._uploads)
+        bus.subscribe(self._agent_actions.follow)
         if self.sound is not None:
             self._orders = self._make_orders()
             self.sound.attach(
@@ -285,56 +278,6 @@ class Service:
     def sleep(self) -> None:
         self._supervisor.sleep()
 
-    def _set_volume_for_agent(self, volume: float) -> None:
-        self._need_sound_for_agent()
-        try:
-            self.set_volume(volume)
-        except MixerError as error:
-            raise ToolError(Fault.FAILED, f"The volume could not be set: {error}.") from error
-
-    def _status_for_agent(self) -> str:
-        # "Louder" is relative to the level that the speaker's own buttons have set.
-        with contextlib.suppress(MixerError):
-            self.look_at_volume()
-        return told_to_agent(self.status())
-
-    def _mute_for_agent(self, on: bool) -> str | None:
-        self._need_sound_for_agent()
-        return self.mute(on)
-
-    def _need_sound_for_agent(self) -> None:
-        if self.sound is None:
-            raise ToolError(Fault.FAILED, "This device has neither a microphone nor a speaker.")
-
-    def _tell(self, text: str) -> None:
-        """Tells the agent something, in a session that is opened if necessary; and asks it to say it, unless somebody
-        is talking with it."""
-        self._dialogue.tell(text)
-        self._supervisor.wake_for_device()
-
-    def _say_aloud(self, text: str, for_agent: str) -> bool:
-        """Speaks a text without the agent; an agent that is there is told the second one. Returns whether there is a
-        voice for it."""
-        if self._announcer is None:
-            return False
-        try:
-            number = self._announcer.announce(text, now=False)
-        except AnnouncementRefusedError:
-            return False
-        self._said_aloud[number] = text, for_agent
-        return True
-
-    def _follow_what_is_said(self, event: events.Event) -> None:
-        """An agent that is there learns what was said without it. A text that the voice could not say is the agent's to
-        say."""
-        if not isinstance(event, events.AnnouncementEnded):
-            return
-        text, for_agent = self._said_aloud.pop(event.announcement, ("", ""))
-        if text and event.reason is not None:
-            self._tell(f"{text} The device could not say this by itself. Tell the person.")
-        elif text:
-            self._dialogue.context(for_agent, None, by_person=False)
-
     def usage(self) -> Usage:
         """The use of sessions, today and this month."""
         return self._usage_limits.usage()
@@ -424,7 +367,7 @@ class Service:
     def look(self, text: str | None) -> int:
         """Takes a picture with the camera and sends it, with a text about it, like send_file. Raises UploadError."""
         try:
-            self._check_camera()
+            self._camera.check()
         except CameraError as error:
             raise UploadError(str(error), error.hint) from error
         refusal = self._usage_limits.refusal(of_its_own=False) if self._supervisor.asleep else None
@@ -434,29 +377,6 @@ class Service:
         if self._supervisor.asleep:
             self.wake()
         return number
-
-    def _check_camera(self) -> None:
-        """Raises CameraError if no picture may be taken."""
-        if not self._config.camera.is_there:
-            raise CameraError("there is no camera", "set camera.command; docs/camera.md")
-        if self.muted:
-            raise CameraError("this device is muted, and its camera with it", "`parleyd unmute` lets it hear and see")
-
-    def _take_picture(self, stop: Stop) -> Picture:
-        """Blocks. Raises CameraError."""
-        self._check_camera()
-        picture = Camera(self._config.camera, self._apart).take(stop)
-        # Somebody may have muted it in the meantime.
-        self._check_camera()
-        log.info("the camera took a picture (%s, %d bytes)", picture.media_type, len(picture.data))
-        return picture
-
-    def _look_for_agent(self, stop: Stop) -> Shown:
-        try:
-            prepared = self._uploads.shown(stop)
-        except UploadError as error:
-            raise ToolError(Fault.FAILED, f"There is no picture: {error}. For the person: {error.hint}.") from error
-        return Shown("The camera has taken a picture, which is shown to you now.", prepared)
 
     def _watch_pictures(self, event: events.Event) -> None:
         if isinstance(event, events.FileWaits):
@@ -553,6 +473,7 @@ class Service:
         if self._announcer is not None:
             timeout_s = config.session.connect_timeout_s
             self._announcer.reconfigure(speech, config.announce, timeout_s, self._local_speech_for(config))
+        self._camera.config = config.camera
         self._budget_notice.config = self._fallback_notice.config = self._config = config
         return changed
 

@@ -28,6 +28,13 @@ MAX_TIMEOUT_S = 115.0
 MIN_TIMEOUT_S = 0.1
 # A person has to hear the question, and to press a button or to type.
 MIN_ANSWER_S = 5.0
+
+# Of the programs that a tool runs.
+Environment = Annotated[
+    dict[str, str],
+    Meta(description="additional environment variables; otherwise it gets only PATH, HOME, LANG and TZ"),
+]
+SecretEnvironment = Annotated[dict[str, Secret], Meta(description="environment variables with secrets")]
 # The time to make a picture ready for the agent, beside camera.timeout_s.
 SEND_S = 10.0
 
@@ -72,11 +79,8 @@ class CommandTool(Tool, frozen=True, kw_only=True):
         Literal["nothing", "parameters"],
         Meta(description="its standard input; parameters: all parameters as a JSON object"),
     ] = "nothing"
-    environment: Annotated[
-        dict[str, str],
-        Meta(description="additional environment variables; otherwise it gets only PATH, HOME, LANG and TZ"),
-    ] = {}
-    secrets: Annotated[dict[str, Secret], Meta(description="environment variables with secrets")] = {}
+    environment: Environment = {}
+    secrets: SecretEnvironment = {}
     run_as: RunAs = "apart"
 
     def __repr__(self) -> str:
@@ -133,11 +137,8 @@ class PythonTool(Tool, frozen=True, kw_only=True):
     entry_point: Annotated[Text | None, Meta(description="the name of the entry point; null: the tool's own name")] = (
         None
     )
-    environment: Annotated[
-        dict[str, str],
-        Meta(description="additional environment variables; otherwise it gets only PATH, HOME, LANG and TZ"),
-    ] = {}
-    secrets: Annotated[dict[str, Secret], Meta(description="environment variables with secrets")] = {}
+    environment: Environment = {}
+    secrets: SecretEnvironment = {}
     run_as: RunAs = "apart"
 
     def __repr__(self) -> str:

@@ -225,7 +225,11 @@ class Client:
 
 def _connect(paths: tuple[Path, ...]) -> tuple[socket.socket, Path]:
     for path in paths:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError as error:
+            hint = "the kernel gives this program no file handle or no memory: see the limits of its unit"
+            raise NotRunningError(f"cannot talk to the daemon: {error.strerror or error}", hint) from error
         try:
             # While many clients connect at once, only the kernel's own timeout ends the wait.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval(ANSWER_S))

@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from parleyd.config.mqtt_section import Mqtt
+from parleyd.control.follower import Gone, Here, Told
 from parleyd.core.log_fields import fields
 from parleyd.host.told_once import ToldOnce
 from parleyd.mqtt.broker import Broker, BrokerError
-from parleyd.mqtt.daemon_link import Answered, DaemonLink, Gone, Known, News, Told, make_pipe
+from parleyd.mqtt.daemon_link import Answered, DaemonLink, Known, News, make_pipe
 from parleyd.mqtt.names import OFFLINE, Device
 from parleyd.mqtt.orders import Order
 from parleyd.mqtt.patience import Failure, Patience
@@ -166,11 +167,11 @@ class Bridge:
 
     def _hear(self, news: News) -> None:
         match news:
+            case Here():
+                self._daemon_is_there = True
+                self._look_at_s = time.monotonic() + self._settings.figures_s
+                self._about_daemon.over("the daemon is there")
             case Told(event=event):
-                if not self._daemon_is_there:
-                    self._daemon_is_there = True
-                    self._look_at_s = time.monotonic() + self._settings.figures_s
-                    self._about_daemon.over("the daemon is there")
                 self._do(self._translator.told(event))
             case Gone(error=error):
                 self._daemon_is_there = False

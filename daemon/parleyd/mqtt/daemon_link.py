@@ -1,12 +1,11 @@
 """The two threads that talk to the daemon: one follows its events, the other gives it orders and asks it questions.
 
-Both put what they learn into one bounded queue, and wake the owner by a pipe. An order has a connection of its own,
-since the daemon may have been restarted in the meantime.
+Both put what the daemon says into one bounded queue, and wake the owner by a pipe. An order has a connection of its
+own, since the daemon may have been restarted in the meantime.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import threading
@@ -16,28 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from parleyd.control import follower
 from parleyd.control.client import Client, NotRunningError, RefusedError, StuckError
-from parleyd.core.errors import UserError
 from parleyd.mqtt.orders import Order, Reply
 from parleyd.mqtt.publications import Ask
 
-LOOK_AGAIN_S = 2.0
 MOST_WAITING = 500
 MOST_ORDERS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """An event of the daemon, as the control socket has it."""
-
-    event: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """The daemon cannot be followed."""
-
-    error: UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +41,7 @@ class Answered:
     answer: dict[str, Any]
 
 
-News = Told | Gone | Known | Answered
+News = follower.News | Known | Answered
 
 
 class DaemonLink:
@@ -70,19 +54,17 @@ class DaemonLink:
         self.news: queue.Queue[News] = queue.Queue(MOST_WAITING)
         self._orders: queue.Queue[Order | Ask] = queue.Queue(MOST_ORDERS)
         self._stopping = threading.Event()
-        self._following: Client | None = None
-        self._threads = (
-            threading.Thread(target=self._follow, name="daemon-events", daemon=True),
-            threading.Thread(target=self._work, name="daemon-orders", daemon=True),
-        )
+        self._follower = follower.Follower(socket, "events", self._tell, "daemon-events")
+        self._working = threading.Thread(target=self._work, name="daemon-orders", daemon=True)
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._follower.start()
+        self._working.start()
 
     def stop(self) -> None:
         """The threads end with the process; no order is begun any more."""
         self._stopping.set()
+        self._follower.stop()
 
     def give(self, order: Order | Ask) -> bool:
         """Hands an order or a question to the thread. Returns whether its queue had room."""
@@ -96,27 +78,6 @@ class DaemonLink:
         # When the owner is busy, this thread reads no more, and the daemon disconnects it in the end.
         self.news.put(news)
         self._wake()
-
-    def _follow(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                with Client(self._socket) as client:
-                    self._following = client
-                    client.ask("events")
-                    for event in client.events():
-                        self._tell(Told(event))
-            except (NotRunningError, RefusedError, ValueError, OSError) as error:
-                # ValueError, OSError: again() has closed the connection, in the middle of a line or before the first.
-                self._following = None
-                known = error if isinstance(error, UserError) else UserError("the daemon does not answer")
-                self._tell(Gone(known))
-            self._stopping.wait(LOOK_AGAIN_S)
-
-    def _again(self) -> None:
-        """Ends the connection to a daemon that is stuck: what it says later would be old."""
-        if (client := self._following) is not None:
-            with contextlib.suppress(OSError):
-                client.__exit__(None, None, None)
 
     def _work(self) -> None:
         while True:
@@ -136,7 +97,7 @@ class DaemonLink:
             return Known(ask, None, _error(error.kind, str(error), error.hint))
         except NotRunningError as error:
             if isinstance(error, StuckError):
-                self._again()
+                self._follower.connect_again()
             return Known(ask, None, _error("not_running", str(error), error.hint))
 
     def _order(self, order: Order) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import parleyd
 from parleyd.config.wyoming_section import Wyoming
+from parleyd.control.follower import Gone, Here
 from parleyd.core.errors import UserError
 from parleyd.core.log_fields import fields
 from parleyd.host.told_once import ToldOnce
-from parleyd.wyoming.room import Gone, Heard, Here, Room
+from parleyd.wyoming.daemon_link import DaemonLink, Heard
 from parleyd.wyoming.target import PLAYED, Play, Refuse, Send, Target, Turns, info
 from parleyd.wyoming.wire import Reader, WireError, encoded
 
@@ -75,7 +76,7 @@ class Server:
         self._reading, self._writing = socket.socketpair()
         self._reading.setblocking(False)
         self._writing.setblocking(False)
-        self._room = Room(socket_path, self._wake)
+        self._daemon = DaemonLink(socket_path, self._wake)
         self._stopping = False
 
     def stop(self) -> None:
@@ -86,12 +87,12 @@ class Server:
     def run(self) -> None:
         """Raises UserError if it cannot listen."""
         self._selector.register(self._reading, selectors.EVENT_READ)
-        self._room.start()
+        self._daemon.start()
         try:
             while not self._stopping:
                 self._step()
         finally:
-            self._room.stop()
+            self._daemon.stop()
             self._be_away()
 
     def _wake(self) -> None:
@@ -114,7 +115,7 @@ class Server:
                 self._write(connection)
         with contextlib.suppress(queue.Empty):
             while True:
-                match self._room.news.get_nowait():
+                match self._daemon.news.get_nowait():
                     case Here():
                         self._about_daemon.over("the daemon is there")
                         self._be_here()
@@ -216,7 +217,7 @@ class Server:
             case Play():
                 log.info("%s sent an announcement of %.1f s", connection.from_, command.length_s)
                 self._playing = connection
-                self._room.play(command)
+                self._daemon.play(command)
             case Refuse(text=text, hint=hint):
                 log.warning("an announcement was not played: %s; %s", text, hint, extra=fields(reason=text, hint=hint))
                 connection.waiting += encoded(command.event)

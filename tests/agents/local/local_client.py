@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import cache
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -35,8 +35,48 @@ def spoken(text: str, rate_hz: int = 16_000, silence_ms: int = 500) -> bytes:
     return person().say(text, rate_hz) + bytes(rate_hz * silence_ms // 1000 * 2)
 
 
-class Client:
-    """A context manager. Everything received is in `messages`; audio is in `audio` as (event id, PCM).
+class Connected:
+    """A client that is connected. A context manager. Everything received is in `messages`."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        options.setdefault("compression", None)
+        self._stack = ExitStack()
+        self.socket: ClientConnection = connect(url, close_timeout=1, **options)
+        self._stack.enter_context(self.socket)
+        self.messages: list[Message] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def receive(self, timeout_s: float = WAIT_S) -> Message:
+        """The next message. Raises ConnectionClosed, TimeoutError."""
+        raise NotImplementedError
+
+    def until(self, type_: str, test: Callable[[Message], object] = lambda _message: True) -> Message:
+        """The next message of a type."""
+        until_s = time.monotonic() + WAIT_S
+        while True:
+            message = self.receive(max(0.0, until_s - time.monotonic()))
+            if message["type"] == type_ and test(message):
+                return message
+
+    def until_closed(self) -> tuple[int, str]:
+        """Code and reason; 1006 without a close frame."""
+        until_s = time.monotonic() + WAIT_S
+        try:
+            while True:
+                self.receive(max(0.0, until_s - time.monotonic()))
+        except ConnectionClosed as error:
+            return (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "")
+
+
+class Client(Connected):
+    """Speaks the protocol of ConvAI; audio is in `audio` as (event id, PCM).
 
     opening None: the initiation frame is not sent.
     """
@@ -48,27 +88,14 @@ class Client:
         query: str = "agent_id=test",
         **options: Any,
     ) -> None:
-        options.setdefault("compression", None)
         options.setdefault("max_size", 16 * 1024 * 1024)
         self.input_format = parse_format(agent.settings.input_format)
         self.output_format = parse_format(agent.settings.output_format)
-        self._stack = ExitStack()
-        url = f"{agent.url}/v1/convai/conversation?{query}"
-        self.socket: ClientConnection = connect(url, close_timeout=1, **options)
-        self._stack.enter_context(self.socket)
-        self.messages: list[Message] = []
+        super().__init__(f"{agent.url}/v1/convai/conversation?{query}", **options)
         self.audio: list[tuple[int, bytes]] = []
         self.answers_pings = True
         if opening is not None:
             self.send(opening)
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
     def send(self, message: object) -> None:
         self.socket.send(json.dumps(message))
@@ -93,23 +120,6 @@ class Client:
             pcm = decode(self.output_format, base64.b64decode(event["audio_base_64"]))
             self.audio.append((event["event_id"], pcm))
         return message
-
-    def until(self, type_: str, test: Callable[[Message], object] = lambda _message: True) -> Message:
-        """The next message of a type."""
-        until_s = time.monotonic() + WAIT_S
-        while True:
-            message = self.receive(max(0.0, until_s - time.monotonic()))
-            if message["type"] == type_ and test(message):
-                return message
-
-    def until_closed(self) -> tuple[int, str]:
-        """Code and reason; 1006 without a close frame."""
-        until_s = time.monotonic() + WAIT_S
-        try:
-            while True:
-                self.receive(max(0.0, until_s - time.monotonic()))
-        except ConnectionClosed as error:
-            return (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "")
 
     def types(self) -> list[str]:
         """Of all messages but pings; audio once per run."""

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import time
-from collections.abc import Callable
-from contextlib import ExitStack
 from functools import cache
-from types import TracebackType
 from typing import Any
 
 import pydantic
-from local_client import WAIT_S, Message
+from local_client import WAIT_S, Connected, Message
 from openai.types.realtime import RealtimeServerEvent
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
 
 from parleyd.embedded.realtime import wire_formats
 from parleyd.embedded.server import LocalAgent
@@ -28,8 +22,8 @@ def events() -> pydantic.TypeAdapter[RealtimeServerEvent]:
     return pydantic.TypeAdapter(RealtimeServerEvent)
 
 
-class RealtimeClient:
-    """A context manager. Everything received is in `messages`; the sound of each item in `audio`.
+class RealtimeClient(Connected):
+    """Speaks the Realtime protocol; the sound of each item is in `audio`.
 
     key: sent as a bearer token. check False: for answers that are broken on purpose.
     """
@@ -43,27 +37,14 @@ class RealtimeClient:
         check: bool = True,
         **options: Any,
     ) -> None:
-        options.setdefault("compression", None)
         options.setdefault("max_size", 32 * 1024 * 1024)
         headers = dict(options.pop("additional_headers", {}))
         if key is not None:
             headers.setdefault("Authorization", f"Bearer {key}")
-        self._stack = ExitStack()
         query = f"?model={model}" if model else ""
-        url = f"{agent.url}/v1/realtime{query}"
-        self.socket: ClientConnection = connect(url, close_timeout=1, additional_headers=headers, **options)
-        self._stack.enter_context(self.socket)
-        self.messages: list[Message] = []
+        super().__init__(f"{agent.url}/v1/realtime{query}", additional_headers=headers, **options)
         self.audio: dict[str, bytes] = {}
         self._check = check
-
-    def __enter__(self) -> RealtimeClient:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
     def send(self, type_: str, **fields: Any) -> None:
         self.socket.send(json.dumps({"type": type_, **fields}))
@@ -101,14 +82,6 @@ class RealtimeClient:
             self.audio[message["item_id"]] = self.audio.get(message["item_id"], b"") + data
         return message
 
-    def until(self, type_: str, test: Callable[[Message], object] = lambda _message: True) -> Message:
-        """The next message of a type."""
-        until_s = time.monotonic() + WAIT_S
-        while True:
-            message = self.receive(max(0.0, until_s - time.monotonic()))
-            if message["type"] == type_ and test(message):
-                return message
-
     def answer(self) -> Message:
         """The next response that is over."""
         response: Message = self.until("response.done")["response"]
@@ -117,15 +90,6 @@ class RealtimeClient:
     def error(self) -> Message:
         error: Message = self.until("error")["error"]
         return error
-
-    def until_closed(self) -> tuple[int, str]:
-        """Code and reason; 1006 without a close frame."""
-        until_s = time.monotonic() + WAIT_S
-        try:
-            while True:
-                self.receive(max(0.0, until_s - time.monotonic()))
-        except ConnectionClosed as error:
-            return (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "")
 
     def types(self, without: tuple[str, ...] = ("rate_limits.updated",)) -> list[str]:
         """Of all messages; a run of deltas once."""

@@ -1,4 +1,4 @@
-"""The two threads that talk to the daemon: one notices whether it is there, the other has a sound played."""
+"""The two threads that talk to the daemon: one follows whether it is there, the other has a sound played."""
 
 from __future__ import annotations
 
@@ -11,26 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from parleyd.control.client import Client, NotRunningError, RefusedError
+from parleyd.control import follower
+from parleyd.control.client import Client
 from parleyd.core.errors import UserError
 from parleyd.wyoming.target import Play
 
-LOOK_AGAIN_S = 2.0
 # Beside its own length: others may be spoken before it, and it may wait for a pause in a conversation.
 _PATIENCE_S = 300.0
 NAME = "Home Assistant"
-
-
-@dataclass(frozen=True, slots=True)
-class Here:
-    """The daemon is there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """The daemon is not there."""
-
-    error: UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +28,10 @@ class Heard:
     error: UserError | None
 
 
-News = Here | Gone | Heard
+News = follower.News | Heard
 
 
-class Room:
+class DaemonLink:
     """Use start(), then stop(). socket: of the daemon; None: it is searched for in the usual places. wake: called after
     each news."""
 
@@ -52,19 +40,17 @@ class Room:
         self._wake = wake
         self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._sounds: queue.SimpleQueue[Play] = queue.SimpleQueue()
-        self._stopping = threading.Event()
-        self._threads = (
-            threading.Thread(target=self._follow, name="daemon-presence", daemon=True),
-            threading.Thread(target=self._work, name="daemon-sounds", daemon=True),
-        )
+        # Only its presence is followed: after this request nothing comes until the daemon ends.
+        self._follower = follower.Follower(socket, "profile", self._tell, "daemon-presence")
+        self._working = threading.Thread(target=self._work, name="daemon-sounds", daemon=True)
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._follower.start()
+        self._working.start()
 
     def stop(self) -> None:
         """The threads end with the process."""
-        self._stopping.set()
+        self._follower.stop()
 
     def play(self, sound: Play) -> None:
         """Has a sound played; a Heard follows. One after the other: the caller waits for that."""
@@ -73,21 +59,6 @@ class Room:
     def _tell(self, news: News) -> None:
         self.news.put(news)
         self._wake()
-
-    def _follow(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                with Client(self._socket) as client:
-                    # A client that asks nothing is disconnected. Nothing comes after the answer until the daemon ends.
-                    client.ask("profile")
-                    self._tell(Here())
-                    for _ in client.events():
-                        pass
-            except (NotRunningError, RefusedError) as error:
-                self._tell(Gone(error))
-            except OSError as error:
-                self._tell(Gone(_short_of(error)))
-            self._stopping.wait(LOOK_AGAIN_S)
 
     def _work(self) -> None:
         while True:
