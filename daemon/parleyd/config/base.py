@@ -1,7 +1,5 @@
 """The base classes of the schema."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
