@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 Samples = npt.NDArray[np.int16]
 
@@ -23,8 +23,7 @@ FRAME_BYTES = FRAME_SAMPLES * BYTES_PER_SAMPLE
 SILENT_FRAME = bytes(FRAME_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """20 ms of sound at the pipeline rate."""
 
     pcm: bytes
@@ -41,8 +40,7 @@ class Frame:
         return cls(SILENT_FRAME, start_s, is_silent=True)
 
 
-@dataclass(frozen=True, slots=True)
-class AudioFormat:
+class AudioFormat(Struct, frozen=True):
     """The format of a provider's sound."""
 
     encoding: Literal["pcm", "ulaw", "alaw"]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from inspect import cleandoc
 from typing import Any
 
 import msgspec
-from msgspec import inspect
+from msgspec import Struct, inspect
 
 from parleyd.config.base import Secret, Section
 from parleyd.config.schema import Config
@@ -19,8 +18,7 @@ from parleyd.config.schema import Config
 _UNITS = {"ms": "ms", "s": "s", "db": "dB"}
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(Struct, frozen=True):
     """One key of the schema.
 
     path: from the top of the file.

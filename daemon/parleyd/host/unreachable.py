@@ -7,7 +7,8 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from parleyd.host.certificates import Flaw, flaw
 from parleyd.host.proxies import ProxyError
@@ -24,8 +25,7 @@ _DOCTOR = "`parleyd doctor` tells more"
 NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
 
 
-@dataclass(frozen=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """reason: contains no secrets. hint: None if only the caller knows one. is_lasting: another try is useless."""
 
     reason: str

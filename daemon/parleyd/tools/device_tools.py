@@ -8,8 +8,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+
+from msgspec import Struct
 
 from parleyd.agents.events import ApprovalAsked, ToolCall
 from parleyd.agents.provider import ToolSpec
@@ -45,8 +47,7 @@ def no_camera(_stop: Stop) -> Shown:
     raise ToolError(Fault.FAILED, "There is no camera here.")
 
 
-@dataclass(frozen=True)
-class DaemonActions:
+class DaemonActions(Struct, frozen=True):
     """The functions of the daemon that the tools call; each returns at once.
 
     set_volume: from 0 to 1. mute: returns the reason why it will not outlive a restart, or None. end_conversation:

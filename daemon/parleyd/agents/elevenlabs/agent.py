@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from parleyd.agents.commands import Prepared
 from parleyd.agents.elevenlabs.address import (

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from parleyd.audio import pcm as sound
 from parleyd.audio.devices.device import DeviceError
@@ -27,8 +27,7 @@ LONGEST_S = 10.0
 _ATTACK_S, _RELEASE_S = 0.010, 0.035
 
 
-@dataclass(frozen=True, slots=True)
-class _Note:
+class _Note(Struct, frozen=True):
     """decay_s: the time in which it falls to a third."""
 
     begins_s: float
@@ -72,8 +71,7 @@ WORDS: dict[Earcon, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Sound:
+class Sound(Struct, frozen=True):
     """The sound of an earcon."""
 
     pcm: bytes
