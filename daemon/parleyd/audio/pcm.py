@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -204,3 +205,10 @@ def fade_out(pcm: bytes, samples: int, last: int = 0) -> bytes:
         values = np.concatenate([values, np.full(samples - len(values), held, np.float32)])
     curve = 0.5 + 0.5 * np.cos(np.linspace(0.0, np.pi, samples + 1, dtype=np.float32)[1:])
     return to_pcm(values * curve)
+
+
+def median(values: Iterable[float]) -> float:
+    """Of one value or more. The module statistics has the same, and takes 2 ms to load."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -4,7 +4,6 @@ Pure except for the types of errors."""
 
 from __future__ import annotations
 
-import http.client
 import socket
 import ssl
 
@@ -36,6 +35,9 @@ class Trouble(Struct, frozen=True):
 def trouble(error: Exception, host: str, key: str | None = None) -> Trouble:
     """host: as shown to the user. key: the configuration key that names it, for hints; None: there is none. error:
     OSError, HTTPException, or the error for an invalid name."""
+    # Imported here: 8 ms and a megabyte, which most devices need later or never.
+    import http.client
+
     match error:
         case ProxyError():
             return Trouble(str(error), error.hint, error.is_lasting)

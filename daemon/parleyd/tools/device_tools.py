@@ -33,7 +33,6 @@ from parleyd.tools.audit import Audit
 from parleyd.tools.built_in import BUILT_IN, Device, built_in_tools
 from parleyd.tools.command import Command, PythonFunction
 from parleyd.tools.confirmations import BY_COMMAND, Confirmations
-from parleyd.tools.http import Http
 from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters, load_checker
 from parleyd.tools.result import Fault, Result, Shown, ToolError, failed
@@ -287,6 +286,10 @@ def declared_tools(config: sections.Tools, apart: Apart | None = None) -> dict[s
             apart=None if command.run_as == "daemon" else apart,
         )
         tools[name] = _tool(name, "command", command, runner, secrets, config)
+    if config.http:
+        # Imported here, because it loads what speaks HTTP: 8 ms and a megabyte.
+        from parleyd.tools.http import Http
+
     for name, http in config.http.items():
         secrets = _secrets(http.secrets)
         runner = Http(
