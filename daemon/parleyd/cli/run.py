@@ -44,7 +44,7 @@ from parleyd.control.server import ControlServer
 from parleyd.core import events
 from parleyd.core.errors import UserError
 from parleyd.core.log_fields import fields
-from parleyd.host import journal, notify, signals
+from parleyd.host import allocator, journal, notify, signals
 from parleyd.host.apart import Apart, Way
 from parleyd.host.descent import become_reaper
 from parleyd.host.directories import runtime_directory, state_directory
@@ -70,6 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
+    allocator.keep_small()
     try:
         loaded = load(args.config)
     except ConfigError as error:
@@ -177,6 +178,7 @@ def _serve(loaded: Loaded, args: argparse.Namespace, bus: events.Bus, *, is_read
                 # The objects of the start live as long as the daemon: the collector need not look at them again.
                 gc.collect()
                 gc.freeze()
+                allocator.give_back()
                 attend(service, arrived, reload)
     except GivenUpError:
         # The daemon was told to stop before it had started.
