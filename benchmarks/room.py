@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import webrtcvad
 from acoustics import (
@@ -219,7 +220,7 @@ def run(mode: str, it: Scene) -> Outcome:
         passed = line.hear(captured, silent_from_s)
         outcome.cost_s += time.perf_counter() - began_s
         # The gate's times in samples of the microphone, as those of what was spoken.
-        at = replace(passed.frame, start_s=number * FRAME_MS / 1000)
+        at = msgspec.structs.replace(passed.frame, start_s=number * FRAME_MS / 1000)
         voiced = passed.may_be_speech and vad.voiced(at)
         measured = measure.step(at, voiced=voiced)
         verdict = gate.step(

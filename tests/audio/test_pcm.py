@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import statistics
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.audio import pcm
@@ -102,6 +106,11 @@ def test_fade_out() -> None:
     assert faded == sorted(faded, reverse=True)
     assert values(pcm.fade_out(of(8000, 8000), 4)) == values(pcm.fade_out(of(*[8000] * 4), 4))
     assert values(pcm.fade_out(b"", 2, last=-8000)) == [-4000, 0]
+
+
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=20))
+def test_the_median_is_that_of_the_module_statistics(values: list[float]) -> None:
+    assert pcm.median(values) == statistics.median(values)
 
 
 def test_channels() -> None:

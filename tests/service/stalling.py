@@ -7,12 +7,13 @@ NAME: of the function in which the thread stops. PART: as in health.NORMS; its l
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import importlib
 import sys
 import threading
 from pathlib import Path
+
+import msgspec
 
 from parleyd.app import prometheus
 from parleyd.cli.main import main
@@ -36,6 +37,6 @@ def stop_dead_in(target: str) -> None:
 if __name__ == "__main__":
     part, target, *arguments = sys.argv[1:]
     stop_dead_in(target)
-    health.NORMS[part] = dataclasses.replace(health.NORMS[part], limit_s=1.0)
+    health.NORMS[part] = msgspec.structs.replace(health.NORMS[part], limit_s=1.0)
     prometheus.EVERY_S = 0.1
     sys.exit(main(arguments))

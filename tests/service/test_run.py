@@ -248,10 +248,10 @@ def test_a_port_for_figures_that_is_taken_is_a_clear_line_and_a_code(tmp_path: P
     assert process.returncode == os.EX_UNAVAILABLE
 
 
-@pytest.mark.parametrize("fault", ["import pkg_resources_is_gone", "def Vad(mode): raise OSError('broken')"])
+@pytest.mark.parametrize("fault", ["import something_is_gone", "def create(): raise OSError('broken')"])
 def test_a_missing_or_broken_detector_is_an_error_at_the_start(fault: str, tmp_path: Path) -> None:
     (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / "webrtcvad.py").write_text(fault)
+    (tmp_path / "modules" / "_webrtcvad.py").write_text(fault)
     write_wav(tmp_path / "in.wav", bytes(3200))
     write_config(tmp_path)
     with running(tmp_path, modules=str(tmp_path / "modules")) as process:

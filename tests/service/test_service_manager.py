@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import signal
 import socket
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 from harness import Daemon, spoken
 from scripted_server import WAIT_S, Line, ScriptedServer
@@ -167,7 +167,7 @@ class OddMicrophone(ActorMicrophone):
 
     def open(self, deliver: Deliver) -> StreamInfo:
         info = super().open(lambda _pcm, start_s: deliver(b"abc", start_s))
-        return dataclasses.replace(info, rate_hz=48_000)
+        return msgspec.structs.replace(info, rate_hz=48_000)
 
 
 def test_a_start_that_fails_tells_the_first_reason_at_once() -> None:

@@ -9,7 +9,7 @@ from parleyd.control.follower import Gone
 from parleyd.wyoming.daemon_link import DaemonLink, Heard, News
 from parleyd.wyoming.target import Play
 
-WAIT_S = 40
+WAIT_S = 60.0
 SOUND = Play(bytearray(2000), 16_000)
 
 

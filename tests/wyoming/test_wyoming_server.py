@@ -19,8 +19,8 @@ from wyoming_house import RATE_HZ, House, Peer, descriptors, tone
 
 from parleyd.config.wyoming_section import Wyoming
 from parleyd.control.client import Client
+from parleyd.control.follower import Here
 from parleyd.wyoming import server as server_module
-from parleyd.wyoming.room import Here
 from parleyd.wyoming.server import MOST_CONNECTIONS, Server
 from programs import free_port, until
 

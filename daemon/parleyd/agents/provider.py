@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, Protocol
 
+from msgspec import Struct
+
 from parleyd.agents.commands import Command, Prepared
 from parleyd.agents.commands import ToolSpec as ToolSpec
 from parleyd.agents.events import AgentError, AgentEvent
@@ -37,8 +39,7 @@ class Interrupts(Enum):
 ANY_MEDIA_TYPE = "*/*"
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(Struct, frozen=True):
     """The abilities of a provider. The daemon does without those that are missing, or says that they are."""
 
     speaks_first: bool
@@ -82,8 +83,7 @@ class Capabilities:
 # ---------------------------------------------------------------- what a session is to be
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """One line of the conversation so far, as it was really heard.
 
     ago_s: how long ago it was said. is_cut: the rest of it was not heard; the text is the part that was.
@@ -121,8 +121,7 @@ class SessionWish:
 # ---------------------------------------------------------------- a session
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """The meaning of one message: events in order, and messages to be sent back at once, before the events are acted
     upon (pongs, and commands that were deferred until now)."""
 
@@ -194,8 +193,7 @@ class Address:
     headers: tuple[str, ...] = field(default=(), repr=False)  # "Name: value"
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(Struct, frozen=True):
     """The provider's server, for the network checks and for hints.
 
     key: the configuration key that names it, such as elevenlabs.base_url; None: nobody has configured it, as with the
@@ -212,8 +210,7 @@ class Server:
         return f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One examination by the doctor, of what only the provider knows. name: as the doctor shows it.
 
     probe(): blocks, within deadline_s; yields at least one finding, without secrets.

@@ -14,7 +14,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from parleyd.agents.speech import SocketSpeech, Speech, StreamedSpeech
 from parleyd.announce.fetching import Fetching
@@ -58,8 +59,7 @@ class AnnouncementRefusedError(UserError):
         self.kind = kind
 
 
-@dataclass(eq=False)
-class _Item:
+class _Item(Struct, eq=False):
     """A text. Its sound is collected in `sound` until it may begin. until_s: at this time it begins even while somebody
     speaks. local: the local voice is to speak it, if there is one. own: the sound that is played in place of a voice;
     the text is then its name."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -17,15 +17,16 @@ from parleyd.agents.elevenlabs.platform_tools import client_tool
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.agents.provider import Agent, Server, ToolSpec
 from parleyd.agents.speech import Speech, StreamedSpeech
-from parleyd.app.fallback import LocalFallback
 from parleyd.config.base import Secret
 from parleyd.config.openai_section import OpenAI
 from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
-from parleyd.embedded.child import AgentChild, AgentChildError
-from parleyd.embedded.local_speech import local_speech
 from parleyd.host.apart import Apart
+
+if TYPE_CHECKING:
+    from parleyd.app.fallback import LocalFallback
+    from parleyd.embedded.child import AgentChild
 
 
 class Provider(Protocol):
@@ -108,15 +109,17 @@ class Agents:
 
     def __init__(self, config: Config, apart: Apart | None = None) -> None:
         self._apart = apart
-        self._child = AgentChild(config.local.scenario) if config.provider == "local" else None
+        self._child = _child(config) if config.provider == "local" else None
         self._stack = contextlib.ExitStack()
         try:
-            self.fallback = LocalFallback(config, self._client_of_fallback) if config.has_fallback else None
+            self.fallback = _fallback(config, self._client_of_fallback) if config.has_fallback else None
         except ValueError as error:
             raise UserError(str(error), None, os.EX_CONFIG) from error
 
     def __enter__(self) -> Agents:
         if self._child is not None:
+            from parleyd.embedded.child import AgentChildError
+
             try:
                 self._stack.enter_context(self._child)
             except AgentChildError as error:
@@ -164,9 +167,30 @@ class Agents:
             return None
         return provider_of(config).speech(config, _key(config))
 
+    def load_ahead(self, config: Config) -> None:
+        """Imports what the first session needs, so that the first words do not wait for it."""
+        if config.provider == "elevenlabs" and config.elevenlabs.api_key is not None:
+            # An agent with a key is asked for its address over HTTP.
+            pass
+
     def local_speech(self, config: Config) -> StreamedSpeech | None:
         """The voice of this machine; None if there is none."""
+        from parleyd.embedded.local_speech import local_speech
+
         return local_speech(config.announce.local_voice)
+
+
+# The embedded agent's modules are imported only where it is wanted.
+def _child(config: Config) -> AgentChild:
+    from parleyd.embedded.child import AgentChild
+
+    return AgentChild(config.local.scenario)
+
+
+def _fallback(config: Config, client: Callable[[Config, str, str], Agent]) -> LocalFallback:
+    from parleyd.app.fallback import LocalFallback
+
+    return LocalFallback(config, client)
 
 
 def _for_fallback(config: Config) -> Config:

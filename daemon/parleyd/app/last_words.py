@@ -6,7 +6,7 @@ hour is told; it is deleted by the next event, whatever that is, or by the next 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from parleyd.core import events
 from parleyd.core.text import bounded
@@ -15,8 +15,7 @@ KEPT_S = 3600.0
 _MOST_CHARS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """typed: the person wrote it. interrupted: text is the part of the answer that was heard."""
 
     text: str
@@ -25,8 +24,7 @@ class Said:
     interrupted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(Struct, frozen=True):
     """None: nothing within KEPT_S."""
 
     heard: Said | None

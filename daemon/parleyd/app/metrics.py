@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from parleyd.core import events
 
@@ -13,8 +14,7 @@ EDGES_MS = (5, 10, 20, 50, 100, 200, 400, 700, 1000, 1500, 2000, 3000, 5000, 10_
 ANSWER_WITHIN_S = 30.0
 
 
-@dataclass(slots=True)
-class Distribution:
+class Distribution(Struct):
     """A distribution of durations. buckets: the number up to each of EDGES_MS, and beyond; not cumulative."""
 
     count: int = 0
@@ -29,8 +29,7 @@ class Distribution:
         self.buckets[bisect.bisect_left(EDGES_MS, ms)] += 1
 
 
-@dataclass(slots=True)
-class Metrics:
+class Metrics(Struct):
     """session_s: the duration of all sessions. fallbacks: how often the fallback began to answer. lost_speech_ms:
     speech that reached no agent. missing_sound_ms: sound of the room that did not reach the ears. heard_s: sound from
     the microphone; speech_s: the part of it that passed the gate as speech. sent_bytes, received_bytes: of messages to

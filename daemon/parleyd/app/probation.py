@@ -11,7 +11,8 @@ day at the most, and the two minutes begin anew with the session.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 PROBATION_S = 120.0
 # A trouble that passes sooner, such as a device that is opened again, takes nothing back.
@@ -20,15 +21,13 @@ WORSE_S = 10.0
 UNTRIED_S = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """The changed settings stay. untried: no session has used them."""
 
     untried: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TakenBack:
+class TakenBack(Struct, frozen=True):
     """The settings go back to those from before the change. reason: in words."""
 
     reason: str

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -53,13 +53,15 @@ from parleyd.host.apart import Apart
 from parleyd.tools.camera import CameraError
 from parleyd.tools.confirmations import BY_BUTTON, BY_COMMAND
 from parleyd.tools.device_tools import DeviceTools
-from parleyd.transcript.writer import transcript_writer
 from parleyd.usage.allowance import Refusal
 from parleyd.usage.ledger import Amount
 from parleyd.usage.limits import Usage, UsageLimits
 from parleyd.usage.meter import UsageMeter
 from parleyd.usage.statement import Statement
 from parleyd.usage.store import Store
+
+if TYPE_CHECKING:
+    from parleyd.transcript.writer import TranscriptWriter
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +195,7 @@ class Service:
                 lines,
                 None if self._orders is None else self._orders.take,
             )
-        self._transcript = transcript_writer(config.transcript, state_directory)
+        self._transcript = _transcript(config, state_directory)
         if self._transcript is not None:
             bus.subscribe(self._transcript)
         self._beside: tuple[Pulse, ...] = ()
@@ -506,3 +508,12 @@ class Service:
 def _camera_for(agent: Agent, config: Config) -> CameraSection | None:
     """None: the agent takes no pictures."""
     return config.camera if takes_pictures(agent.capabilities) else None
+
+
+def _transcript(config: Config, state_directory: Path | None) -> TranscriptWriter | None:
+    if not config.transcript.enabled:
+        return None
+    # Imported here, because most devices write none.
+    from parleyd.transcript.writer import transcript_writer
+
+    return transcript_writer(config.transcript, state_directory)

@@ -12,11 +12,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 
 from parleyd.app.probation import Kept, Probation, TakenBack
 from parleyd.app.settings_files import MOST_BYTES, NAME, Note, SettingsFiles, WentBack
@@ -48,8 +49,7 @@ class SettingsError(UserError):
         self.kind = kind
 
 
-@dataclass(frozen=True, slots=True)
-class ProbationReport:
+class ProbationReport(Struct, frozen=True):
     """left_s: the rest of the probation. confirmed: nobody has to confirm the settings any more. after_restart: some
     keys take effect with a restart only, and the health is judged after it. untried: some keys are used by the next
     session only, and none has used them yet. after_session: the health is judged with that session, for the two minutes
@@ -62,8 +62,7 @@ class ProbationReport:
     after_session: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsReport:
+class SettingsReport(Struct, frozen=True):
     """revision: counts the changes. keys: the number of keys that are set. probation: None: the settings are kept."""
 
     revision: int
@@ -82,8 +81,7 @@ class Outcome(Changes):
     confirm: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """The value of one key. value: masked if secret. origin: settings, file or default. when: a change takes effect
     now, next_session or restart. settable: a setting may change it."""
 
@@ -93,8 +91,7 @@ class Value:
     settable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """The whole configuration. values: by the keys' dotted names, with the settings and without the profile in force.
     versions: the older revisions that `undo_config` can bring back. label: of the settings, as `put_config` gave it;
     changed_since: they were changed after that. went_back: the last change, if it did not stand its probation."""

@@ -11,8 +11,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from parleyd.audio.gate.order_words import Order, OrderWords
 from parleyd.core import events
@@ -33,8 +34,7 @@ class Words(Protocol):
     def heard(self, pcm: bytes) -> Order | None: ...
 
 
-@dataclass(frozen=True)
-class Actions:
+class Actions(Struct, frozen=True):
     """The functions of the daemon that orders use. silence: ends the answer that is being given. volume: from 0 to 1.
     set_volume: may take two seconds; raises UserError. repeat: says the text in the device's own voice; returns whether
     there is one. tell_agent: without an answer."""

@@ -6,7 +6,8 @@ import copy
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 import parleyd
 from parleyd.app.last_words import LastWords, Words
@@ -31,16 +32,14 @@ from parleyd.usage.limits import Usage
 STARTING = "starting"
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     """present: the device delivers or takes sound."""
 
     name: str
     present: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Microphone(Device):
+class Microphone(Device, frozen=True):
     """Levels in dBFS. muted: by command. mute_lasts: mute will survive a restart.
     doubts_for_s: the rest of the false-wake penalty, during which speech has to be louder.
     overflows: how often sound was lost, in the device or because the ears were too slow.
@@ -66,8 +65,7 @@ class Microphone(Device):
     clock_jumps: int
 
 
-@dataclass(frozen=True, slots=True)
-class Speaker(Device):
+class Speaker(Device, frozen=True):
     """dropped_ms: the duration of answers dropped so far because the agent was too far ahead. clock_ppm, clock_jumps:
     as of the microphone, where the echo is cancelled. late_frames: frames of the microphone that were there before the
     sound whose echo is in them, so that none was cancelled."""
@@ -82,8 +80,7 @@ class Speaker(Device):
     late_frames: int
 
 
-@dataclass(frozen=True, slots=True)
-class Programs:
+class Programs(Struct, frozen=True):
     """How tools, hooks and commands of dynamic variables run. way: unit (of systemd's), landlock or none; landlock_abi:
     0 where the kernel has no Landlock. text: the same in words; weaker: what is less than it could be."""
 
@@ -93,8 +90,7 @@ class Programs:
     weaker: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RunningTimer:
+class RunningTimer(Struct, frozen=True):
     """label: what it is for, or "". left_s: until it goes off."""
 
     number: int
@@ -102,8 +98,7 @@ class RunningTimer:
     left_s: int
 
 
-@dataclass(frozen=True, slots=True)
-class StatusReport:
+class StatusReport(Struct, frozen=True):
     """health: well, starting, trouble or sick. state: one of the supervisor's, or starting. state_s: how long it has
     been in this state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None
     without sound (audio.mode: off). approvals, confirmations: calls of MCP tools, and of this device's, that

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 Samples = npt.NDArray[np.int16]
 
@@ -23,8 +24,7 @@ FRAME_BYTES = FRAME_SAMPLES * BYTES_PER_SAMPLE
 SILENT_FRAME = bytes(FRAME_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """20 ms of sound at the pipeline rate."""
 
     pcm: bytes
@@ -41,8 +41,7 @@ class Frame:
         return cls(SILENT_FRAME, start_s, is_silent=True)
 
 
-@dataclass(frozen=True, slots=True)
-class AudioFormat:
+class AudioFormat(Struct, frozen=True):
     """The format of a provider's sound."""
 
     encoding: Literal["pcm", "ulaw", "alaw"]
@@ -206,3 +205,10 @@ def fade_out(pcm: bytes, samples: int, last: int = 0) -> bytes:
         values = np.concatenate([values, np.full(samples - len(values), held, np.float32)])
     curve = 0.5 + 0.5 * np.cos(np.linspace(0.0, np.pi, samples + 1, dtype=np.float32)[1:])
     return to_pcm(values * curve)
+
+
+def median(values: Iterable[float]) -> float:
+    """Of one value or more. The module statistics has the same, and takes 2 ms to load."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

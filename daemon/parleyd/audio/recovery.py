@@ -12,8 +12,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from parleyd.audio.capture.capture import Capture
 from parleyd.audio.devices import alsa
@@ -51,8 +52,7 @@ _LONG_S = 3.0
 # ---------------------------------------------------------------- the decisions
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
+class Sign(Struct, frozen=True):
     """The observations of a device."""
 
     last_period_s: float
@@ -64,8 +64,7 @@ class Sign:
     """False if the device certainly delivers nothing any more; True is no proof that it does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Struct, frozen=True):
     """The report that a device is lost or muted."""
 
     since_s: float
@@ -74,8 +73,7 @@ class Lost:
     """True if it delivers periods, but only of digital silence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Back:
+class Back(Struct, frozen=True):
     """The report that a device is back."""
 
     away_s: float
@@ -179,8 +177,7 @@ class Health:
 # ---------------------------------------------------------------- the thread
 
 
-@dataclass(slots=True, eq=False)
-class _Patient:
+class _Patient(Struct, eq=False):
     which: Which
     card: Card
     health: Health

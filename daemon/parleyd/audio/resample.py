@@ -17,7 +17,6 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import samplerate
 
 from parleyd.audio.pcm import samples_of, to_pcm
 
@@ -43,6 +42,9 @@ class _Converter(Protocol):
 
 class _Library:
     def __init__(self, from_hz: int, to_hz: int) -> None:
+        # Imported here, because most devices and agents have rates of a simple ratio: a megabyte.
+        import samplerate
+
         self._ratio = to_hz / from_hz
         self._converter = samplerate.Resampler(_CONVERTER, channels=1)
 

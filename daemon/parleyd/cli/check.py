@@ -6,9 +6,10 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import asdict, replace
 
 from parleyd.checks import systemd_features
 from parleyd.checks.apart import look

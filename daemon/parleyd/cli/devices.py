@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 import re
-from dataclasses import asdict
 from typing import NamedTuple
+
+from msgspec.structs import asdict
 
 from parleyd.audio.devices import alsa
 from parleyd.audio.devices.deadlines import in_time

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,7 +21,6 @@ import parleyd
 from parleyd.app import logs
 from parleyd.app.agents import Agents
 from parleyd.app.out_of_reach import apart_for
-from parleyd.app.prometheus import Exporter
 from parleyd.app.reloader import Reloader, ReloadError
 from parleyd.app.service import Service
 from parleyd.app.settings import SettingsKeeper
@@ -44,13 +44,16 @@ from parleyd.control.server import ControlServer
 from parleyd.core import events
 from parleyd.core.errors import UserError
 from parleyd.core.log_fields import fields
-from parleyd.host import journal, notify, signals
+from parleyd.host import allocator, journal, notify, signals
 from parleyd.host.apart import Apart, Way
 from parleyd.host.descent import become_reaper
 from parleyd.host.directories import runtime_directory, state_directory
 from parleyd.host.lock import HeldError, Lock
 from parleyd.host.signals import Signals
 from parleyd.profiles.profiles import ApplyError, Profiles
+
+if TYPE_CHECKING:
+    from parleyd.app.prometheus import Exporter
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
+    allocator.keep_small()
     try:
         loaded = load(args.config)
     except ConfigError as error:
@@ -170,9 +174,11 @@ def _serve(loaded: Loaded, args: argparse.Namespace, bus: events.Bus, *, is_read
                 )
                 if is_read_at_once:
                     log.info("%s", in_a_terminal.hint(config))
+                agents.load_ahead(first)
                 # The objects of the start live as long as the daemon: the collector need not look at them again.
                 gc.collect()
                 gc.freeze()
+                allocator.give_back()
                 attend(service, arrived, reload)
     except GivenUpError:
         # The daemon was told to stop before it had started.
@@ -208,8 +214,11 @@ def _control(config: Config, service: Service, commands: Commands, bus: events.B
 
 
 def _metrics(config: Config, service: Service) -> Exporter | None:
-    wanted = config.metrics.textfile is not None or config.metrics.port is not None
-    return Exporter(config.metrics, service.status) if wanted else None
+    if config.metrics.textfile is None and config.metrics.port is None:
+        return None
+    from parleyd.app.prometheus import Exporter
+
+    return Exporter(config.metrics, service.status)
 
 
 def _apply(service: Service, agents: Agents, config: Config) -> Changes:

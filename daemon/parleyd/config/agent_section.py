@@ -1,7 +1,5 @@
 """The keys under `elevenlabs.agent:`. schema.py explains the conventions, docs/platform.md explains their use."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from msgspec import Meta, field

@@ -1,6 +1,8 @@
-"""The base classes of the schema."""
+"""The base classes of the schema.
 
-from __future__ import annotations
+The modules of the schema leave out `from __future__ import annotations`: with it annotations are text, which msgspec
+and the loader would compile at each start of the daemon, for 40 ms.
+"""
 
 from typing import Annotated, Literal
 

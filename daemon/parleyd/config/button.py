@@ -1,7 +1,5 @@
 """The keys of `parleyd button`: a push button, and its actions."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from msgspec import Meta

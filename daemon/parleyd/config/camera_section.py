@@ -1,8 +1,6 @@
 """The keys under `camera:`. schema.py explains the conventions, docs/camera.md explains the camera."""
 
 # ruff: noqa: RUF012 (msgspec copies mutable defaults)
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import Meta

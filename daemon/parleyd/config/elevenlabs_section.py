@@ -1,7 +1,5 @@
 """The section `elevenlabs`: the agent of this provider, and the settings of it that this device changes."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import Meta, field

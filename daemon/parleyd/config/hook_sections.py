@@ -1,8 +1,6 @@
 """The keys under `hooks:`. schema.py explains the conventions, docs/hooks.md explains hooks."""
 
 # ruff: noqa: RUF012 (msgspec copies mutable defaults)
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from msgspec import Meta

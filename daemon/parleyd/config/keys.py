@@ -5,22 +5,20 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from inspect import cleandoc
 from typing import Any
 
 import msgspec
-from msgspec import inspect
+from msgspec import Struct, inspect
 
-from parleyd.config.base import Secret
+from parleyd.config.base import Secret, Section
 from parleyd.config.schema import Config
 
 _UNITS = {"ms": "ms", "s": "s", "db": "dB"}
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(Struct, frozen=True):
     """One key of the schema.
 
     path: from the top of the file.
@@ -185,7 +183,7 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 
 
 def _key(path: tuple[str, ...], hint: Any, default: Any, *, required: bool) -> Key:
-    info, description = inspect.type_info(hint), ""
+    info, description = _info(hint), ""
     extra: dict[str, Any] = {}
     if isinstance(info, inspect.Metadata):
         description = (info.extra_json_schema or {}).get("description", "")
@@ -207,6 +205,11 @@ def _key(path: tuple[str, ...], hint: Any, default: Any, *, required: bool) -> K
         null_is_text=extra.get("null_is_text", False),
         is_partial=extra.get("partial", False),
     )
+
+
+def _info(hint: Any) -> inspect.Type:
+    """As msgspec sees the type; of a section only its class, whose own keys are looked at when they are needed."""
+    return inspect.StructType(hint, ()) if isinstance(hint, type(Section)) else inspect.type_info(hint)
 
 
 def _choices(hint: Any) -> tuple[str, ...]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import inspect
+from msgspec import Struct, field, inspect
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from parleyd.config import settings, suggest
@@ -46,16 +45,14 @@ Rules = Callable[[Config, Callable[[str], bool]], Iterable[KeyProblem]]
 MAX_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True)
-class SettingsText:
+class SettingsText(Struct, frozen=True):
     """The text of the settings that are laid over a configuration file. path: used only in the problems."""
 
     path: str
     text: str
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """A valid configuration, and its warnings. places: the line and the column of each key in the file, both counted
     from 1, by the key's dotted name. settings_places: the same of the settings laid over it."""
 

@@ -1,7 +1,5 @@
 """The keys under `mqtt:`, for `parleyd mqtt`. schema.py explains the conventions, docs/mqtt.md explains the section."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from msgspec import Meta, field

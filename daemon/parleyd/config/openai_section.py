@@ -1,7 +1,5 @@
 """The keys under `openai:`. schema.py explains the conventions, docs/openai.md explains the section."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 

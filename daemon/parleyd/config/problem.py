@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One problem, or one warning.
 
     line and column count from 1; None for a problem without a position. key: dotted; empty if the problem is not about
@@ -43,8 +43,7 @@ class ConfigError(Exception):
         self.warnings = tuple(warnings)
 
 
-@dataclass(frozen=True)
-class KeyProblem:
+class KeyProblem(Struct, frozen=True):
     """A problem of a key, before its line in the file is known. key: dotted. A warning does not keep the daemon from
     running."""
 

@@ -1,7 +1,5 @@
 """The keys under `profiles:`. schema.py explains the conventions, docs/profiles.md explains profiles."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import Meta, field

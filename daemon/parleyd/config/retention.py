@@ -1,7 +1,5 @@
 """The keys for stored data and for cost: continuity, budget, quiet hours, transcript, recordings."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from msgspec import Meta, field

@@ -6,8 +6,6 @@ outer one. `expected` describes a pattern in words. With `null_is_text` YAML's n
 device).
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from msgspec import Meta, field

@@ -8,10 +8,11 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from parleyd.config.keys import Key, all_keys, keys_of
 from parleyd.config.nodes import Values, compose, dump
@@ -78,8 +79,7 @@ _EARCON_WORDS = ("on", "off", "spoken")
 _EARCON_KEYS = ("earcons.level_db", "earcons.after_speech")
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """values: the value of each key, as JSON has it, by the key's dotted name. revision: counts the changes; 0: there
     has never been one. label: given by the program that made them; empty: none. changed_since: they were changed after
     they had got it."""

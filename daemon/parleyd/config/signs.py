@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(Struct, frozen=True):
     """noun: the name of the thing, with its article. signs: the allowed characters, as a class of a regular expression.
     in_words: that class in words."""
 

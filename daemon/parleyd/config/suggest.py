@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -43,6 +42,9 @@ def _belongs(name: str, keys: list[Key]) -> str:
 
 
 def _closest(text: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
+    # Imported here, because only who mistypes a name needs it.
+    import difflib
+
     by_spelling = {_plain(name): name for name in names}
     near = difflib.get_close_matches(_plain(text), by_spelling, n=1, cutoff=cutoff)
     return by_spelling[near[0]] if near else None

@@ -1,8 +1,6 @@
 """The keys under `tools:`. schema.py explains the conventions, docs/tools.md explains tools."""
 
 # ruff: noqa: RUF012 (msgspec copies mutable defaults)
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import msgspec

@@ -1,7 +1,5 @@
 """Dynamic variables: values for the placeholders in an agent's texts, of whichever provider."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import Meta

@@ -1,8 +1,6 @@
 """The keys under `wyoming:`, for `parleyd wyoming`. schema.py explains the conventions, docs/announce.md explains the
 section."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import Meta, field

@@ -2,9 +2,9 @@
 
 One JSON object per line, UTF-8. A client sends requests, each answered in order by a line with the same `id`; after
 `events` it also gets lines with `event`, at any time. Fields may be added to answers and events within a version.
-"""
 
-from __future__ import annotations
+The annotations are types and no text (`from __future__ import annotations`), which would be compiled at each start.
+"""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args

@@ -9,8 +9,9 @@ import grp
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal, get_args
+
+from msgspec import Struct
 
 from parleyd.config.schema import Control
 from parleyd.control import messages
@@ -24,8 +25,7 @@ Role = Literal["read", "operate", "approve"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(Struct, frozen=True):
     """role: None: every client of the socket may. asking: the role for the request's form that changes nothing, if it
     has such a form."""
 
@@ -78,8 +78,7 @@ def needed(request: AnyRequest) -> Role | None:
             return need.role
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """The client, as the kernel reported it when it connected. by: the reason why it may approve: root and the daemon's
     own user have all roles as such, others need the role approve."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 # How a session is closed that has come to its end (RFC 6455, 7.4.1).
 NORMAL_CLOSURE = 1000
@@ -18,8 +19,7 @@ class EndingKind(Enum):
     FINAL = "final"
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """Why a session is over, or why none came about.
 
     reason: one line for a person, no secrets. hint: what to do about it, for FINAL always.

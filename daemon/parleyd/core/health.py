@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from parleyd.core import events
 
@@ -24,8 +25,7 @@ class Grade(Enum):
     SICK = "sick"
 
 
-@dataclass(frozen=True, slots=True)
-class Norm:
+class Norm(Struct, frozen=True):
     """A healthy thread finishes each piece of work within limit_s. grade: of a daemon in which it does not."""
 
     limit_s: float
@@ -90,8 +90,7 @@ class Pulse:
         return now_s - since_s if since_s is not None and self._looks >= LOOKS else None
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """A trouble. part: as in NORMS, or the name of a thing (microphone, agent, memory). hint: what to do about it; None
     if nothing is known, or nothing has to be done."""
 
@@ -101,8 +100,7 @@ class Trouble:
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(Struct, frozen=True):
     """The resources that the process uses. None: there is no limit. tasks: the threads of the process and of all its
     child processes, if they share a limit."""
 

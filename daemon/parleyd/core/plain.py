@@ -9,19 +9,19 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from parleyd.core import events
-
 
 def plain(value: object) -> Any:
-    """Dataclasses, enums and structs as plain JSON types."""
+    """Dataclasses, structs and enums as plain JSON types."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, events.Event):
-        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Struct):
-        return msgspec.to_builtins(value)
+        if value.__struct_config__.omit_defaults:
+            return msgspec.to_builtins(value)
+        # Not msgspec.to_builtins(), which refuses an unpaired surrogate.
+        names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
+        return {name: plain(getattr(value, field)) for name, field in names}
     if isinstance(value, dict):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

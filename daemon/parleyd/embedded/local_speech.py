@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from parleyd.audio.pcm import AudioFormat
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.embedded import synthesisers
-from parleyd.embedded.voice import Voice, VoiceError
+
+if TYPE_CHECKING:
+    from parleyd.embedded.voice import Voice
 
 _RATE_HZ = 16_000
 # Half a second, so that a long text begins to play before all of it has been handed over.
@@ -27,6 +30,9 @@ class LocalSpeech:
         self._voice: Voice | None = None
 
     def stream(self, text: str, timeout_s: float) -> Iterator[bytes]:
+        # Imported with the first text, because most devices never say one by themselves.
+        from parleyd.embedded.voice import Voice, VoiceError
+
         try:
             with self._lock:
                 if self._voice is None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from parleyd.config.hook_sections import HookName
 from parleyd.core import events
@@ -68,8 +69,7 @@ _STANDS: dict[HookName, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class HookEvent:
+class HookEvent(Struct, frozen=True):
     """state: by its name in the configuration. conversation_id: of the session, or of the one that just ended, or "".
 
     more: fields for the hook besides the event's own.

@@ -11,8 +11,9 @@ import shutil
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from parleyd.config.hook_sections import Hook
 from parleyd.core import events
@@ -35,8 +36,7 @@ _KILLED_S = 0.3
 _MAX_LOGGED_CHARS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class HookCounts:
+class HookCounts(Struct, frozen=True):
     """failed: runs that failed. dropped: events for which a hook was not run because too many came."""
 
     runs: int

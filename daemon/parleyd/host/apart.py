@@ -10,9 +10,10 @@ import os
 import re
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+
+from msgspec import Struct
 
 from parleyd.host import directories, runner
 
@@ -34,8 +35,7 @@ class Way(Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Ways:
+class Ways(Struct, frozen=True):
     """The means of this machine. abi: the version of Landlock; 0: there is none."""
 
     way: Way

@@ -14,7 +14,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from parleyd.core.log_fields import NOTICE
 from parleyd.core.text import one_line
@@ -32,8 +33,7 @@ def printable(text: str, limit: int) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """at_s: wall clock. fields: named as in log_fields.Fields. traceback: lines."""
 
     at_s: float

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
-import http.client
 import os
 import selectors
 import socket
@@ -206,6 +205,9 @@ def _begin(address: Found, options: Sequence[Option]) -> socket.socket:
 def _open_tunnel(line: socket.socket, proxy: Proxy, host: str, port: int, deadline: Deadline) -> None:
     """RFC 9110, section 9.3.6. The host sends nothing before the tunnel exists, so reading here cannot take bytes that
     belong to the host."""
+    # Imported here: 8 ms and a megabyte, which most devices need later or never.
+    import http.client
+
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     request = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
     if proxy.authorization is not None:

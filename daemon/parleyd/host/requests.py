@@ -8,15 +8,15 @@ from __future__ import annotations
 import http.client
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from urllib.parse import SplitResult
+
+from msgspec import Struct, field
 
 from parleyd.host.proxies import Proxy, proxy_for
 from parleyd.host.reaching import Deadline, Option, open_line, proxy_refusal
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(Struct, frozen=True):
     """connection: connected. prefix: the text before the path in the request line. headers: additional headers.
 
     proxy: the proxy that gets the request instead of the host.

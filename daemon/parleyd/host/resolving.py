@@ -13,8 +13,9 @@ import ipaddress
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 # As socket.getaddrinfo gives it: family, kind, protocol, canonical name, address.
 Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
@@ -37,8 +38,7 @@ class NameServersSilentError(TimeoutError):
     """No name server has answered in time; the name itself may be right."""
 
 
-@dataclass(eq=False)
-class _LookUp:
+class _LookUp(Struct, eq=False):
     began_s: float
     is_over: bool = False
     found: list[Found] = field(default_factory=list)

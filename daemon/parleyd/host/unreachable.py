@@ -4,10 +4,10 @@ Pure except for the types of errors."""
 
 from __future__ import annotations
 
-import http.client
 import socket
 import ssl
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from parleyd.host.certificates import Flaw, flaw
 from parleyd.host.proxies import ProxyError
@@ -24,8 +24,7 @@ _DOCTOR = "`parleyd doctor` tells more"
 NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
 
 
-@dataclass(frozen=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """reason: contains no secrets. hint: None if only the caller knows one. is_lasting: another try is useless."""
 
     reason: str
@@ -36,6 +35,9 @@ class Trouble:
 def trouble(error: Exception, host: str, key: str | None = None) -> Trouble:
     """host: as shown to the user. key: the configuration key that names it, for hints; None: there is none. error:
     OSError, HTTPException, or the error for an invalid name."""
+    # Imported here: 8 ms and a megabyte, which most devices need later or never.
+    import http.client
+
     match error:
         case ProxyError():
             return Trouble(str(error), error.hint, error.is_lasting)

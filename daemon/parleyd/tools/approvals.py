@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
+
+from msgspec import Struct
 
 from parleyd.agents.events import ApprovalAsked
 from parleyd.config.tool_sections import Mcp, McpRule
@@ -36,8 +37,7 @@ def decide(rules: Sequence[McpRule], otherwise: Decision, service: str, tool: st
     return otherwise
 
 
-@dataclass(slots=True)
-class _Question:
+class _Question(Struct):
     asked: ApprovalAsked
     wanted: events.ApprovalWanted
     answer: Callable[[bool], bool]

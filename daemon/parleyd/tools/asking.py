@@ -13,8 +13,10 @@ import json
 import secrets
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from parleyd.tools.parameters import depth_and_size
 from parleyd.tools.result import ToolError
@@ -27,8 +29,7 @@ MOST_IN_VAIN = 3
 IN_VAIN_S = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Answerer:
+class Answerer(Struct, frozen=True):
     """The person who answered, for the audit log.
 
     uid, pid: their process, as the kernel reports it (pid 0: it is in another namespace). role: the reason why they may

@@ -23,11 +23,11 @@ import queue
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct, field
 
 from parleyd.config.secrets import mask_by_name
 from parleyd.core.health import Pulse
@@ -86,8 +86,7 @@ def bounded_parameters(parameters: Mapping[str, object], secrets: tuple[str, ...
         return text
 
 
-@dataclass(slots=True)
-class _Alike:
+class _Alike(Struct):
     """The refusals of one kind since began_s."""
 
     began_s: float
@@ -142,8 +141,7 @@ class Folding:
         return max(0.0, min(due)) if due else None
 
 
-@dataclass(slots=True)
-class _Share:
+class _Share(Struct):
     """One tool: the bytes that it may still write, as of at_s; and its counted calls since began_s."""
 
     left_bytes: float
@@ -202,8 +200,7 @@ class Shares:
         return max(0.0, min(due)) if due else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Struct, frozen=True):
     data: bytes
     is_refusal: bool = False
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
+
+from msgspec import Struct
 
 from parleyd.config.tool_sections import BuiltIn
 from parleyd.core.text import clean
@@ -22,8 +23,7 @@ TIMEOUT_S = 10.0
 BUILT_IN = "built in"
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(Struct, frozen=True):
     """The functions of the daemon that built-in tools call; each returns at once and may raise ToolError.
 
     set_volume: from 0 to 1. end_conversation: takes effect after the agent has finished speaking. status: in sentences.
@@ -39,8 +39,7 @@ class Device:
     look_s: float = 0.0
 
 
-@dataclass(frozen=True)
-class _Function:
+class _Function(Struct, frozen=True):
     """A Runner that calls a function with the parameters as keywords."""
 
     function: Callable[..., object]
@@ -49,8 +48,7 @@ class _Function:
         return self.function(**parameters)
 
 
-@dataclass(frozen=True)
-class _Look:
+class _Look(Struct, frozen=True):
     """A Runner."""
 
     look: Callable[[Stop], Shown]

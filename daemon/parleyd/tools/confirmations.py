@@ -12,7 +12,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from parleyd.config.tool_sections import MAX_TIMEOUT_S
 from parleyd.core import events
@@ -28,8 +29,7 @@ BY_BUTTON = "they press the button on this device while it asks (holding it says
 BY_COMMAND = "somebody types `parleyd approve` on this device while it asks"
 
 
-@dataclass(slots=True)
-class _Question:
+class _Question(Struct):
     wanted: events.ConfirmationWanted
     settled: threading.Event = field(default_factory=threading.Event)
     allowed: bool = False

@@ -8,8 +8,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+
+from msgspec import Struct
 
 from parleyd.agents.events import ApprovalAsked, ToolCall
 from parleyd.agents.provider import ToolSpec
@@ -31,7 +33,6 @@ from parleyd.tools.audit import Audit
 from parleyd.tools.built_in import BUILT_IN, Device, built_in_tools
 from parleyd.tools.command import Command, PythonFunction
 from parleyd.tools.confirmations import BY_COMMAND, Confirmations
-from parleyd.tools.http import Http
 from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters, load_checker
 from parleyd.tools.result import Fault, Result, Shown, ToolError, failed
@@ -45,8 +46,7 @@ def no_camera(_stop: Stop) -> Shown:
     raise ToolError(Fault.FAILED, "There is no camera here.")
 
 
-@dataclass(frozen=True)
-class DaemonActions:
+class DaemonActions(Struct, frozen=True):
     """The functions of the daemon that the tools call; each returns at once.
 
     set_volume: from 0 to 1. mute: returns the reason why it will not outlive a restart, or None. end_conversation:
@@ -286,6 +286,10 @@ def declared_tools(config: sections.Tools, apart: Apart | None = None) -> dict[s
             apart=None if command.run_as == "daemon" else apart,
         )
         tools[name] = _tool(name, "command", command, runner, secrets, config)
+    if config.http:
+        # Imported here, because it loads what speaks HTTP: 8 ms and a megabyte.
+        from parleyd.tools.http import Http
+
     for name, http in config.http.items():
         secrets = _secrets(http.secrets)
         runner = Http(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 # A server's name for a conversation is short; more would only make the next request larger.
 MAX_REMEMBERED_CHARS = 1000
@@ -37,8 +38,7 @@ def parsed(text: str) -> Any:
         raise NotThereError("its answer is not JSON") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
+class Remembered(Struct, frozen=True):
     """The values of the last answer that the next request may repeat. until_s: then they are forgotten."""
 
     values: Mapping[str, object]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from parleyd.core.faults import Fault as Fault
 from parleyd.core.text import bounded, clean
@@ -21,8 +22,7 @@ class ToolError(Exception):
         self.fault = fault
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """fault: None if the call succeeded. picture: for the agent, beside the text."""
 
     text: str
@@ -34,8 +34,7 @@ class Result:
         return self.fault is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """The result of a tool that has a picture for the agent."""
 
     text: str

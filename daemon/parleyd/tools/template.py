@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import quote, unquote
+
+from msgspec import Struct
 
 from parleyd.tools.result import Fault, ToolError, as_json
 
@@ -27,8 +28,7 @@ class TemplateError(Exception):
     """A text that is not a valid template. The message is one line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Placeholder:
+class Placeholder(Struct, frozen=True):
     name: str
     spread: bool = False
     secret: bool = False

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from parleyd.core.wall_clock import EARLIEST_S
 from parleyd.host.files import read_file
@@ -31,8 +31,7 @@ MAX_LATE_S = 3600.0
 STEP_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
+class Now(Struct, frozen=True):
     """wall_s: since the epoch. boot_s: since boot, suspend included. boot: identifies the boot."""
 
     wall_s: float

@@ -10,8 +10,9 @@ most. If they do not come although the agent has answered, the turn says so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from parleyd.agents.events import MAX_TEXT_CHARS
 from parleyd.conversation.dialogue.history import words_heard
@@ -26,8 +27,7 @@ WORDS_WITHIN_S = 10.0
 NOT_TRANSCRIBED = "(not transcribed)"
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """at_s: when the person had spoken, or when the answer became audible (monotonic).
 
     For the person: speech_ms is the duration of the speech. For the agent: answered_ms is the time from the end of the
@@ -45,8 +45,7 @@ class Turn:
     interrupted: bool = False
 
 
-@dataclass(slots=True)
-class _Answer:
+class _Answer(Struct):
     number: int
     said_s: float
     text: str
@@ -63,8 +62,7 @@ class _Answer:
         return self.said_s if self.started_s is None else min(self.said_s, self.started_s)
 
 
-@dataclass(slots=True)
-class _Person:
+class _Person(Struct):
     """A turn of the person. said: the number of the words; 0: they were typed. text: None while they are
     waited for. since_s, until_s: of the speech. is_answered: the agent has said something since."""
 
@@ -76,8 +74,7 @@ class _Person:
     is_answered: bool = False
 
 
-@dataclass(slots=True)
-class Turns:
+class Turns(Struct):
     """Takes every event in order; returns turns as soon as they are complete."""
 
     _answers: dict[int, _Answer] = field(default_factory=dict)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+
+from msgspec import Struct
 
 from parleyd.config.retention import Budget, QuietHours
 from parleyd.usage.ledger import Amount
@@ -18,8 +19,7 @@ NEAR = 0.8
 MOST_BY_DEVICE, WITHIN_S = 4, 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """Why there is no session. until: when that changes; also the key by which the same refusal is reported only
     once."""
 
@@ -29,8 +29,7 @@ class Refusal:
     until: str
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetUse:
+class BudgetUse(Struct, frozen=True):
     """One budget with its present use. period: `day` or `month`; name: which one, 2026-11-21 or 2026-11.
 
     unit: `minutes`, where used and of are seconds, or `money`, in `currency`.

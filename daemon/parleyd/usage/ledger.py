@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from itertools import islice
 from typing import Annotated
@@ -100,8 +99,7 @@ class Book(Struct):
         return self.days.get(name, none) + self.undated, self.months.get(name[:7], none) + self.undated
 
 
-@dataclass(slots=True)
-class _Span:
+class _Span(Struct):
     from_s: float
     to_s: float
     amount: Amount

@@ -9,11 +9,11 @@ elevenlabs-mcp#72) and may change; the first matching row decides.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """is_passing: another try may succeed without any change."""
 
     say: str

@@ -7,12 +7,11 @@ The key is sent in one header of one request, over TLS or to this machine, and a
 from __future__ import annotations
 
 import contextlib
-import http.client
 import io
 import json
 import ssl
 from collections.abc import Mapping
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 
 from parleyd import __version__
@@ -24,7 +23,9 @@ from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.host import authorities, unreachable
 from parleyd.host.proxies import is_this_machine
 from parleyd.host.reaching import Deadline
-from parleyd.host.requests import open_http
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 CONVERSATION_PATH = "/v1/convai/conversation"
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
@@ -243,6 +244,11 @@ def _ask(
 ) -> tuple[int, str]:
     """Status and body, whatever the status. Follows no redirect, because the key would be sent there. Raises DialError
     if there is no answer."""
+    # Imported here, because an agent that is open to everybody is reached without a request: 8 ms and a megabyte.
+    import http.client
+
+    from parleyd.host.requests import open_http
+
     opening, answering = Deadline(timeout_s), None
     try:
         with opening:
@@ -267,7 +273,7 @@ def _ask(
         raise DialError(_no_answer(cause, base, timeout_s)) from None
 
 
-def _read(answer: http.client.HTTPResponse, most_bytes: int) -> str:
+def _read(answer: HTTPResponse, most_bytes: int) -> str:
     body = b""
     while len(body) < most_bytes and (piece := answer.read1(most_bytes - len(body))):
         body += piece

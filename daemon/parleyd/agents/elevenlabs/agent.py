@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from parleyd.agents.commands import Prepared
 from parleyd.agents.elevenlabs.address import (
@@ -18,7 +18,6 @@ from parleyd.agents.elevenlabs.address import (
 )
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line, refused_override
-from parleyd.agents.elevenlabs.examination import checks
 from parleyd.agents.elevenlabs.files import MOST_BYTES, upload
 from parleyd.agents.events import AgentError
 from parleyd.agents.provider import (
@@ -154,6 +153,9 @@ class ElevenLabsAgent:
         return server_of(self._config.base_url, key)
 
     def checks(self, config: Config) -> Sequence[Check]:
+        # Imported here, because only the doctor asks.
+        from parleyd.agents.elevenlabs.examination import checks
+
         return checks(self._config, self._api_key)
 
     def _named(self) -> str:

@@ -6,7 +6,6 @@ types/get_agent_response_model.py). A session does not need them; they are for t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -21,8 +20,7 @@ AGENTS_PATH = "/v1/convai/agents"
 _MOST_BYTES = 4 * 2**20
 
 
-@dataclass(frozen=True)
-class AgentSettings:
+class AgentSettings(Struct, frozen=True):
     """None: the server does not say. client_events: the names of the events."""
 
     name: str | None = None

@@ -7,7 +7,7 @@ and by time; the ids of answers and utterances are invented here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from parleyd.agents import events as common
 from parleyd.agents.elevenlabs.meaning import (
@@ -79,8 +79,7 @@ class AnswerNumbers:
         self.current = max(self.current, number)
 
 
-@dataclass(slots=True)
-class TurnFilter:
+class TurnFilter(Struct):
     """Drops the agent's audio until the meanings show that a new turn has begun.
 
     Used for a turn that was cut on this side (the rest of it is stale), and for a greeting that nobody wants to hear.

@@ -21,7 +21,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from parleyd.agents.elevenlabs import account
 from parleyd.agents.elevenlabs.reader import UNSUPPORTED_FORMAT
@@ -41,8 +43,7 @@ _CHECK_URL = "check elevenlabs.base_url"
 _OUR_FAULT = "this is a fault of parleyd or of the server: report it with the log"
 
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
+class _Verdict(Struct, frozen=True):
     kind: EndingKind
     say: str
     hint: str | None = None
@@ -282,8 +283,7 @@ def _verdict(close: _Close) -> _Verdict:
     return next(verdict for judge in _JUDGES if (verdict := judge(close)) is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Close:
+class _Close(Struct, frozen=True):
     """All that is known of an end. The fields are the arguments of judge_close."""
 
     code: int | None

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from msgspec import Struct
+
 from parleyd.agents import events as common
 
 
@@ -20,15 +22,13 @@ class Audio:
     data: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Interruption:
+class Interruption(Struct, frozen=True):
     """The server noticed that the person interrupts; audio older than event_id is void."""
 
     event_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Transcript:
+class Transcript(Struct, frozen=True):
     """The person's words."""
 
     text: str
@@ -36,16 +36,14 @@ class Transcript:
     event_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """The whole text of the agent's turn; comes with its first audio, not at its end."""
 
     text: str
     event_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ResponsePart:
+class ResponsePart(Struct, frozen=True):
     """A streamed piece of the agent's text."""
 
     kind: Literal["start", "delta", "stop"]
@@ -53,8 +51,7 @@ class ResponsePart:
     event_id: int | str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseCorrection:
+class ResponseCorrection(Struct, frozen=True):
     """The words of the agent's turn that were really said, after an interruption."""
 
     original: str
@@ -62,8 +59,7 @@ class ResponseCorrection:
     event_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseComplete:
+class ResponseComplete(Struct, frozen=True):
     """The agent's turn is complete."""
 
     event_id: int | None = None
@@ -88,8 +84,7 @@ Meaning = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Struct, frozen=True):
     """The meaning of one message, and the messages to be sent back at once."""
 
     meanings: Sequence[Meaning]

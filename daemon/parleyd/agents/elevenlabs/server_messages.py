@@ -9,9 +9,9 @@ contracts are `object`, so that an unexpected value does no harm.
 
 Audio is decoded in one pass, straight to bytes: measured 1.6 to 3.9 times as fast as `json.loads` and `b64decode`, on
 messages of 0.02 s to 47 s of 16 kHz sound, with the type before or behind the payload.
-"""
 
-from __future__ import annotations
+The annotations are types and no text (`from __future__ import annotations`), which would be compiled at each start.
+"""
 
 import msgspec
 from msgspec import Struct

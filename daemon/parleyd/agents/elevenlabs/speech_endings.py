@@ -7,7 +7,9 @@ an HTTP status. The words are used first, then the code. The texts were observed
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from parleyd.agents.elevenlabs import account
 from parleyd.agents.elevenlabs.endings import detail, one_line
@@ -15,8 +17,7 @@ from parleyd.agents.events import AgentError
 from parleyd.core.endings import Ending, EndingKind
 
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
+class _Verdict(Struct, frozen=True):
     say: str
     hint: str
     kind: EndingKind = EndingKind.FINAL

@@ -7,7 +7,8 @@ counts for a close only if it is one that closes sessions.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from parleyd.agents.events import AgentError
 from parleyd.core.endings import NORMAL_CLOSURE, Ending, EndingKind

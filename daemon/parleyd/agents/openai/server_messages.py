@@ -6,9 +6,9 @@ The types are tolerant: unknown fields are skipped, and every field may be missi
 out others. Whole numbers may be sent as floats or texts; `number` converts them. Names of the retired beta, which older
 servers still send, are subclasses of the present ones, so that nothing else has to know them;
 `conversation.item.created` stands for `added` and `done` at once.
-"""
 
-from __future__ import annotations
+The annotations are types and no text (`from __future__ import annotations`), which would be compiled at each start.
+"""
 
 import math
 
@@ -196,6 +196,22 @@ class TranscriptionUpdated(_FromServer, tag="conversation.item.input_audio_trans
     text: Text = None
 
 
+class CachedTokens(_Part):
+    text_tokens: Number = None
+    audio_tokens: Number = None
+    image_tokens: Number = None
+
+
+class InputTokens(_Part):
+    """cached_tokens are a part of the others."""
+
+    text_tokens: Number = None
+    audio_tokens: Number = None
+    image_tokens: Number = None
+    cached_tokens: Number = None
+    cached_tokens_details: CachedTokens | None = None
+
+
 class TranscriptionUsage(_Part):
     """type: `duration` with seconds, or `tokens`."""
 
@@ -281,22 +297,6 @@ class ItemDeleted(_FromServer, tag="conversation.item.deleted"):
 
 
 # ---------------------------------------------------------------- responses
-
-
-class CachedTokens(_Part):
-    text_tokens: Number = None
-    audio_tokens: Number = None
-    image_tokens: Number = None
-
-
-class InputTokens(_Part):
-    """cached_tokens are a part of the others."""
-
-    text_tokens: Number = None
-    audio_tokens: Number = None
-    image_tokens: Number = None
-    cached_tokens: Number = None
-    cached_tokens_details: CachedTokens | None = None
 
 
 class OutputTokens(_Part):

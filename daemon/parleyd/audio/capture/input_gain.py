@@ -6,11 +6,10 @@ Capture applies it once, so that the echo canceller, the gate, recordings and th
 from __future__ import annotations
 
 from collections import deque
-from statistics import median
 
 import numpy as np
 
-from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS, PIPELINE_RATE_HZ, samples_of, to_pcm
+from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS, PIPELINE_RATE_HZ, median, samples_of, to_pcm
 
 # The target level of the loudest frame of a stretch of speech, in the band of speech. The gate recognises it safely,
 # and a raised voice still has 20 dB of headroom.

@@ -7,9 +7,8 @@ the place by the clock. Sound is PCM at the pipeline's rate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, PIPELINE_RATE_HZ, samples_of
 
@@ -26,8 +25,7 @@ SETTLING_SAMPLES = PIPELINE_RATE_HZ * 10 // 1000
 PATIENCE_SAMPLES = PIPELINE_RATE_HZ * 600 // 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Struct, frozen=True):
     """The place at which the newer stream continues the older one."""
 
     pcm: bytes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 # Sound that is missing for the same reason, with less than this between, is one stretch.
 ONE_STRETCH_S = 0.5
@@ -22,8 +23,7 @@ class Why(StrEnum):
     OVERFLOW = "the sound card or its driver lost it"
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """A stretch in which sound is missing."""
 
     begin_s: float

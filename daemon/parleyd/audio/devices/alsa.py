@@ -7,8 +7,9 @@ import ctypes
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 # Not /proc/asound, which a hardened unit does not see (ProcSubset=pid).
 _CARDS = Path("/sys/class/sound")
@@ -40,8 +41,7 @@ def _may_use(number: str) -> bool:
     return bool(nodes) and all(os.access(node, os.R_OK | os.W_OK) for node in nodes)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A card's number, and the id that it had when this object was made."""
 
     number: int

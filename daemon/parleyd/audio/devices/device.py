@@ -7,8 +7,9 @@ Callbacks run on the device's thread: they must not block and must not raise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+from msgspec import Struct
 
 from parleyd.core.errors import UserError
 
@@ -33,8 +34,7 @@ def too_few_channels(what: str, there_are: int, wanted: int) -> DeviceError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class StreamInfo:
+class StreamInfo(Struct, frozen=True):
     """The properties of an open device."""
 
     rate_hz: int

@@ -10,10 +10,10 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import pyaudio
+from msgspec import Struct
 
 from parleyd.audio.devices import alsa
 from parleyd.audio.devices.native_output import portaudio_muted, silence_libraries
@@ -27,8 +27,7 @@ MOST_CARD_CHANNELS = 16
 CLOSE_DEADLINE_S = 1.0  # for an abort, which takes milliseconds on working devices
 
 
-@dataclass(frozen=True, slots=True)
-class CardDevice:
+class CardDevice(Struct, frozen=True):
     """One entry of PortAudio's list."""
 
     index: int

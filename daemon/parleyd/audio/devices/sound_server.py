@@ -14,7 +14,8 @@ import contextlib
 import ctypes
 import os
 import time
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from parleyd.audio.devices.device import DeviceError, too_few_channels
 
@@ -34,8 +35,7 @@ _NO_AUTOSPAWN = 1
 _READY, _FAILED = 4, 5
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A source of a sound server."""
 
     name: str
@@ -49,8 +49,7 @@ class Source:
         return [_position(position) for position in self.positions]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """The request by which one channel of a source arrives unchanged."""
 
     ask_for: int

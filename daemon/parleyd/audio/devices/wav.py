@@ -7,11 +7,11 @@ import os
 import struct
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from msgspec import Struct
 
 from parleyd.audio import pcm as sound
 from parleyd.audio.devices.clock import RealTimeClock
@@ -32,8 +32,7 @@ _MOST_DATA_BYTES = 0xFFFFFFFF - _HEADER_BYTES
 # ---------------------------------------------------------------- reading
 
 
-@dataclass(frozen=True, slots=True)
-class WavHeader:
+class WavHeader(Struct, frozen=True):
     """The header of a file."""
 
     coding: int

@@ -7,7 +7,8 @@ nobody waits for it, and an outage is reported once.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from parleyd.audio.earcons.sounds import Earcon
 from parleyd.core import events
@@ -30,8 +31,7 @@ RING_S = 5.0
 AGAIN_S = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Cue:
+class Cue(Struct, frozen=True):
     """An earcon that is to be played."""
 
     earcon: Earcon

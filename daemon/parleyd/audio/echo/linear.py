@@ -8,10 +8,9 @@ that estimates the echo, and a monitor of the delay that the filter assumes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from parleyd.audio.echo.delay_monitor import DelayMonitor
 from parleyd.audio.echo.linear_filter import LinearFilter
@@ -22,8 +21,7 @@ Floats = npt.NDArray[np.float32]
 PATH_CHANGED = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class LinearFrame:
+class LinearFrame(Struct, frozen=True):
     """The result of the linear canceller for one frame."""
 
     residual: Floats

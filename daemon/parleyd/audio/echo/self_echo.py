@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from difflib import SequenceMatcher
 
 import numpy as np
 
@@ -78,5 +77,8 @@ def _words(text: str) -> list[str]:
 
 
 def _repeats(words: list[str], said: list[str]) -> bool:
+    # Imported here, because few devices ever compare words.
+    from difflib import SequenceMatcher
+
     blocks = SequenceMatcher(None, words, said, autojunk=False).get_matching_blocks()
     return sum(block.size for block in blocks) >= SAME_WORDS * len(words)

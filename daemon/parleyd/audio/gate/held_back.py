@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from parleyd.audio.gate.why_held_back import Why
 from parleyd.audio.pcm import FRAME_MS
@@ -18,8 +19,7 @@ _MINUTE_FRAMES = 60_000 // FRAME_MS
 _LATELY_MINUTES = 60
 
 
-@dataclass(frozen=True, slots=True)
-class HeldBackReport:
+class HeldBackReport(Struct, frozen=True):
     """A report of the speech-like sound that was not sent."""
 
     held_ms: dict[str, int]

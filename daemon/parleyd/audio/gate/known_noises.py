@@ -13,10 +13,10 @@ their effect.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from parleyd.audio.gate.measure import SPECTRUM_HZ
 from parleyd.audio.pcm import FRAME_MS
@@ -79,8 +79,7 @@ def _decibels(power: Bands) -> Bands:
     return levels
 
 
-@dataclass(slots=True)
-class _Noise:
+class _Noise(Struct):
     """picture: levels in dB, frames × bands, with the opening's frame at _BEFORE - 1; the last frames may be missing
     while the noise goes on.
     floor: the noise floor of each band at that time. heard: the number of the frame at which it was heard last.
@@ -92,8 +91,7 @@ class _Noise:
     times: int = 1
 
 
-@dataclass(slots=True)
-class _Track:
+class _Track(Struct):
     """A known noise that is heard now. at: the next frame of its picture. gain_db: how much louder it is now."""
 
     noise: _Noise

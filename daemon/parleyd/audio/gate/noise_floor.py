@@ -9,9 +9,8 @@ from __future__ import annotations
 import enum
 from collections import deque
 from math import inf, log10
-from statistics import median
 
-from parleyd.audio.pcm import FRAME_MS, SILENCE_DBFS
+from parleyd.audio.pcm import FRAME_MS, SILENCE_DBFS, median
 
 # The noise floor is the lowest level of the last seconds. Speech falls to it between words; steady noise stays on it.
 FLOOR_START_DBFS = -60.0

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from parleyd.audio.pcm import PIPELINE_RATE_HZ, AudioFormat
 from parleyd.audio.playback.playhead import Segment
@@ -31,8 +32,7 @@ _OVERHEAD_BYTES = 1024
 _FREED_BLOCKS = 16
 
 
-@dataclass(slots=True)
-class _Block:
+class _Block(Struct):
     """Sound of one segment as the provider encodes it; the part before taken_bytes has been played."""
 
     segment: Segment
@@ -41,8 +41,7 @@ class _Block:
     taken_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Struct, frozen=True):
     """A piece of a segment."""
 
     owner: Segment

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 # A segment is over if no more of it has come for this time after its last sound: longer than a hiccup of the network,
 # shorter than a pause in which somebody waits for the answer's end.
 GIVE_UP_S = 0.8
@@ -38,8 +40,7 @@ class HeardPart:
     """The part of total_ms at the end for which there was no room, if everything before it was heard."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """The first sound of an answer became audible."""
 
     answer: int
@@ -48,8 +49,7 @@ class Started:
     """Monotonic time at which it became audible."""
 
 
-@dataclass(slots=True, eq=False)
-class Segment:
+class Segment(Struct, eq=False):
     """A stretch of one answer. Playhead.queued makes it, and Playhead.handed gets it back."""
 
     answer: int
@@ -68,8 +68,7 @@ class Segment:
     """True if its start was reported."""
 
 
-@dataclass(slots=True)
-class _Account:
+class _Account(Struct):
     total_s: float = 0.0
     heard_s: float = 0.0  # of the segments that are over
     lost_s: float = 0.0  # the part of total_s that could not be kept

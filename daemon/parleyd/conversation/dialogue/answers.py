@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from parleyd.agents.commands import HeardOf
 from parleyd.audio.playback.playhead import HeardPart
@@ -16,8 +17,7 @@ from parleyd.audio.playback.playhead import HeardPart
 MOST = 64
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     """is_cut: no more of its sound is played. has_ended: the agent has said that no more will come. is_streaming:
     pieces of its text come. may_be_another: see AnswerBegins. heard_ms, total_ms: as told by the speaker."""
 

@@ -33,8 +33,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from parleyd.agents import commands as to_agent
 from parleyd.agents.commands import Approve, Prepared, SkipGreeting, SpeakNow, ToolDone
@@ -127,8 +128,7 @@ HINT_NOT_TAKEN = "`parleyd doctor` compares the whole session"
 INTERRUPTS = {"server": Interrupts.SERVER, "local": Interrupts.CLIENT, "off": Interrupts.NEVER}
 
 
-@dataclass(frozen=True, slots=True)
-class Busy:
+class Busy(Struct, frozen=True):
     """The state of the rest of the daemon. is_audible: the agent's voice is heard right now. silent_from_s: when all
     that the
     speaker has of it will have been heard. tools: one works, or a question waits for the person."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import bisect
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from parleyd.agents.history import line
 from parleyd.agents.provider import Said
@@ -18,8 +19,7 @@ from parleyd.agents.provider import Said
 _REMEMBERED = 64
 
 
-@dataclass(slots=True)
-class HistoryEntry:
+class HistoryEntry(Struct):
     """A text that one side said. place: in the order of the entries. at_s: monotonic. answer: the number of the answer,
     if it is the agent's. cut: the text is only the part that was heard."""
 

@@ -27,7 +27,7 @@ again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 # A sound of which the agent has made no words for this long was probably nobody; further ones hold the session less.
 NO_WORDS_S = 10.0
@@ -46,8 +46,7 @@ MOST_TOLD = 3
 _NEVER_S = float("-inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """See the configuration's section `session`. by_speech: that is what opened the session."""
 
     idle_s: float
@@ -56,8 +55,7 @@ class Patience:
     by_speech: bool
 
 
-@dataclass(frozen=True, slots=True)
-class IdleEnd:
+class IdleEnd(Struct, frozen=True):
     """The session has no more business. reason: in words. is_false_wake: nothing was understood in it."""
 
     reason: str

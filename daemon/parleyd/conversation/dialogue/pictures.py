@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from parleyd.agents.commands import Prepared, ToolDone
 from parleyd.conversation.dialogue.agent_input import AgentInput
@@ -26,16 +26,14 @@ MOST_PICTURES_BYTES = 16 * 2**20
 _MUTED = "this device was muted before the picture could go"
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """person: nobody talks. agent: no answer is being given, and none is owed."""
 
     person: bool
     agent: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
+class _Picture(Struct, frozen=True):
     """sent: the event that tells of it. until_s: the end of its wait. done: the result of the tool that took it. file,
     text: otherwise the file, and the words that go with it; see AgentInput.send_file."""
 

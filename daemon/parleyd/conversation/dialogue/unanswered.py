@@ -10,7 +10,7 @@ Words for which the agent has called a tool are not put to anybody again: it wou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from parleyd.agents.events import MAX_TEXT_CHARS
 
@@ -18,8 +18,7 @@ from parleyd.agents.events import MAX_TEXT_CHARS
 ASKED_AGAIN_S = 60.0
 
 
-@dataclass(slots=True)
-class _Words:
+class _Words(Struct):
     """said_s: when the agent had taken them in, by sound. is_taken: their sound is not sent again."""
 
     text: str

@@ -13,8 +13,10 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
+
+from msgspec import Struct
 
 from parleyd.agents.commands import Prepared
 from parleyd.agents.pictures import ENDINGS
@@ -216,8 +218,7 @@ class Uploads:
         self._dialogue.user_active()
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(Struct, frozen=True):
     """attach: reads or makes the file; may block. close: at the end, in each case. of_camera: mute covers it."""
 
     number: int

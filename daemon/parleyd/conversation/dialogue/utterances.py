@@ -6,14 +6,14 @@ Numbers grow over all sessions; ids are those of one session.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 # The number of utterances of one session that are remembered.
 MOST = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Utterance:
+class Utterance(Struct, frozen=True):
     """at_s: when the agent had taken it in."""
 
     number: int

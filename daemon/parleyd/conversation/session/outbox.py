@@ -11,8 +11,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from enum import Enum
+
+from msgspec.structs import replace
 
 from parleyd.audio.gate.gate import Passed, Verdict
 from parleyd.audio.pcm import Frame

@@ -11,10 +11,10 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import websocket
+from msgspec import Struct
 
 from parleyd.agents.commands import Command, EndOfTurn, KeepAlive
 from parleyd.agents.events import AgentError, AgentEvent, Ready
@@ -62,8 +62,7 @@ class Sink(Protocol):
         """Exactly once, the last call."""
 
 
-@dataclass(slots=True)
-class Traffic:
+class Traffic(Struct):
     """Bytes in WebSocket messages, of all sessions. Each number is written by one thread at a time."""
 
     sent_bytes: int = 0

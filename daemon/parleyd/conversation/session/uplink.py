@@ -44,8 +44,9 @@ live line that is too slow loses the oldest sound first.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+
+from msgspec import Struct, field
 
 from parleyd.audio.gate.gate import Passed
 from parleyd.audio.pcm import FRAME_MS, Frame
@@ -74,8 +75,7 @@ TOO_MUCH = "more was said than is kept (session.buffer_s)"
 TOO_SLOW = "the line was too slow for what was said"
 
 
-@dataclass(slots=True)
-class UplinkCounters:
+class UplinkCounters(Struct):
     """Frames, since the start. room: came out of the gate. speech: of those, sent as they were.
 
     sound: sent with what the microphone heard, speech or not. lost: of speech, to the bounds.
@@ -105,16 +105,14 @@ class GivenUp(NamedTuple):
     passed_over_ms: int
 
 
-@dataclass(slots=True)
-class _Outgoing:
+class _Outgoing(Struct):
     frame: Frame
     speech: Frame | None = field(default=None)
     # The gate has closed behind this frame, and speech came before it.
     ends_turn: bool = False
 
 
-@dataclass(slots=True)
-class _Utterance:
+class _Utterance(Struct):
     """start_s, end_s: of its talk; end_s is None while that goes on. resumed_s: start of its last stretch of talk, and
     paused_s: end of the one before. sent_s: when the last of it was sent in this session. missing: frames that were
     dropped although they are not acknowledged. closes: sessions that were closed properly on it."""

@@ -11,8 +11,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from parleyd.agents.events import AgentEvent, AnswerFailed, EndsSoon, Ready
 from parleyd.agents.provider import Agent, Capabilities
@@ -64,44 +65,37 @@ STOP_S = 1.0
 SOONEST_LOOK_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Reconfigure:
+class Reconfigure(Struct, frozen=True):
     config: Config
     agent: Agent
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class LookAgain:
+class LookAgain(Struct, frozen=True):
     """The deadlines may have changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     session: Session
     ready: Ready
 
 
-@dataclass(frozen=True, slots=True)
-class WillEnd:
+class WillEnd(Struct, frozen=True):
     """The server has announced the end of the session."""
 
     session: Session
     in_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     session: Session
     ending: Ending
 
 
-@dataclass(frozen=True, slots=True)
-class OutOfCredit:
+class OutOfCredit(Struct, frozen=True):
     """The session goes on, and nothing will be answered in it."""
 
     session: Session
@@ -109,8 +103,7 @@ class OutOfCredit:
     hint: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Probed:
+class Probed(Struct, frozen=True):
     """answers: the agent's server does."""
 
     answers: bool

@@ -24,8 +24,9 @@ The table is the truth: the diagram in the README is compared with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from parleyd.core.states import State, Trigger
 
@@ -45,8 +46,7 @@ class ImpossibleMoveError(Exception):
     """A trigger that cannot come in this state: a defect of this program."""
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     to: State
     actions: tuple[Action, ...] = ()
 
