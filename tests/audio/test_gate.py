@@ -115,6 +115,14 @@ def test_talk_is_measured_from_its_beginning() -> None:
     assert [v.talk_ms for v in verdicts if v.talk_ms] == list(range(120, 401, FRAME_MS))
 
 
+def test_words_are_told_from_the_pauses_between_them_and_after_them() -> None:
+    gate, told = Gate(500, 900), []
+    for start, pattern in ((0, "." * 30), (30, "#" * 5), (35, "#" * 10), (45, "." * 4), (49, "#" * 4), (53, "." * 30)):
+        run(gate, pattern, start=start)
+        told.append((gate.in_words, gate.open))
+    assert told == [(False, False), (False, False), (True, True), (False, True), (True, True), (False, True)]
+
+
 def test_it_says_since_when_somebody_talks() -> None:
     gate, told = Gate(500, 900), []
     for start, pattern in ((0, "." * 30 + "#" * 5), (35, "#" * 10), (45, "." * 30)):

@@ -3,9 +3,10 @@
 One loop with one input (capture's bounded queue). All functions that it calls return at once.
 
 Each frame takes the same steps in the same order, whenever it is handled. But a wake-up of a thread costs many times
-what a frame does, so frames are handled, and sent, several at a time: many while nobody speaks, two while somebody
-speaks and the speaker is silent. At the edge of speech, and while somebody talks over the agent, each frame is handled
-as it comes. And while the daemon is asleep the microphone's periods are longer.
+what a frame does, so frames are handled, and sent, several at a time while nobody speaks, and while somebody speaks and the speaker
+is silent: four within words, two in a pause, where the agent waits for the end of the turn. Where a word may begin, and
+while somebody talks over the agent, each frame is handled as it comes. And while the daemon is asleep the microphone's
+periods are longer.
 """
 
 from __future__ import annotations
@@ -45,8 +46,10 @@ WORD_HINT = "; where music or a television plays for hours, wake.mode: word is t
 # How much sound is handled at a time while nobody speaks: asleep, and in a session. The beginning of speech is sent by
 # as much later, and then faster than real time.
 ASLEEP_BATCH_MS, QUIET_BATCH_MS = 100, 80
-# The same while somebody speaks and nothing sounds: of two frames the first is sent 20 ms later.
-TALK_BATCH_MS = 40
+# The same while somebody speaks and nothing sounds: within words, and in a pause between them. The words that are sent
+# later by this are not the last ones of a turn, for which the agent waits: it waits for a pause that is longer than any
+# of this.
+WORDS_BATCH_MS, PAUSE_BATCH_MS = 80, 40
 # How many frames without speech are given to the outbox at once.
 QUIET_FRAMES = QUIET_BATCH_MS // FRAME_MS
 # How long nothing was like speech before frames are handled several at a time.
@@ -69,12 +72,14 @@ class Wakeable(Protocol):
     def wake(self, *, by_speech: bool) -> None: ...
 
 
-def batch_ms(*, is_quiet: bool, asleep: bool, gate_open: bool, speaker_sounds: bool) -> int:
+def batch_ms(*, is_quiet: bool, asleep: bool, gate_open: bool, in_words: bool, speaker_sounds: bool) -> int:
     """How much sound is handled at a time; 0: each frame as it comes, because it may begin an utterance, or interrupt
-    the agent. is_quiet: nothing was like speech for a while."""
+    the agent. is_quiet: nothing was like speech for a while. in_words: somebody speaks, and makes no pause."""
     if is_quiet:
         return ASLEEP_BATCH_MS if asleep else QUIET_BATCH_MS
-    return TALK_BATCH_MS if gate_open and not speaker_sounds else 0
+    if speaker_sounds or not gate_open:
+        return 0
+    return WORDS_BATCH_MS if in_words else PAUSE_BATCH_MS
 
 
 class Ears:
@@ -208,6 +213,7 @@ class Ears:
             is_quiet=self._quiet_frames >= QUIET_AFTER_FRAMES,
             asleep=asleep,
             gate_open=self._gate.open,
+            in_words=self._gate.in_words,
             speaker_sounds=self._echo.speaker_sounds,
         )
         if not asleep:

@@ -156,6 +156,11 @@ class Gate:
         return self._talk_since_s
 
     @property
+    def in_words(self) -> bool:
+        """Whether somebody talks, and made no pause up to the last frame."""
+        return self._talk_since_s is not None and not self._quiet_ms
+
+    @property
     def is_attentive(self) -> bool:
         """Whether some of the last ONSET_WINDOW_MS was like speech."""
         return True in self._window
