@@ -59,7 +59,8 @@ def test_a_microphone_that_is_away_is_measured_as_any_silence() -> None:
 def test_the_pitch_is_that_of_the_inverse_transform() -> None:
     """The product with a matrix is a shorter way to the same number."""
     rng = np.random.default_rng(2)
-    wave = rng.normal(0, 300, len(TIME_S)) + sum(900 / k * np.sin(2 * np.pi * 143 * k * TIME_S + k) for k in range(1, 9))
+    vowel = sum(900 / k * np.sin(2 * np.pi * 143 * k * TIME_S + k) for k in range(1, 9))
+    wave = rng.normal(0, 300, len(TIME_S)) + vowel
     pcm, measure, window = to_pcm(wave), VoiceMeasure(), np.hanning(2 * FRAME_SAMPLES)
     fall = np.fft.irfft(np.abs(np.fft.rfft(window, 1024)) ** 2)
     hz = np.fft.rfftfreq(1024, 1 / PIPELINE_RATE_HZ)

@@ -16,7 +16,15 @@ from scripted_server import WAIT_S, Line, ScriptedServer
 from test_through_a_sound_card import PIECE, best_likeness
 
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
-from parleyd.app.ears import ASLEEP_BATCH_MS, PAUSE_BATCH_MS, QUIET_BATCH_MS, QUIET_FRAMES, WORDS_BATCH_MS, Ears, batch_ms
+from parleyd.app.ears import (
+    ASLEEP_BATCH_MS,
+    PAUSE_BATCH_MS,
+    QUIET_BATCH_MS,
+    QUIET_FRAMES,
+    WORDS_BATCH_MS,
+    Ears,
+    batch_ms,
+)
 from parleyd.app.service import Service
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.gate.gate import Passed, Verdict

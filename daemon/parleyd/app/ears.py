@@ -3,10 +3,10 @@
 One loop with one input (capture's bounded queue). All functions that it calls return at once.
 
 Each frame takes the same steps in the same order, whenever it is handled. But a wake-up of a thread costs many times
-what a frame does, so frames are handled, and sent, several at a time while nobody speaks, and while somebody speaks and the speaker
-is silent: four within words, two in a pause, where the agent waits for the end of the turn. Where a word may begin, and
-while somebody talks over the agent, each frame is handled as it comes. And while the daemon is asleep the microphone's
-periods are longer.
+what a frame does, so frames are handled, and sent, several at a time: while nobody speaks, and while somebody speaks
+and the speaker is silent, four within words and two in a pause, where the agent waits for the end of the turn. Where a
+word may begin, and while somebody talks over the agent, each frame is handled as it comes. And while the daemon is
+asleep the microphone's periods are longer.
 """
 
 from __future__ import annotations
