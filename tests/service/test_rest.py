@@ -86,18 +86,20 @@ def test_words_go_up_several_frames_at_a_time_and_whole() -> None:
             assert samples[words[0] : words[-1]].tobytes() in heard.tobytes()
 
 
-def test_each_frame_is_handled_as_it_comes_where_a_word_may_begin_or_interrupt() -> None:
-    def pace(**now: bool) -> int:
-        state = {"is_quiet": False, "asleep": False, "gate_open": False, "in_words": False, "speaker_sounds": False}
-        return batch_ms(**{**state, **now})
+def test_each_frame_is_handled_as_it_comes_where_it_may_begin_talk_or_interrupt() -> None:
+    def pace(to_talk_ms: int = 120, **now: bool) -> int:
+        state = {"talks": False, "in_words": False, "sends_speech": False, "asleep": False, "speaker_sounds": False}
+        return batch_ms(to_talk_ms=to_talk_ms, **{**state, **now})
 
-    assert pace() == 0, "something was like speech"
-    assert pace(gate_open=True, speaker_sounds=True) == 0, "somebody talks over the agent"
-    assert pace(gate_open=True, in_words=True, speaker_sounds=True) == 0, "somebody talks over the agent"
-    assert pace(gate_open=True) == PAUSE_BATCH_MS
-    assert pace(gate_open=True, in_words=True) == WORDS_BATCH_MS
-    assert pace(is_quiet=True) == pace(is_quiet=True, speaker_sounds=True) == QUIET_BATCH_MS
-    assert pace(is_quiet=True, asleep=True) == ASLEEP_BATCH_MS
+    assert [pace(to_talk_ms) for to_talk_ms in (20, 40, 60, 80, 100, 120)] == [0, 40, 60, 80, 80, 80]
+    assert pace(speaker_sounds=True) == QUIET_BATCH_MS
+    assert pace(20, speaker_sounds=True) == 0, "somebody may be about to talk over the agent"
+    assert pace(talks=True, speaker_sounds=True) == 0, "somebody talks over the agent"
+    assert pace(talks=True, in_words=True, speaker_sounds=True) == 0, "somebody talks over the agent"
+    assert pace(talks=True, sends_speech=True) == pace(sends_speech=True) == PAUSE_BATCH_MS
+    assert pace(20, sends_speech=True) == 0
+    assert pace(talks=True, in_words=True) == WORDS_BATCH_MS
+    assert [pace(to_talk_ms, asleep=True) for to_talk_ms in (20, 60, 120)] == [0, 60, ASLEEP_BATCH_MS]
 
 
 def test_the_last_of_speech_does_not_wait_for_more_silence_than_came_with_it() -> None:
