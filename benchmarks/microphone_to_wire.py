@@ -6,9 +6,9 @@ The daemon runs whole, with a null-like microphone whose frames carry their own 
 notes when each frame's bytes arrive. The floor is the same message over the same kind of socket with no daemon between:
 encode, send, receive. Both include the loopback and the server's decoding.
 
-The frames hold no speech. How many of them the daemon handles at a time is set, as it would be while somebody talks over
-the agent, within words while nothing else sounds, and in a pause. The bound of 5 ms is for single frames: of several
-that are sent together, the first waits for the last.
+The frames hold no speech. How many of them the daemon handles at a time is set, as it would be while somebody talks
+over the agent, in a pause of somebody while nothing else sounds, and within words. The bound of 5 ms is for single
+frames: of several that are sent together, the first waits for the last.
 """
 
 from __future__ import annotations
