@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENCE_DBFS, Frame, samples_of
+from parleyd.audio.spectra import transform
 
 # The band with most of the power of speech; mains hum, rumble and wind are below, hiss is above.
 VOICE_BAND_HZ = (250, 3500)
@@ -83,13 +84,13 @@ class VoiceMeasure:
         self._samples[:FRAME_SAMPLES] = self._samples[FRAME_SAMPLES:]
         self._samples[FRAME_SAMPLES:] = samples_of(frame.pcm)
         np.multiply(self._samples, self._window, out=self._windowed[:_WINDOW_SAMPLES])
-        spectrum = np.fft.rfft(self._windowed)
+        spectrum = transform(self._windowed)
         self.power = power = spectrum.real**2 + spectrum.imag**2
         in_band = float(np.dot(power, self._voice_band))
         level_dbfs = 10.0 * math.log10(in_band) if in_band > 1e-12 else SILENCE_DBFS
         if not voiced:
             return Measured(level_dbfs, 0.0)
-        correlation = np.dot(power[self._pitch_bins].astype(np.float32, copy=False), self._correlation)
+        correlation = np.dot(power[self._pitch_bins], self._correlation)
         whole = float(correlation[0])
         pitch = float(correlation[1:].max()) / whole if whole > 1.0 else 0.0
         return Measured(level_dbfs, min(1.0, max(0.0, pitch)))
