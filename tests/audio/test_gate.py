@@ -115,6 +115,37 @@ def test_talk_is_measured_from_its_beginning() -> None:
     assert [v.talk_ms for v in verdicts if v.talk_ms] == list(range(120, 401, FRAME_MS))
 
 
+def test_words_are_told_from_the_pauses_between_them_and_after_them() -> None:
+    gate, told = Gate(500, 900), []
+    for start, pattern in ((0, "." * 30), (30, "#" * 5), (35, "#" * 10), (45, "." * 4), (49, "#" * 4), (53, "." * 30)):
+        run(gate, pattern, start=start)
+        told.append((gate.in_words, gate.open))
+    assert told == [(False, False), (False, False), (True, True), (False, True), (True, True), (False, True)]
+
+
+@given(st.lists(st.sampled_from("#."), min_size=1, max_size=80), st.integers(0, 40))
+def test_no_talk_begins_sooner_than_it_says(sound: list[str], quiet: int) -> None:
+    """So as many frames can be handled at once, and the last one is the first that may begin talk."""
+    gate = Gate(500, 900)
+    run(gate, "." * quiet)
+    not_before = 0
+    for number, each in enumerate(sound):
+        nobody_talks = gate.talk_since_s is None
+        if nobody_talks:
+            not_before = max(not_before, number + gate.to_talk_ms // FRAME_MS - 1)
+        (verdict,) = run(gate, each, start=quiet + number)
+        assert not (verdict.talk_started and number < not_before)
+
+
+def test_talk_that_begins_as_soon_as_it_can_begins_when_it_says() -> None:
+    for voiced in range(6):
+        gate = Gate(500, 900)
+        run(gate, "." * 30 + "#" * voiced)
+        assert gate.to_talk_ms == (6 - voiced) * FRAME_MS
+        started = [verdict.talk_started for verdict in run(gate, "#" * (6 - voiced), start=30 + voiced)]
+        assert started == [False] * (5 - voiced) + [True]
+
+
 def test_it_says_since_when_somebody_talks() -> None:
     gate, told = Gate(500, 900), []
     for start, pattern in ((0, "." * 30 + "#" * 5), (35, "#" * 10), (45, "." * 30)):

@@ -54,3 +54,23 @@ def test_a_microphone_that_is_away_is_measured_as_any_silence() -> None:
         measure = VoiceMeasure()
         found.append([measure.step(Frame(voice, 0.0) if each == "V" else silence) for each in pattern])
     assert found[0] == found[1]
+
+
+def test_the_pitch_is_that_of_the_inverse_transform() -> None:
+    """The product with a matrix is a shorter way to the same number."""
+    rng = np.random.default_rng(2)
+    vowel = sum(900 / k * np.sin(2 * np.pi * 143 * k * TIME_S + k) for k in range(1, 9))
+    wave = rng.normal(0, 300, len(TIME_S)) + vowel
+    pcm, measure, window = to_pcm(wave), VoiceMeasure(), np.hanning(2 * FRAME_SAMPLES)
+    fall = np.fft.irfft(np.abs(np.fft.rfft(window, 1024)) ** 2)
+    hz = np.fft.rfftfreq(1024, 1 / PIPELINE_RATE_HZ)
+    for at in range(0, len(pcm), FRAME_BYTES):
+        found = measure.step(Frame(pcm[at : at + FRAME_BYTES], 0.0))
+        if not at:
+            continue
+        heard = np.frombuffer(pcm[at - FRAME_BYTES : at + FRAME_BYTES], "<i2") * window
+        power = np.abs(np.fft.rfft(heard, 1024)) ** 2
+        repeats = np.fft.irfft(power * ((hz > 80) & (hz < 1500)))
+        lags = slice(PIPELINE_RATE_HZ // 400, PIPELINE_RATE_HZ // 70)
+        expected = (repeats[lags] / fall[lags]).max() * fall[0] / repeats[0]
+        assert found.pitch == pytest.approx(min(1.0, expected), abs=1e-4)

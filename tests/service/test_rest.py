@@ -16,7 +16,15 @@ from scripted_server import WAIT_S, Line, ScriptedServer
 from test_through_a_sound_card import PIECE, best_likeness
 
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
-from parleyd.app.ears import ASLEEP_BATCH_MS, QUIET_BATCH_MS, QUIET_FRAMES, TALK_BATCH_MS, Ears, batch_ms
+from parleyd.app.ears import (
+    ASLEEP_BATCH_MS,
+    PAUSE_BATCH_MS,
+    QUIET_BATCH_MS,
+    QUIET_FRAMES,
+    WORDS_BATCH_MS,
+    Ears,
+    batch_ms,
+)
 from parleyd.app.service import Service
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.gate.gate import Passed, Verdict
@@ -52,7 +60,7 @@ def test_silence_in_a_session_goes_up_several_frames_at_a_time() -> None:
             assert median(line.chunks_bytes[-10:]) >= QUIET_FRAMES * FRAME_BYTES
 
 
-def test_speech_goes_up_two_frames_at_a_time_and_whole() -> None:
+def test_words_go_up_several_frames_at_a_time_and_whole() -> None:
     def play(line: Line) -> None:
         line.ready()
         line.wait_turn()
@@ -71,23 +79,27 @@ def test_speech_goes_up_two_frames_at_a_time_and_whole() -> None:
             ends = np.cumsum(line.chunks_bytes) // 2
             pairs = zip(np.concatenate([[0], ends[:-1]]), ends, strict=True)
             loud = [end - begin for begin, end in pairs if end <= len(heard) and np.abs(heard[begin:end]).max() > 1000]
-            assert median(loud) == TALK_BATCH_MS // FRAME_MS * FRAME_BYTES // 2, loud
+            assert median(loud) == WORDS_BATCH_MS // FRAME_MS * FRAME_BYTES // 2, loud
             said = spoken(sentence)
             samples = np.frombuffer(said, "<i2")
             words = np.nonzero(np.abs(samples) > 500)[0]
             assert samples[words[0] : words[-1]].tobytes() in heard.tobytes()
 
 
-def test_each_frame_is_handled_as_it_comes_where_a_word_may_begin_or_interrupt() -> None:
-    def pace(**now: bool) -> int:
-        state = {"is_quiet": False, "asleep": False, "gate_open": False, "speaker_sounds": False}
-        return batch_ms(**{**state, **now})
+def test_each_frame_is_handled_as_it_comes_where_it_may_begin_talk_or_interrupt() -> None:
+    def pace(to_talk_ms: int = 120, **now: bool) -> int:
+        state = {"talks": False, "in_words": False, "sends_speech": False, "asleep": False, "speaker_sounds": False}
+        return batch_ms(to_talk_ms=to_talk_ms, **{**state, **now})
 
-    assert pace() == 0, "something was like speech"
-    assert pace(gate_open=True, speaker_sounds=True) == 0, "somebody talks over the agent"
-    assert pace(gate_open=True) == TALK_BATCH_MS
-    assert pace(is_quiet=True) == pace(is_quiet=True, speaker_sounds=True) == QUIET_BATCH_MS
-    assert pace(is_quiet=True, asleep=True) == ASLEEP_BATCH_MS
+    assert [pace(to_talk_ms) for to_talk_ms in (20, 40, 60, 80, 100, 120)] == [0, 40, 60, 80, 80, 80]
+    assert pace(speaker_sounds=True) == QUIET_BATCH_MS
+    assert pace(20, speaker_sounds=True) == 0, "somebody may be about to talk over the agent"
+    assert pace(talks=True, speaker_sounds=True) == 0, "somebody talks over the agent"
+    assert pace(talks=True, in_words=True, speaker_sounds=True) == 0, "somebody talks over the agent"
+    assert pace(talks=True, sends_speech=True) == pace(sends_speech=True) == PAUSE_BATCH_MS
+    assert pace(20, sends_speech=True) == 0
+    assert pace(talks=True, in_words=True) == WORDS_BATCH_MS
+    assert [pace(to_talk_ms, asleep=True) for to_talk_ms in (20, 60, 120)] == [0, 60, ASLEEP_BATCH_MS]
 
 
 def test_the_last_of_speech_does_not_wait_for_more_silence_than_came_with_it() -> None:

@@ -3,9 +3,11 @@
 One loop with one input (capture's bounded queue). All functions that it calls return at once.
 
 Each frame takes the same steps in the same order, whenever it is handled. But a wake-up of a thread costs many times
-what a frame does, so frames are handled, and sent, several at a time: many while nobody speaks, two while somebody
-speaks and the speaker is silent. At the edge of speech, and while somebody talks over the agent, each frame is handled
-as it comes. And while the daemon is asleep the microphone's periods are longer.
+what a frame does, so frames are handled, and sent, several at a time. While nobody talks, as many as the gate needs at
+least before it can take them for talk: so talk is noticed no later than if each frame were handled as it came. While
+somebody talks and the speaker is silent, four within words and two in a pause, where the agent waits for the end of the
+turn. Each frame as it comes while somebody talks over the agent. And while the daemon is asleep the microphone's
+periods are longer.
 """
 
 from __future__ import annotations
@@ -42,15 +44,14 @@ WORD_LAG_MS = 300
 # After this number of false wakes in a row the log gives further advice.
 HINT_AFTER = 3
 WORD_HINT = "; where music or a television plays for hours, wake.mode: word is the right mode (docs/gate.md)"
-# How much sound is handled at a time while nobody speaks: asleep, and in a session. The beginning of speech is sent by
-# as much later, and then faster than real time.
+# How much sound is handled at a time at most while nobody speaks: asleep, and in a session.
 ASLEEP_BATCH_MS, QUIET_BATCH_MS = 100, 80
-# The same while somebody speaks and nothing sounds: of two frames the first is sent 20 ms later.
-TALK_BATCH_MS = 40
+# How much sound is handled at a time while somebody speaks and nothing sounds: within words, and in a pause between or
+# after them. The words that are sent later by this are not the last ones of a turn, for which the agent waits: it waits
+# for a pause that is longer than any of this.
+WORDS_BATCH_MS, PAUSE_BATCH_MS = 80, 40
 # How many frames without speech are given to the outbox at once.
 QUIET_FRAMES = QUIET_BATCH_MS // FRAME_MS
-# How long nothing was like speech before frames are handled several at a time.
-QUIET_AFTER_FRAMES = 200 // FRAME_MS
 # How long the daemon has been asleep, and nothing was like speech, before the microphone's periods become longer.
 REST_AFTER_FRAMES = 2000 // FRAME_MS
 # How long after the word the supervisor's thread may need to leave the state asleep.
@@ -69,12 +70,20 @@ class Wakeable(Protocol):
     def wake(self, *, by_speech: bool) -> None: ...
 
 
-def batch_ms(*, is_quiet: bool, asleep: bool, gate_open: bool, speaker_sounds: bool) -> int:
-    """How much sound is handled at a time; 0: each frame as it comes, because it may begin an utterance, or interrupt
-    the agent. is_quiet: nothing was like speech for a while."""
-    if is_quiet:
-        return ASLEEP_BATCH_MS if asleep else QUIET_BATCH_MS
-    return TALK_BATCH_MS if gate_open and not speaker_sounds else 0
+def batch_ms(
+    *, talks: bool, in_words: bool, to_talk_ms: int, sends_speech: bool, asleep: bool, speaker_sounds: bool
+) -> int:
+    """How much sound is handled at a time; 0: each frame as it comes, because it may interrupt the agent, or begin to.
+
+    talks: somebody does. in_words: and makes no pause. to_talk_ms: the least sound that makes the gate take it for
+    talk, while nobody talks. sends_speech: what leaves the gate belongs to an utterance.
+    """
+    if talks:
+        if speaker_sounds:
+            return 0
+        return WORDS_BATCH_MS if in_words else PAUSE_BATCH_MS
+    most_ms = PAUSE_BATCH_MS if sends_speech else ASLEEP_BATCH_MS if asleep else QUIET_BATCH_MS
+    return min(most_ms, to_talk_ms) if to_talk_ms > FRAME_MS else 0
 
 
 class Ears:
@@ -122,7 +131,6 @@ class Ears:
         self._recorder = recorder
         self._after_word: deque[Passed] = deque(maxlen=WORD_LAG_MS // FRAME_MS)
         self._called_s = float("-inf")
-        self._quiet_frames = 0  # handled since something was last like speech
         self._calm_frames = 0  # handled since something was last like speech, or sounded
         self._unsent: list[Passed] = []  # on their way to the outbox
         self._may_wait = True  # they may, because there is no speech in them
@@ -204,10 +212,14 @@ class Ears:
     def _set_pace(self) -> None:
         """How much sound the next wake-up of this thread brings."""
         asleep = self._supervisor.asleep
+        gate = self._gate
         self._capture.batch_ms = batch_ms(
-            is_quiet=self._quiet_frames >= QUIET_AFTER_FRAMES,
+            talks=gate.talk_since_s is not None,
+            in_words=gate.in_words,
+            to_talk_ms=gate.to_talk_ms,
+            # After the gate has closed, speech still comes out of it for the length of the pre-roll.
+            sends_speech=gate.open or self._last_was_speech,
             asleep=asleep,
-            gate_open=self._gate.open,
             speaker_sounds=self._echo.speaker_sounds,
         )
         if not asleep:
@@ -257,9 +269,7 @@ class Ears:
         if verdict.opened and asleep and not called:
             # Remaining sound belongs to a conversation that is over.
             self._outbox.forget()
-        # After the gate has closed, speech still comes out of it for the length of the pre-roll.
         is_busy = self._gate.open or self._gate.is_attentive or self._last_was_speech
-        self._quiet_frames = 0 if is_busy else self._quiet_frames + 1
         self._calm_frames = 0 if is_busy or self._echo.speaker_sounds else self._calm_frames + 1
         if deaf and not called:
             # The agent gets zeros, except for the speech that wakes it now.

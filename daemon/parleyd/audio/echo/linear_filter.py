@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ
+from parleyd.audio.spectra import inverse, transform
 
 Floats = npt.NDArray[np.float32]
 
@@ -109,19 +110,18 @@ class LinearFilter:
         """heard: a frame of the microphone. far: the far end that belongs to it. Both are float32 (FRAME_SAMPLES,)."""
         self._take(far)
         spectra, _ = self._latest
-        echo = np.fft.irfft((spectra * self._path).sum(axis=0), _FFT)[FRAME_SAMPLES:].astype(np.float32)
+        echo = inverse((spectra * self._path).sum(axis=0))[FRAME_SAMPLES:]
         echo_power = float(np.dot(echo, echo)) / FRAME_SAMPLES
         if not echo_power < _MOST_ECHO_POWER:
             self._path[:], self._error[:], self._doubted = 0.0, _FIRST_GUESS, 0.0
             echo[:] = echo_power = 0.0
-        residual: Floats = (heard - echo).astype(np.float32)
-        return Estimate(echo, residual, echo_power)
+        return Estimate(echo, heard - echo, echo_power)
 
     def adapt(self, residual: Floats) -> Forecast:
         """Learns from the residual of the last estimate. Returns the forecast for that residual."""
         spectra, powers = self._latest
         self._residual_window[FRAME_SAMPLES:] = residual
-        spectrum = np.fft.rfft(self._residual_window).astype(np.complex64)
+        spectrum = transform(self._residual_window)
         last = self._path[-1]
         self._reverb = _REVERB_FALL * (self._reverb + powers[-1] * (last.real**2 + last.imag**2))
         expected = np.einsum("pb,pb->b", powers, self._error) + self._reverb
@@ -135,11 +135,10 @@ class LinearFilter:
         step *= spectrum
         step *= gain
         step += self._path
-        # With norm="ortho" numpy transforms in single precision, both ways.
-        path = np.fft.irfft(step, _FFT, axis=1, norm="ortho")
+        path = inverse(step)
         # The constraint: each part has FRAME_SAMPLES taps, and everything beyond them is an artefact.
         path[:, FRAME_SAMPLES:] = 0.0
-        self._path = np.fft.rfft(path, axis=1, norm="ortho").astype(np.complex64, copy=False)
+        self._path = transform(path)
         gain *= powers
         gain *= np.float32(-0.5)
         gain += 1
@@ -165,15 +164,17 @@ class LinearFilter:
 
     def shift(self, samples: int) -> None:
         """From the next frame on the far end is given later by this many samples: the path becomes as much shorter."""
-        path = np.fft.irfft(self._path, _FFT, axis=1)[:, :FRAME_SAMPLES].ravel()
+        path = inverse(self._path)[:, :FRAME_SAMPLES].ravel()
+        shorter = np.zeros((PARTS, _FFT), np.float32)
         path = np.concatenate([path[samples:], np.zeros(min(samples, len(path)), np.float32)])
-        self._path = np.fft.rfft(path.reshape(PARTS, FRAME_SAMPLES), _FFT, axis=1).astype(np.complex64)
+        shorter[:, :FRAME_SAMPLES] = path.reshape(PARTS, FRAME_SAMPLES)
+        self._path = transform(shorter)
         self._doubted = 0.0
 
     def _take(self, far: Floats) -> None:
         self._far_window[:FRAME_SAMPLES] = self._far_window[FRAME_SAMPLES:]
         self._far_window[FRAME_SAMPLES:] = far
-        spectrum = np.fft.rfft(self._far_window).astype(np.complex64, copy=False)
+        spectrum = transform(self._far_window)
         self._newest = (self._newest - 1) % PARTS
         places = slice(self._newest, None, PARTS)
         self._spectra[places] = spectrum

@@ -156,6 +156,17 @@ class Gate:
         return self._talk_since_s
 
     @property
+    def in_words(self) -> bool:
+        """Whether somebody talks, and made no pause up to the last frame."""
+        return self._talk_since_s is not None and not self._quiet_ms
+
+    @property
+    def to_talk_ms(self) -> int:
+        """The least length of sound after which talk may begin, while nobody talks."""
+        speech_ms, syllables_ms = sum(self._window) * FRAME_MS, sum(self._syllables) * FRAME_MS
+        return max(FRAME_MS, ONSET_SPEECH_MS - speech_ms, ONSET_SYLLABLE_MS - syllables_ms)
+
+    @property
     def is_attentive(self) -> bool:
         """Whether some of the last ONSET_WINDOW_MS was like speech."""
         return True in self._window

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENCE_DBFS, Frame, samples_of
+from parleyd.audio.spectra import transform
 
 # The band with most of the power of speech; mains hum, rumble and wind are below, hiss is above.
 VOICE_BAND_HZ = (250, 3500)
@@ -42,6 +43,15 @@ _SILENCE = Measured(SILENCE_DBFS, 0.0)
 _NO_POWER: npt.NDArray[np.floating] = np.zeros(len(SPECTRUM_HZ), np.float32)
 
 
+def _correlation(bins: slice, fall: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """float32 (bins, 1 + lags): the inverse transform of a power spectrum that has these bins only, at lag 0 and at
+    _LAGS, each divided by `fall`. The few bins of a pitch make this product cheaper than a transform of all."""
+    lags = np.concatenate([[0], np.arange(_LAGS.start, _LAGS.stop)])
+    angle = 2 * np.pi / _FFT_SAMPLES * np.outer(np.arange(bins.start, bins.stop), lags)
+    matrix: npt.NDArray[np.float32] = (2 / _FFT_SAMPLES * np.cos(angle) / fall).astype(np.float32)
+    return matrix
+
+
 class VoiceMeasure:
     """Analyses the last two frames, 40 ms: two periods of the deepest voice.
 
@@ -50,6 +60,7 @@ class VoiceMeasure:
     def __init__(self) -> None:
         self.power = _NO_POWER
         self._samples = np.zeros(_WINDOW_SAMPLES, np.float32)
+        self._windowed = np.zeros(_FFT_SAMPLES, np.float32)  # with zeros behind the samples
         self._deaf = False  # the last frame was silent
         self._window = np.hanning(_WINDOW_SAMPLES).astype(np.float32)
         hz = SPECTRUM_HZ
@@ -58,10 +69,10 @@ class VoiceMeasure:
         scale = 2 / _FFT_SAMPLES / float(np.dot(self._window, self._window)) / 32768.0**2
         self._voice_band = np.where((hz >= low) & (hz < high), scale, 0).astype(np.float32)
         low, high = _PITCH_BAND_HZ
-        self._pitch_band = ((hz > low) & (hz < high)).astype(np.float32)
+        self._pitch_bins = slice(int(np.searchsorted(hz, low, "right")), int(np.searchsorted(hz, high, "left")))
         # The factor by which the window reduces the correlation, for each lag.
-        fall = np.fft.irfft(np.abs(np.fft.rfft(self._window, _FFT_SAMPLES)) ** 2)[_LAGS]
-        self._unfall = (float(np.dot(self._window, self._window)) / fall).astype(np.float32)
+        fall = np.fft.irfft(np.abs(np.fft.rfft(self._window, _FFT_SAMPLES)) ** 2)
+        self._correlation = _correlation(self._pitch_bins, np.concatenate([fall[:1], fall[_LAGS]]) / fall[0])
 
     def step(self, frame: Frame, *, voiced: bool = True) -> Measured:
         """voiced=False: nobody will ask for the pitch of this frame."""
@@ -72,13 +83,14 @@ class VoiceMeasure:
             return _SILENCE
         self._samples[:FRAME_SAMPLES] = self._samples[FRAME_SAMPLES:]
         self._samples[FRAME_SAMPLES:] = samples_of(frame.pcm)
-        spectrum = np.fft.rfft(self._samples * self._window, _FFT_SAMPLES)
+        np.multiply(self._samples, self._window, out=self._windowed[:_WINDOW_SAMPLES])
+        spectrum = transform(self._windowed)
         self.power = power = spectrum.real**2 + spectrum.imag**2
         in_band = float(np.dot(power, self._voice_band))
         level_dbfs = 10.0 * math.log10(in_band) if in_band > 1e-12 else SILENCE_DBFS
         if not voiced:
             return Measured(level_dbfs, 0.0)
-        correlation = np.fft.irfft(power * self._pitch_band)
+        correlation = np.dot(power[self._pitch_bins], self._correlation)
         whole = float(correlation[0])
-        pitch = float((correlation[_LAGS] * self._unfall).max()) / whole if whole > 1.0 else 0.0
+        pitch = float(correlation[1:].max()) / whole if whole > 1.0 else 0.0
         return Measured(level_dbfs, min(1.0, max(0.0, pitch)))

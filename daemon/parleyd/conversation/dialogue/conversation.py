@@ -637,10 +637,15 @@ class Conversation:
         self._cue(Cue.TALK_STARTED, now_s)
         self._do(PersonSpeaks())
 
+    @property
+    def may_cut(self) -> bool:
+        """Whether somebody talks over the agent, and it is for us to cut it when that goes on."""
+        is_ours = self.barge_in.mode == "local" or (self.barge_in.mode == "server" and self._sounds_from_before)
+        return is_ours and self._floor is Floor.BOTH
+
     def talk_goes_on(self, talk_ms: int, now_s: float, *, is_audible: bool) -> None:
         """Once per frame of talk, which has lasted so long, up to its last speech. is_audible: the agent's voice is."""
-        is_ours = self.barge_in.mode == "local" or (self.barge_in.mode == "server" and self._sounds_from_before)
-        if not is_ours or self._floor is not Floor.BOTH or self.talk_since_s is None:
+        if not self.may_cut or self.talk_since_s is None:
             return
         before_ms = max(0.0, self._answer_since_s - self.talk_since_s) * 1000
         if talk_ms - before_ms >= self.barge_in.confirm_ms and is_audible:

@@ -279,7 +279,8 @@ class Dialogue:
             conversation.talk_started(since_s, now_s)
 
     def talk_goes_on(self, talk_ms: int) -> None:
-        if self._conversation.barge_in.mode == "off":
+        # Asked without the lock, as most talk is over no agent. If the agent begins now, the next frame will tell.
+        if not self._conversation.may_cut:
             return
         is_audible = self._voice.audible(time.monotonic())
         with self._turn() as (conversation, now_s):

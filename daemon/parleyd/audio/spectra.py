@@ -1,0 +1,45 @@
+"""Fourier transforms of real sound, in single precision. Pure.
+
+numpy's own functions check and normalise their arguments in Python, which for a frame of sound takes twice as long as
+the transform itself. From version 2 on they are shells around functions of C, which are called directly here. These are
+private parts of numpy: where they are missing, its public functions take their place. tests/audio/test_spectra.py says
+what is expected of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Spectrum = npt.NDArray[np.complex64]
+
+_c: Any
+try:
+    from numpy.fft import _pocketfft_umath as _c
+except ImportError:
+    _c = None
+
+IS_DIRECT = all(hasattr(_c, name) for name in ("rfft_n_even", "irfft"))
+_ONE = np.float32(1.0)
+
+
+def transform(sound: Floats) -> Spectrum:
+    """The spectrum of n samples, n/2 + 1 values; n is even. Of several rows, each by itself."""
+    if not IS_DIRECT:
+        return np.fft.rfft(sound).astype(np.complex64, copy=False)
+    spectrum = np.empty((*sound.shape[:-1], sound.shape[-1] // 2 + 1), np.complex64)
+    _c.rfft_n_even(sound, _ONE, out=spectrum)
+    return spectrum
+
+
+def inverse(spectrum: Spectrum) -> Floats:
+    """The sound of which this is the spectrum: transform() back."""
+    samples = 2 * (spectrum.shape[-1] - 1)
+    if not IS_DIRECT:
+        return np.fft.irfft(spectrum, samples).astype(np.float32, copy=False)
+    sound = np.empty((*spectrum.shape[:-1], samples), np.float32)
+    _c.irfft(spectrum, np.float32(1.0 / samples), out=sound)
+    return sound
