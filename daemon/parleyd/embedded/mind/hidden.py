@@ -47,6 +47,11 @@ class Shown:
         """How much of the text is looked at again with the next part."""
         return len(self._held)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the text ends, so far, within something that is hidden."""
+        return self._open is not None
+
     def add(self, text: str) -> str:
         """The text that cannot change its meaning by what follows."""
         self._held += text

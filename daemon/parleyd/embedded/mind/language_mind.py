@@ -98,6 +98,8 @@ class LanguageMind:
                     written.calls.clear()
                 self._keep_answer(written)
             if not written.calls:
+                if not has_spoken:
+                    log.warning("the mind says nothing: %s", written.why_silent())
                 break
             waiting = dict.fromkeys((id_ for id_, _, _ in written.calls.values()), "The person interrupted.")
             try:
@@ -116,9 +118,8 @@ class LanguageMind:
                 yield HangUp()
                 return
         if not has_spoken:
-            sorry = self._model.settings.sorry
-            self._messages.append({"role": "assistant", "content": sorry})
-            yield Say(sorry, is_whole=True)
+            self._apologise()
+            yield Say(self._model.settings.sorry, is_whole=True)
 
     def _prepared(self, name: str, arguments: str) -> tuple[str, Call | None]:
         """(the result as long as there is no other, the call of the client's tool); None: nothing is called."""
@@ -158,6 +159,13 @@ class LanguageMind:
             while messages and messages[0]["role"] != "user":
                 del messages[0]
         return messages
+
+    def _apologise(self) -> None:
+        """The apology takes the place of words that were not spoken, such as thoughts."""
+        last = self._messages[-1]
+        if last["role"] == "assistant" and "tool_calls" not in last:
+            del self._messages[-1]
+        self.greeted(self._model.settings.sorry)
 
     def _keep_answer(self, written: Written) -> None:
         """Adds the text and the calls of a response to the history."""

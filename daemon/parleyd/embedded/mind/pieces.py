@@ -44,6 +44,11 @@ class Pieces:
         """How much of the text is looked at again with the next part."""
         return self._shown.held_chars + len(self._first) + len(self._waiting())
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the text ends, so far, within a thought, code or a call, which is not spoken."""
+        return self._shown.is_open
+
     def add(self, text: str) -> list[str]:
         """The pieces that are complete now."""
         shown = self._shown.add(text)
