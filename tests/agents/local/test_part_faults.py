@@ -125,10 +125,13 @@ def test_a_model_that_says_nothing_is_an_apology(written: str, reason: str, capl
 
 def test_words_before_a_thought_that_is_never_closed_are_an_answer(caplog: pytest.LogCaptureFixture) -> None:
     answer = [words("The lamp is on. <think>Is it? Yes, the kettle"), {"finish": "length"}]
-    with Odd(answer) as server, agent_of(f'base_url: "{server.base_url}"') as agent:
-        with Client(agent, WRITTEN) as client:
-            client.until("conversation_initiation_metadata")
-            assert ask(client) == "The lamp is on."
+    with (
+        Odd(answer) as server,
+        agent_of(f'base_url: "{server.base_url}"') as agent,
+        Client(agent, WRITTEN) as client,
+    ):
+        client.until("conversation_initiation_metadata")
+        assert ask(client) == "The lamp is on."
     assert "says nothing" not in caplog.text
 
 
