@@ -4,12 +4,19 @@ server, and for those between."""
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import subprocess
-from collections.abc import Callable
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from websockets.sync.server import serve
 
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.openai.agent import OpenAIAgent
@@ -63,6 +70,10 @@ AWAY = {
     "an empty answer": Answer(204),
     "another service": Answer(200, '{"status": "ok"}'),
     "words": Answer(200, "It works!"),
+    "a gateway that has no route": Answer(404, '{"message": "no Route matched with those values"}'),
+    "a framework that has no such path": Answer(404, NO_PATH),
+    "a gateway in words": Answer(404, "404 page not found\n"),
+    "a gateway for another method": Answer(405, '{"message": "Method Not Allowed"}'),
     "a wrong key": Answer(401, '{"error": {"code": "invalid_api_key", "message": "no"}}'),
     "no credit": Answer(402, '{"detail": {"status": "quota_exceeded", "message": "no"}}'),
     "forbidden": Answer(403, '{"detail": "no"}'),
@@ -86,20 +97,18 @@ def test_an_answer_that_is_no_agents_is_not_the_agent(agent: Callable[[str], Age
         assert all(path.startswith("/v1/") for path, _ in server.asked)
 
 
-def wants_websocket(answer: Answer) -> Callable[[str], Answer]:
+def refuses_handshake(answer: Answer) -> Callable[[str], Answer]:
     """Answers so at the address of sessions, and nowhere else."""
     return lambda path: answer if "/realtime" in path or "/conversation?" in path else Answer(404, NO_PATH)
 
 
 BACK: dict[str, tuple[Callable[[str], Agent], Callable[[str], Answer]]] = {
     "a signed URL": (signed, lambda path: Answer(200, SIGNED) if "get-signed-url" in path else Answer(500)),
-    "400 at the address of sessions": (public, wants_websocket(Answer(400, "no"))),
-    "404 at the address of sessions": (public, wants_websocket(Answer(404, NO_PATH))),
-    "405 at the address of sessions": (public, wants_websocket(Answer(405))),
-    "426 at the address of sessions": (public, wants_websocket(Answer(426, "Upgrade Required"))),
+    "400 at the address of sessions": (public, refuses_handshake(Answer(400, "no"))),
+    "426 at the address of sessions": (public, refuses_handshake(Answer(426, "Upgrade Required"))),
     "the model": (openai, lambda path: Answer(200, MODEL) if path == "/v1/models/gpt-realtime" else Answer(500)),
-    "no list of models": (openai, wants_websocket(Answer(426, "Upgrade Required"))),
-    "no model is named": (own_server, wants_websocket(Answer(400, "Bad Request"))),
+    "no list of models": (openai, refuses_handshake(Answer(426, "Upgrade Required"))),
+    "no model is named": (own_server, refuses_handshake(Answer(400, "Bad Request"))),
 }
 
 
@@ -109,6 +118,67 @@ def test_an_answer_of_an_agents_server_is_the_agent(
 ) -> None:
     with web_server(answer) as server:
         assert answers(agent(server.base_url), 20)
+
+
+@contextmanager
+def framework(sockets: str) -> Iterator[tuple[str, list[str]]]:
+    """A server whose path of sessions is known for WebSocket alone, by FastAPI. sockets: the package behind it. Returns
+    its base URL, and the sessions that were begun."""
+    # They come with llmock, which the oldest packages do not have.
+    fastapi, uvicorn = pytest.importorskip("fastapi"), pytest.importorskip("uvicorn")
+    starlette_routing = pytest.importorskip("starlette.routing")
+    begun: list[str] = []
+    app = fastapi.FastAPI()
+
+    async def session(websocket: Any) -> None:
+        begun.append(str(websocket.url))
+        await websocket.accept()
+        await websocket.close()
+
+    for path in ("/v1/convai/conversation", "/v1/realtime"):
+        app.router.routes.append(starlette_routing.WebSocketRoute(path, session))
+    with socket_at_a_free_port() as listening:
+        server = uvicorn.Server(uvicorn.Config(app, ws=sockets, log_level="critical"))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}", begun
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def socket_at_a_free_port() -> socket.socket:
+    """Listens at once, so that nobody has to wait for the server."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    return listening
+
+
+@pytest.mark.parametrize("agent", [public, openai, own_server], ids=named)
+@pytest.mark.parametrize("sockets", ["websockets", "websockets-sansio"])
+def test_a_framework_that_knows_the_path_for_websocket_alone_is_the_agent(
+    sockets: str, agent: Callable[[str], Agent]
+) -> None:
+    """It answers a plain request with 404, as a gateway does that has lost its route."""
+    with framework(sockets) as (base_url, begun):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{base_url}/v1/convai/conversation?agent_id=a")
+        assert answers(agent(base_url), 20)
+    assert not begun, "no session was begun"
+
+
+@pytest.mark.parametrize("agent", [public, own_server], ids=named)
+def test_a_server_of_websocket_alone_is_the_agent(agent: Callable[[str], Agent]) -> None:
+    begun: list[str] = []
+    with serve(lambda session: begun.append(str(session.id)), "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        assert answers(agent(f"http://127.0.0.1:{server.socket.getsockname()[1]}"), 20)
+        server.shutdown()
+        thread.join()
+    assert not begun, "no session was begun"
 
 
 @pytest.mark.parametrize("agent", [public, openai], ids=named)

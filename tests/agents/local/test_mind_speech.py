@@ -51,6 +51,7 @@ TEXTS = [
         ["(Whispering is rude.)", "The pause (a short one) is over."],
     ),
     ("*clears throat* Dear friends, *takes a deep breath*, hello.", ["Dear friends,", "hello."]),
+    ("*sighs* *laughs* Well, the light is on.", ["Well, the light is on."]),
     ("Well... *pauses for a moment* I think so.", ["Well...", "I think so."]),
     ("2*3*4 is 24, and 2 * 3 is *not* 5.", ["2 × 3 × 4 is 24,", "and 2 × 3 is not 5."]),
     ('I will look. {"name": "get_light", "arguments": {"room": "a. b} c"}} It is on.', ["I will look.", "It is on."]),
@@ -148,3 +149,62 @@ def test_no_clause_ends_inside_a_number(text: str) -> None:
 def test_markdown() -> None:
     assert speakable("# Title\n> quoted\n* **bold _both_** and `code`") == "Title quoted, bold both and code"
     assert speakable("snake_case stays") == "snake_case stays"
+
+
+# Texts in which something is open for long, and how each of them goes on.
+LONG = {
+    "a thought": ("<think>", "and so on, ", "</think>"),
+    "a thought of numbers": ("<think>", "1 * 2 <b> ", "</think>"),
+    "code": ("```\n", "x = {1: [2]}\n", "```"),
+    "JSON": ('[{"a": [', "[{}, {}], ", "0]}]"),
+    "JSON with words": ('{"a": "', 'b} \\" {', '"}'),
+    "a call as text": ("<function=look>", "{} and ", "</function>"),
+    "a bracket": ("(", "so ", ") "),
+    "a square bracket": ("[", "so ", "] "),
+    "a brace": ("{", "  ", "} "),
+    "digits": ("", "123", " "),
+    "a product": ("1", " * 2", " "),
+    "one long sentence": ("", "and so on ", ". "),
+    "one long word": ("", "and", ". "),
+    "asterisks": ("*", "so *very ", "* "),
+    "abbreviations": ("", "Dr. No. ", " "),
+}
+
+
+@pytest.mark.parametrize(("begins", "token", "ends"), LONG.values(), ids=list(LONG))
+def test_the_work_for_each_token_does_not_grow_with_the_text(begins: str, token: str, ends: str) -> None:
+    """What is looked at again with a token is short, however long the text is by then."""
+    cutter = Pieces()
+    cutter.add(begins)
+    most_chars = 0
+    for _ in range(4000):
+        cutter.add(token)
+        most_chars = max(most_chars, cutter.held_chars)
+    assert most_chars < 1000
+    cut = cutter.add(f"{ends} Here it is. ")
+    assert (cut + cutter.end())[-1].endswith("Here it is.")
+
+
+def test_a_sentence_without_an_end_is_spoken_at_its_commas() -> None:
+    text = "It is a house with a door, " + "and a window, and a roof, and a wall, " * 20
+    cutter = Pieces()
+    cut = [piece for word in text.split(" ") for piece in cutter.add(word + " ")]
+    assert len(cut) > 1
+    assert all(piece.endswith(",") for piece in cut)
+    assert " ".join(cut + cutter.end()) == text.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('<think>{"a": "</think>Yes, it is.', "Yes, it is."),
+        ('```\n{"a": \n```\nThat is the code.', "That is the code."),
+        ("```\n<think>\n```\nThat is the code.", "That is the code."),
+        ('{"a": "```"} It is on.', "It is on."),
+        ("I look [ { 'a': 1 } ] now.", "I look now."),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 1000])
+def test_the_end_of_what_is_hidden_is_its_own(text: str, said: str, size: int) -> None:
+    """Signs of another kind inside it begin nothing."""
+    assert spoken(text[start : start + size] for start in range(0, len(text), size)) == said

@@ -75,16 +75,13 @@ def refused() -> str:
         ([ERROR_EVENT], "reported an error"),
         (["data: {no JSON\n\n"], "stopped in the middle"),
         *((["data: " + shape + "\n\n"], "stopped in the middle") for shape in SHAPES),
-        ([{"finish": "stop"}], None),
-        ([words("<think>The kettle? Hm.</think>"), {"finish": "stop"}], None),
     ],
     ids=[
         *("401", "429 and come again in half a minute", "500", "silence", "error", "garbage", *SHAPES),
-        *("nothing", "thoughts"),
     ],
 )
 def test_a_model_without_an_answer_is_an_apology(
-    answer: list[Any], reason: str | None, caplog: pytest.LogCaptureFixture
+    answer: list[Any], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     first_s = 0.6 if reason == "took too long" else 60
     with Odd(answer, answer) as server, agent_of(f'base_url: "{server.base_url}"', first_s=first_s) as agent:
@@ -93,10 +90,49 @@ def test_a_model_without_an_answer_is_an_apology(
             assert ask(client) == SORRY
             assert errors(client) == []
         told = [record.getMessage() for record in caplog.records if "does not answer" in record.getMessage()]
-        assert bool(told) == (reason is not None)
-        assert all(server.base_url in one and (reason or "") in one for one in told)
-        assert agent.figures.failures["mind"] == (0 if reason is None else 1)
+        assert len(told) == 1
+        assert server.base_url in told[0]
+        assert reason in told[0]
+        assert agent.figures.failures["mind"] == 1
     assert "kettle" not in caplog.text, "words stay out of the log"
+
+
+# What a model writes of which nothing is spoken, and what the log says of it.
+SILENT = {
+    "nothing": ("", "it has written nothing"),
+    "a thought": ("<think>The kettle? Hm.</think>", "it has written only what is not spoken"),
+    "a thought that is never closed": ("<think>The kettle? Hm. It is on.", "its answer ends within a thought"),
+    "code that is never closed": ("```\nkettle()", "its answer ends within a thought, code or a call"),
+    "a call that is never closed": ('{"name": "kettle", "argum', "its answer ends within a thought, code or a call"),
+}
+
+
+@pytest.mark.parametrize(("written", "reason"), SILENT.values(), ids=list(SILENT))
+def test_a_model_that_says_nothing_is_an_apology(written: str, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    answer = [words(written), {"finish": "length"}]
+    with Odd(answer) as server, agent_of(f'base_url: "{server.base_url}"') as agent:
+        with Client(agent, WRITTEN) as client:
+            client.until("conversation_initiation_metadata")
+            assert ask(client) == SORRY
+            ask(client, "And now?")
+        said = [(one["role"], one["content"]) for one in server.asked[1]["messages"][1:]]
+        assert said == [("user", QUESTION), ("assistant", SORRY), ("user", "And now?")], "what was heard, and no more"
+        assert [one.getMessage() for one in caplog.records if "says nothing" in one.getMessage()]
+        assert f"the mind says nothing: {reason}" in caplog.text
+        assert agent.figures.failures["mind"] == 0
+    assert "kettle" not in caplog.text, "words stay out of the log"
+
+
+def test_words_before_a_thought_that_is_never_closed_are_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+    answer = [words("The lamp is on. <think>Is it? Yes, the kettle"), {"finish": "length"}]
+    with (
+        Odd(answer) as server,
+        agent_of(f'base_url: "{server.base_url}"') as agent,
+        Client(agent, WRITTEN) as client,
+    ):
+        client.until("conversation_initiation_metadata")
+        assert ask(client) == "The lamp is on."
+    assert "says nothing" not in caplog.text
 
 
 @pytest.mark.parametrize(

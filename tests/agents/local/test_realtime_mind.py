@@ -146,6 +146,19 @@ def test_no_model_is_an_apology(start: Start) -> None:
         assert (response["status"], words(response)) == ("completed", SORRY)
 
 
+def test_a_thought_that_is_never_closed_is_an_apology(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    with Odd([chunk("<think>The kettle? Hm. It is on."), {"finish": "length"}]) as server:
+        agent = start(of(server.base_url))
+        with RealtimeClient(agent) as client:
+            client.until("session.created")
+            client.update(output_modalities=["text"])
+            client.write("Hello?")
+            response = client.answer()
+            assert (response["status"], words(response)) == ("completed", SORRY)
+    assert "the mind says nothing: its answer ends within a thought" in caplog.text
+    assert "kettle" not in caplog.text, "words stay out of the log"
+
+
 def silence(duration_ms: int) -> bytes:
     return bytes(RATE_HZ * duration_ms // 1000 * 2)
 

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 
 from parleyd import __version__
 from parleyd.agents.elevenlabs.endings import judge_http, one_line
-from parleyd.agents.plain_answers import is_page, wants_websocket
+from parleyd.agents.websocket_there import NO_SESSION, is_page, speaks_websocket
 from parleyd.agents.provider import Address, Server
 from parleyd.config.schema import ElevenLabs
 from parleyd.core.endings import DialError, Ending, EndingKind
@@ -66,8 +66,9 @@ def reach_public(base_url: str, agent_id: str, timeout_s: float, more: Mapping[s
     blocks. more: as above. Raises DialError: why not."""
     base = _base(base_url)
     query = _agent_query(agent_id, more)
-    status, body = _ask("GET", base, CONVERSATION_PATH, query, _headers(base, None), None, timeout_s, _MAX_ANSWER_BYTES)
-    if wants_websocket(status, body):
+    headers = {**_headers(base, None), **NO_SESSION}
+    status, body = _ask("GET", base, CONVERSATION_PATH, query, headers, None, timeout_s, _MAX_ANSWER_BYTES)
+    if speaks_websocket(status, body):
         return
     if is_page(body):
         _try_again(f"{_name(base)} answers with a web page (HTTP {status})", "in a guest network: log in there first")
@@ -258,7 +259,7 @@ def _ask(
             assert line is not None
             line.settimeout(timeout_s)
             target = way.prefix + _target(base, path, query)
-            connection.request(method, target, body, {**headers, **way.headers, "Connection": "close"})
+            connection.request(method, target, body, {"Connection": "close", **headers, **way.headers})
             # A body that is sent in pieces may take longer; each piece has its own time limit.
             with Deadline(opening.left_s if body is None else timeout_s) as answering:
                 answering.guard(line)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from parleyd import __version__
@@ -40,10 +40,12 @@ def get(config: OpenAI, key: str | None, path: tuple[str, ...], timeout_s: float
         return _read(answer).decode("utf-8", "replace")
 
 
-def exchange(config: OpenAI, key: str | None, url: str, timeout_s: float) -> tuple[int, str]:
+def exchange(
+    config: OpenAI, key: str | None, url: str, timeout_s: float, more: Mapping[str, str] | None = None
+) -> tuple[int, str]:
     """Status and body of the answer to a GET, whatever the status; blocks. url: of this server. timeout_s: for all of
-    it. Raises DialError if there is no answer."""
-    with _answer(config, key, "GET", url, None, timeout_s, is_whole=True) as answer:
+    it. more: headers. Raises DialError if there is no answer."""
+    with _answer(config, key, "GET", url, None, timeout_s, is_whole=True, more=more) as answer:
         return answer.status, without(_read(answer).decode("utf-8", "replace"), [key] if key else [])
 
 
@@ -77,6 +79,7 @@ def _answer(
     timeout_s: float,
     *,
     is_whole: bool = False,
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[http.client.HTTPResponse]:
     """The answer, whatever its status. Follows no redirect, because the key would be sent there. is_whole: timeout_s is
     for the body as well, and not for each piece of it."""
@@ -84,6 +87,7 @@ def _answer(
     address.check_key(config, key)
     url = urlsplit(where_to)
     headers = {"User-Agent": f"parleyd/{__version__}", "Connection": "close", **address.headers(config, key)}
+    headers |= more or {}
     if body is not None:
         headers["Content-Type"] = "application/json"
     where = one_line(url.netloc)

@@ -6,7 +6,7 @@ import json
 
 from parleyd.agents.openai import address, http, session_settings
 from parleyd.agents.openai.endings import judge_http
-from parleyd.agents.plain_answers import is_page, wants_websocket
+from parleyd.agents.websocket_there import NO_SESSION, is_page, speaks_websocket
 from parleyd.config.openai_section import OpenAI
 from parleyd.core.endings import DialError, Ending, EndingKind
 
@@ -27,8 +27,9 @@ def reach(config: OpenAI, key: str | None, timeout_s: float) -> None:
             return
         if config.is_openais or status not in _NO_MODELS or is_page(body) or _names_model(body):
             raise DialError(_ending(status, body, has_key=key is not None))
-    status, body = http.exchange(config, key, address.sessions_over_http(config, key), timeout_s)
-    if not wants_websocket(status, body):
+    sessions = address.sessions_over_http(config, key)
+    status, body = http.exchange(config, key, sessions, timeout_s, NO_SESSION)
+    if not speaks_websocket(status, body):
         raise DialError(_ending(status, body, has_key=key is not None))
 
 

@@ -12,10 +12,10 @@ import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
+from parleyd.embedded.mind import wordings
 from parleyd.embedded.mind.language_model import Guess, LanguageModel, ModelError, Request, Written, parameters_of
 from parleyd.embedded.mind.parts import Call, HangUp, Mind, Part, Result, Say, Turn
 from parleyd.embedded.opening import Opening
-from parleyd.embedded.recognise import NOT_UNDERSTOOD
 from parleyd.embedded.settings import AgentSettings, ToolDefinition, ToolSpec
 
 log = logging.getLogger("parleyd.agent")
@@ -25,10 +25,6 @@ END_CALL = "end_call"
 MOST_ROUNDS = 8
 # The words of the person and the answers that are sent along; the oldest are left out together.
 MOST_MESSAGES = 60
-_HABITS = (
-    "Your words are spoken aloud: answer in one to three short sentences of plain speech, without lists, markdown, "
-    "emoji or code."
-)
 _END_CALL_TOOL = ToolDefinition(
     name=END_CALL, description="Ends the conversation. Call it when the person says goodbye.", parameters={}
 )
@@ -53,7 +49,7 @@ class LanguageMind:
     def __init__(self, model: LanguageModel, tools: Sequence[ToolDefinition]) -> None:
         self._model = model
         self._tools = (*tools, _END_CALL_TOOL)
-        self._system = _HABITS
+        self._system = wordings.HABITS
         self._messages: list[dict[str, Any]] = []
         self._notes: dict[str, str] = {}
         self._answer_at: int | None = None
@@ -62,7 +58,7 @@ class LanguageMind:
     # ---------------------------------------------------------------- the interface
 
     def begins(self, opening: Opening) -> None:
-        self._system = "\n\n".join(part for part in (opening.prompt.strip(), _HABITS) if part)
+        self._system = wordings.system(opening.prompt, wordings.HABITS)
 
     def guess(self, turn: Turn) -> None:
         self._guess.begin(self._request(self._with(turn)))
@@ -102,6 +98,8 @@ class LanguageMind:
                     written.calls.clear()
                 self._keep_answer(written)
             if not written.calls:
+                if not has_spoken:
+                    log.warning("the mind says nothing: %s", written.why_silent())
                 break
             waiting = dict.fromkeys((id_ for id_, _, _ in written.calls.values()), "The person interrupted.")
             try:
@@ -120,9 +118,8 @@ class LanguageMind:
                 yield HangUp()
                 return
         if not has_spoken:
-            sorry = self._model.settings.sorry
-            self._messages.append({"role": "assistant", "content": sorry})
-            yield Say(sorry, is_whole=True)
+            self._apologise()
+            yield Say(self._model.settings.sorry, is_whole=True)
 
     def _prepared(self, name: str, arguments: str) -> tuple[str, Call | None]:
         """(the result as long as there is no other, the call of the client's tool); None: nothing is called."""
@@ -144,8 +141,7 @@ class LanguageMind:
     def heard(self, text: str) -> None:
         at = self._answer_at
         if at is not None and at < len(self._messages) and self._messages[at]["role"] == "assistant":
-            heard = f"{text} … (the person interrupted here)" if text else "(interrupted before a word was heard)"
-            self._messages[at]["content"] = heard
+            self._messages[at]["content"] = wordings.heard(text)
 
     def note(self, text: str, context_id: str | None) -> None:
         self._notes[context_id or f"#{len(self._notes)}"] = text
@@ -155,20 +151,21 @@ class LanguageMind:
     def _with(self, turn: Turn) -> list[dict[str, Any]]:
         """The history with what the person says now."""
         # Notes come with the next words, so that the beginning of the prompt stays as it was.
-        parts = [f"[The device tells: {note}]" for note in self._notes.values()]
-        parts += [
-            f"[The person shows a file: {file.name}, {file.media_type}.]" if file else "[A file did not arrive.]"
-            for file in turn.files
-        ]
-        said = turn.text if turn.text.strip() and turn.text != NOT_UNDERSTOOD else ""
-        parts.append(said or ("" if turn.files else "[The person said something that was not understood.]"))
-        messages = [*self._messages, {"role": "user", "content": "\n".join(part for part in parts if part)}]
+        content = wordings.said(turn.text, turn.files, self._notes.values())
+        messages = [*self._messages, {"role": "user", "content": content}]
         if len(messages) > MOST_MESSAGES:
             # Half of them at once, so that the prefix stays the same for many turns; never a result without its call.
             del messages[: MOST_MESSAGES // 2]
             while messages and messages[0]["role"] != "user":
                 del messages[0]
         return messages
+
+    def _apologise(self) -> None:
+        """The apology takes the place of words that were not spoken, such as thoughts."""
+        last = self._messages[-1]
+        if last["role"] == "assistant" and "tool_calls" not in last:
+            del self._messages[-1]
+        self.greeted(self._model.settings.sorry)
 
     def _keep_answer(self, written: Written) -> None:
         """Adds the text and the calls of a response to the history."""

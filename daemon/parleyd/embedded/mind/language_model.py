@@ -31,10 +31,17 @@ class ModelError(Exception):
 @dataclass
 class Written:
     """The text and the calls of one response, as they come. said: its text. calls: by their index, [id, name,
-    arguments]."""
+    arguments]. ends_hidden: it has ended within a thought, code or a call, which was never closed."""
 
     said: str = ""
     calls: dict[int, list[str]] = field(default_factory=dict)
+    ends_hidden: bool = False
+
+    def why_silent(self) -> str:
+        """Why nothing of it can be spoken, without its words."""
+        if self.ends_hidden:
+            return "its answer ends within a thought, code or a call that it has not closed"
+        return "it has written only what is not spoken" if self.said.strip() else "it has written nothing"
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class LanguageModel:
                         for piece in pieces.add(text):
                             has_spoken = True
                             yield piece
+                written.ends_hidden = pieces.is_hidden
                 for piece in pieces.end():
                     has_spoken = True
                     yield piece

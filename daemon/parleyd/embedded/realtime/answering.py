@@ -45,7 +45,7 @@ class Answers:
         request = _request(asked)
         self._guess.keep_only(request)
         ahead = self._guess.take() or Ahead(self._model, request)
-        has_spoken = False
+        has_spoken = has_failed = False
         try:
             async with contextlib.aclosing(ahead.pieces()) as pieces:
                 async for piece in pieces:
@@ -53,10 +53,13 @@ class Answers:
                     await say(piece)
         except ModelError as error:
             log.warning("the mind does not answer: %s", error)
+            has_failed = True
             # Calls that were cut off cannot be carried out.
             ahead.written.calls.clear()
         calls = _calls(ahead.written, {tool.name for tool in asked.tools})
         if not has_spoken and not calls:
+            if not has_failed:
+                log.warning("the mind says nothing: %s", ahead.written.why_silent())
             await say(self._model.settings.sorry)
         return calls
 

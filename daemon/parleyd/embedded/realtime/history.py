@@ -10,16 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from parleyd.embedded.mind import wordings
 from parleyd.embedded.realtime.client_messages import Plain
 from parleyd.embedded.realtime.items import Item
-from parleyd.embedded.recognise import NOT_UNDERSTOOD
 from parleyd.embedded.settings import ToolDefinition
-
-_HABITS = (
-    "Your words are spoken aloud: answer in one to three short sentences of plain speech, without lists, markdown, "
-    "emoji or code."
-)
-_NOT_UNDERSTOOD = "[The person said something that was not understood.]"
 
 
 @dataclass(frozen=True)
@@ -35,8 +29,8 @@ class Asked:
 def asked(items: Sequence[Item], settings: Plain, instructions: str, prompt: str) -> Asked:
     """The question to the model for one response. settings: of the response. instructions: of the client. prompt: of
     the agent, before them."""
-    parts = [part.strip() for part in (prompt, instructions, "" if _is_written(settings) else _HABITS)]
-    messages = [{"role": "system", "content": "\n\n".join(part for part in parts if part)}, *_messages(items)]
+    system = wordings.system(prompt, instructions, "" if _is_written(settings) else wordings.HABITS)
+    messages = [{"role": "system", "content": system}, *_messages(items)]
     tools = tuple(
         ToolDefinition(
             name=str(tool["name"]),
@@ -74,7 +68,7 @@ def _messages(items: Sequence[Item]) -> Iterator[dict[str, Any]]:
             made = []
         match item.kind:
             case "user":
-                yield {"role": "user", "content": _said(item)}
+                yield {"role": "user", "content": wordings.said(item.text or "", item.files)}
             case "system":
                 yield {"role": "system", "content": item.text or ""}
             case "assistant":
@@ -96,13 +90,5 @@ def _call(plain: Plain) -> dict[str, Any]:
     return {"id": plain["call_id"], "type": "function", "function": function}
 
 
-def _said(item: Item) -> str:
-    files = [f"[The person shows a file: {file.name}, {file.media_type}.]" for file in item.files]
-    text = item.text if item.text not in (None, "", NOT_UNDERSTOOD) else ("" if files else _NOT_UNDERSTOOD)
-    return "\n".join([*files, *([text] if text else [])])
-
-
 def _heard(item: Item) -> str:
-    if item.heard is None:
-        return item.text or ""
-    return f"{item.heard} … (the person interrupted here)" if item.heard else "(interrupted before a word was heard)"
+    return item.text or "" if item.heard is None else wordings.heard(item.heard)
