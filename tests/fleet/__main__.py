@@ -262,7 +262,7 @@ class Proof:
                    f"{len(expressions)} expressions" if not empty else "; ".join(empty))  # fmt: skip
         agent = prometheus.agent(targets["real-1"], "real-1")
         try:
-            way = 'parleyd_build_info{device="real-1", way="remote write"}'
+            way = 'parleyd_build_info{instance="real-1", way="remote write"}'
             sent = prometheus.wait(way, lambda _: True, 30)
             self.check("an agent of Prometheus' sends the figures from behind NAT", sent is not None)
         finally:
@@ -270,7 +270,7 @@ class Proof:
         down = self.devices[-1]
         assert down.daemon is not None
         down.daemon.end(signal.SIGKILL)
-        query = f'ALERTS{{alertname="ParleydGone", alertstate="pending", device="{down.name}"}}'
+        query = f'ALERTS{{alertname="ParleydGone", alertstate="pending", instance="{down.name}"}}'
         fires = prometheus.wait(query, lambda _: True, 30)
         # It fires after two minutes, which promtool's tests show.
         self.check("a daemon that was killed becomes a pending alert", fires is not None)

@@ -255,7 +255,7 @@ class Prometheus:
 
     def __init__(self, program: Path, folder: Path, targets: dict[str, str]) -> None:
         self._port = free_port()
-        labelled = [{"targets": [target], "labels": {"device": name}} for name, target in targets.items()]
+        labelled = [{"targets": [target], "labels": {"instance": name}} for name, target in targets.items()]
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(FLEET / "alerts.yaml")],
@@ -273,7 +273,7 @@ class Prometheus:
 
     def agent(self, target: str, device: str) -> Part:
         """Another one, as a device behind NAT runs it: it asks the daemon beside it, and tells this one."""
-        scraped = [{"targets": [target], "labels": {"device": device, "way": "remote write"}}]
+        scraped = [{"targets": [target], "labels": {"instance": device, "way": "remote write"}}]
         config = {
             "global": {"scrape_interval": "1s"},
             "scrape_configs": [{"job_name": "parleyd", "static_configs": scraped}],
