@@ -73,15 +73,41 @@ PANELS: tuple[tuple[str, str, str, int, tuple[tuple[str, str], ...]], ...] = (
         (("max(parleyd_resident_memory_bytes)", "most"), ("avg(parleyd_resident_memory_bytes)", "mean")),
     ),
     (
+        # One row for each device. The legend names the column; without one only the labels are shown.
         "Devices", "table", "none", 24,
         (
-            ("parleyd_build_info", "version"),
-            ("parleyd_settings_revision", "settings"),
-            ("parleyd_healthy", "healthy"),
-            ("parleyd_up_seconds", "up"),
+            ("max by (instance, version, provider) (parleyd_build_info)", ""),
+            ("max by (instance) (parleyd_settings_revision)", "settings"),
+            ("max by (instance) (parleyd_healthy)", "healthy"),
+            ("max by (instance) (parleyd_up_seconds)", "up"),
         ),
     ),
 )  # fmt: skip
+
+
+YES_NO = [{"type": "value", "options": {"1": {"text": "yes", "index": 0}, "0": {"text": "no", "index": 1}}}]
+
+
+def _one_row_for_each_device(expressions: tuple[tuple[str, str], ...]) -> list[dict[str, Any]]:
+    """The columns that Grafana makes of several queries are called `Time 1`, `Value #A` and so on."""
+    queries = [(chr(65 + index), legend) for index, (_, legend) in enumerate(expressions)]
+    hidden = [f"Time {number}" for number in range(1, len(queries) + 1)]
+    hidden += [f"Value #{letter}" for letter, legend in queries if not legend]
+    named = {f"Value #{letter}": legend for letter, legend in queries if legend}
+    order = ["instance", "version", "provider", *named]
+    organized = {
+        "excludeByName": dict.fromkeys(hidden, True),
+        "renameByName": {"instance": "device", **named},
+        "indexByName": {name: index for index, name in enumerate(order)},
+    }
+    return [
+        {"id": "joinByField", "options": {"byField": "instance", "mode": "outer"}},
+        {"id": "organize", "options": organized},
+    ]
+
+
+def _of_column(name: str, key: str, value: object) -> dict[str, Any]:
+    return {"matcher": {"id": "byName", "options": name}, "properties": [{"id": key, "value": value}]}
 
 
 def panels() -> list[dict[str, Any]]:
@@ -105,8 +131,11 @@ def panels() -> list[dict[str, Any]]:
             "options": {},
         }  # fmt: skip
         if kind == "table":
-            # One row for each device.
-            panel["transformations"] = [{"id": "joinByField", "options": {"byField": "instance", "mode": "outer"}}]
+            panel["transformations"] = _one_row_for_each_device(expressions)
+            panel["fieldConfig"]["overrides"] = [
+                _of_column("up", "unit", "s"),
+                _of_column("healthy", "mappings", YES_NO),
+            ]
         made.append(panel)
         x += width
     return made

@@ -60,7 +60,7 @@ class Line:
         return len(self.pcm) / RATE_HZ
 
 
-def _spoken(text: str, voice: str) -> Samples:
+def spoken(text: str, voice: str) -> Samples:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "line.wav"
         subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True, capture_output=True)
@@ -86,7 +86,7 @@ def loud_frames(pcm: Samples) -> tuple[int, ...]:
 
 def synthesise() -> dict[str, Samples]:
     """All that is ever said: `voice text` → sound."""
-    return {f"{voice} {text}": _spoken(text, voice) for text in (*SHORT, *LONG) for voice in VOICES}
+    return {f"{voice} {text}": spoken(text, voice) for text in (*SHORT, *LONG) for voice in VOICES}
 
 
 class Voices:

@@ -38,7 +38,7 @@ class Proof:
         self._folder, self._args = folder, args
         self._began_s = time.monotonic()
         self._ends = ExitStack()
-        self._failures = 0
+        self._checks = self._failures = 0
         many = args.devices
         self._simulated = (many // 20, many // 4, many - many // 20 - many // 4)
         self._patience_s = PATIENCE_S * (3 if args.long else 1)
@@ -46,6 +46,7 @@ class Proof:
     def check(self, what: str, is_so: object, more: str = "") -> None:
         now_s = time.monotonic() - self._began_s
         print(f"{'ok  ' if is_so else 'FAIL'} {now_s:5.0f} s  {what}{f': {more}' if more else ''}", flush=True)
+        self._checks += 1
         if not is_so:
             self._failures += 1
             raise Failed(what)
@@ -61,6 +62,8 @@ class Proof:
                 self._steps()
         except Failed:
             self._show_logs()
+        took_s = time.monotonic() - self._began_s
+        print(f"{self._checks} checks, {self._failures} failed, {took_s:.0f} s")
         return min(1, self._failures)
 
     def _show_logs(self) -> None:
@@ -259,7 +262,7 @@ class Proof:
                    f"{len(expressions)} expressions" if not empty else "; ".join(empty))  # fmt: skip
         agent = prometheus.agent(targets["real-1"], "real-1")
         try:
-            way = 'parleyd_build_info{device="real-1", way="remote write"}'
+            way = 'parleyd_build_info{instance="real-1", way="remote write"}'
             sent = prometheus.wait(way, lambda _: True, 30)
             self.check("an agent of Prometheus' sends the figures from behind NAT", sent is not None)
         finally:
@@ -267,7 +270,7 @@ class Proof:
         down = self.devices[-1]
         assert down.daemon is not None
         down.daemon.end(signal.SIGKILL)
-        query = f'ALERTS{{alertname="ParleydGone", alertstate="pending", device="{down.name}"}}'
+        query = f'ALERTS{{alertname="ParleydGone", alertstate="pending", instance="{down.name}"}}'
         fires = prometheus.wait(query, lambda _: True, 30)
         # It fires after two minutes, which promtool's tests show.
         self.check("a daemon that was killed becomes a pending alert", fires is not None)

@@ -109,21 +109,34 @@ class Certificates:
         return context
 
 
+# As Debian's own mosquitto.conf: mosquitto refuses a file beside it that says one of these again.
+DEBIANS = """
+pid_file {folder}/mosquitto.pid
+persistence true
+persistence_location {folder}/store/
+log_dest stderr
+include_dir {folder}/conf.d
+"""
+
+
 class Mosquitto:
-    """With the configuration and the rights that docs/fleet.md describes; paths and port are this run's."""
+    """With the configuration and the rights that docs/fleet.md describes, beside Debian's; paths and port are this
+    run's."""
 
     def __init__(self, folder: Path, certificates: Path) -> None:
         self.port = free_port()
         self._folder = folder
-        store = folder / "store"
-        store.mkdir()
+        for name in ("store", "conf.d"):
+            (folder / name).mkdir()
         said = (FLEET / "mosquitto.conf").read_text()
         said = said.replace("/etc/mosquitto/parleyd/acl", str(FLEET / "acl"))
-        said = said.replace("/etc/mosquitto/parleyd/", f"{certificates}/").replace("/var/lib/mosquitto/", f"{store}/")
+        said = said.replace("/etc/mosquitto/parleyd/", f"{certificates}/")
         said = said.replace("listener 8883", f"listener {self.port} 127.0.0.1")
-        # As root it would become another user, who may read no file of this run's folder.
+        (folder / "conf.d" / "parleyd.conf").write_text(said)
         self._config = folder / "mosquitto.conf"
-        self._config.write_text(("user root\n" if os.geteuid() == 0 else "") + said)
+        # As root it would become another user, who may read no file of this run's folder.
+        user = "user root\n" if os.geteuid() == 0 else ""
+        self._config.write_text(user + DEBIANS.format(folder=folder))
         self.part: Part | None = None
 
     def start(self) -> None:
@@ -242,7 +255,7 @@ class Prometheus:
 
     def __init__(self, program: Path, folder: Path, targets: dict[str, str]) -> None:
         self._port = free_port()
-        labelled = [{"targets": [target], "labels": {"device": name}} for name, target in targets.items()]
+        labelled = [{"targets": [target], "labels": {"instance": name}} for name, target in targets.items()]
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(FLEET / "alerts.yaml")],
@@ -260,7 +273,7 @@ class Prometheus:
 
     def agent(self, target: str, device: str) -> Part:
         """Another one, as a device behind NAT runs it: it asks the daemon beside it, and tells this one."""
-        scraped = [{"targets": [target], "labels": {"device": device, "way": "remote write"}}]
+        scraped = [{"targets": [target], "labels": {"instance": device, "way": "remote write"}}]
         config = {
             "global": {"scrape_interval": "1s"},
             "scrape_configs": [{"job_name": "parleyd", "static_configs": scraped}],

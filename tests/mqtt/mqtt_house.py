@@ -173,11 +173,16 @@ class Watcher:
 
 
 class House:
-    """folder: for configuration and logs. more: further keys of the section mqtt."""
+    """folder: for configuration and logs. more: further keys of the section mqtt. microphone: a recording, which wakes
+    the daemon."""
 
-    def __init__(self, folder: Path, port: int, more: str = "") -> None:
+    def __init__(self, folder: Path, port: int, more: str = "", microphone: Path | None = None) -> None:
         self.config = folder / "parleyd.yaml"
-        self.config.write_text(CONFIG.format(port=port, more=f", {more}" if more else ""))
+        said = CONFIG.format(port=port, more=f", {more}" if more else "")
+        if microphone is not None:
+            said = said.replace('input: {device: "null"}', f'input: {{device: "wav:{microphone}"}}')
+            said = said.replace("wake: {mode: manual}", "wake: {mode: speech}")
+        self.config.write_text(said)
 
     @contextlib.contextmanager
     def daemon(self) -> Iterator[Program]:

@@ -11,6 +11,7 @@ from parleyd.config.mqtt_section import Mqtt
 from parleyd.config.openai_section import OpenAI
 from parleyd.config.schema import Announce, Config
 from parleyd.mqtt.identity import device_of
+from parleyd.mqtt.names import Device, Topics
 
 OWN_SERVER = "http://127.0.0.1:8000/v1"
 
@@ -53,3 +54,29 @@ def test_it_announces_where_some_voice_would(
         mqtt=Mqtt(device="house-1"),
     )
     assert device_of(config).announces is announces
+
+
+def test_all_topics_of_a_configuration_are_named() -> None:
+    """What `parleyd mqtt --topics` prints; the rights at a broker are made of it."""
+    device = Device("d1", "Voice", "0.1.0")
+    plain = Topics(Mqtt(commands=["mute"], discovery_prefix=None), device).named
+    assert plain == {
+        name: f"parleyd/d1/{name}"
+        for name in ("online", "state", "figures", "troubles", "event", "result", "do/mute")
+    }  # fmt: skip
+    assert Topics(Mqtt(texts="heard"), device).named.keys() >= {"heard", "discovery"}
+    assert "answer" not in Topics(Mqtt(texts="heard"), device).named
+
+    settings = Mqtt(commands=["mute"], texts="all", groups=["all"], settings="on", usage_days=3, topic_prefix="home")
+    topics = Topics(settings, device)
+    more = {name: topic for name, topic in topics.named.items() if name not in plain}
+    assert more == {
+        "heard": "home/d1/heard",
+        "answer": "home/d1/answer",
+        "discovery": "homeassistant/device/d1/config",
+        "usage/DAY": "home/d1/usage/DAY",
+        "config/reported": "home/d1/config/reported",
+        "config/desired": "home/d1/config/desired",
+        "group/all/config/desired": "home/group/all/config/desired",
+        "group/all/do/mute": "home/group/all/do/mute",
+    }

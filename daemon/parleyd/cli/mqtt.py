@@ -52,9 +52,6 @@ def _print_topics(config: Config) -> int:
     from parleyd.mqtt.names import Topics
 
     device = device_of(config)
-    topics = Topics(config.mqtt, device)
-    named = {name: getattr(topics, name) for name in ("online", "state", "figures", "troubles", "event", "heard")}
-    named |= {"answer": topics.answer, "result": topics.result, "discovery": topics.discovery}
-    named |= {f"do/{command}": f"{topics.orders}{command}" for command in config.mqtt.commands}
+    named = Topics(config.mqtt, device).named
     print(json.dumps({"device": device.id, "name": device.name, "topics": named}, indent=2, ensure_ascii=False))
     return os.EX_OK

@@ -59,6 +59,7 @@ class Topics:
         self.reported = f"{base}/config/reported"
         self.groups = tuple(settings.groups)
         self._usage = f"{base}/usage"
+        self._settings = settings
         self._group_orders = {f"{settings.topic_prefix}/{GROUP}/{name}/do/": name for name in settings.groups}
         # Where settings are kept for this device, by whose they are; the later one counts.
         self.desired: dict[str, str] = {}
@@ -72,6 +73,29 @@ class Topics:
         if settings.discovery_prefix is not None:
             self.discovery = f"{settings.discovery_prefix}/device/{device.id}/config"
             self.home_assistant = f"{settings.discovery_prefix}/status"
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The topics that the device uses with this configuration, by the names that docs/mqtt.md has for them."""
+        settings = self._settings
+        found = {name: getattr(self, name) for name in ("online", "state", "figures", "troubles", "event")}
+        for name, kind in (("heard", "heard"), ("answer", "answers")):
+            if settings.texts in (kind, "all"):
+                found[name] = getattr(self, name)
+        found["result"] = self.result
+        if self.discovery is not None:
+            found["discovery"] = self.discovery
+        if settings.usage_days:
+            found["usage/DAY"] = self.usage("DAY")
+        if self.desired:
+            found["config/reported"] = self.reported
+        for topic, whose in self.desired.items():
+            found["config/desired" if whose == DEVICE else f"{whose}/config/desired"] = topic
+        for command in settings.commands:
+            found[f"do/{command}"] = f"{self.orders}{command}"
+        for beginning, group in self._group_orders.items():
+            found |= {f"{GROUP}/{group}/do/{command}": f"{beginning}{command}" for command in settings.commands}
+        return found
 
     @property
     def subscriptions(self) -> tuple[str, ...]:

@@ -117,11 +117,15 @@ class Hass:
         # The line may end before the answer has come.
         with contextlib.suppress(OSError, ValueError, websocket.WebSocketException):
             self.ask("call_service", domain="homeassistant", service="restart")
+        # The page of the first start is not there any more.
+        until(lambda: not self._answers("/api/"), "Home Assistant does not end")
+        self.wait_until_it_is_back()
+
+    def wait_until_it_is_back(self) -> None:
+        """After its process has ended."""
         if self._line is not None:
             self._line.close()
         self._line = None
-        # The page of the first start is not there any more.
-        until(lambda: not self._answers("/api/"), "Home Assistant does not end")
         until(lambda: self._answers("/api/"), "Home Assistant does not come back")
         self.wait_until_it_runs()
 
