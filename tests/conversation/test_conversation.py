@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from conversing import STEP_S, Scene, Told, sound
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from parleyd.agents import commands as to_agent
@@ -595,9 +595,11 @@ class Checked(Scene):
                 assert answer >= self.may_play_from, "after a cut, words or a reconnect another answer begins"
                 assert not self.is_cut_here, "a cut leaves nothing"
                 self.may_play_from = answer
-            case Cut(by=by):
+            case Cut(by=by, session=session):
                 self.may_play_from = max(self.played, default=0) + 1
-                self.is_cut_here, self.cut_s, self.last_sound_s = by == "local", self.now_s, None
+                # What is cut without a session had begun in an earlier one; this one has said nothing.
+                self.is_cut_here = by == "local" and session is not None
+                self.cut_s, self.last_sound_s = self.now_s, None
             case Publish(event=events.Ducked(on=on)):
                 assert on is (len(self.ducked) % 2 == 1), "ducked and back, by turns"
             case _:
@@ -658,8 +660,21 @@ OPS = st.one_of(
 )
 
 
+# A text cuts the rest of a lost line, and the session after it, which has said nothing yet, speaks at once.
+AFTER_A_LOST_LINE: list[tuple[str, object]] = [
+    ("reconnects", None),
+    ("audio", 0.02),
+    ("wait", 0.02),
+    ("reconnects", None),
+    ("reconnects", None),
+    ("types", None),
+    ("audio", 0.02),
+]
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(OPS, max_size=40))
+@example(AFTER_A_LOST_LINE)
 def test_the_invariants_hold_whatever_happens(ops: list[tuple[str, object]]) -> None:
     scene = Checked()
     for name, value in ops:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import ctypes
 import importlib.util
 import json
 import os
@@ -406,6 +407,13 @@ def test_a_clock_that_nobody_sets(service: Literal["off", "missing"], hint: str)
     (found,) = clock.judge_clock(time.mktime((2027, 7, 1, 0, 0, 0, 0, 0, 0)), False, service, False)
     assert found.severity is WARNING
     assert hint in found.hint
+
+
+def test_what_the_kernel_says_of_the_clock_is_read_from_the_right_place() -> None:
+    """Where the clock is not synchronised, adjtimex(2) also returns TIME_ERROR (5), which no structure hides."""
+    returned = ctypes.CDLL(None).adjtimex(bytes(512))
+    assert returned in range(6)
+    assert clock._kernel_says() is (returned != 5)
 
 
 def test_disk() -> None:

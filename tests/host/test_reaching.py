@@ -16,7 +16,7 @@ from parleyd.agents.provider import Address
 from parleyd.conversation.session.connecting import connect
 from parleyd.core.endings import DialError
 from parleyd.host.proxies import ProxyError
-from parleyd.host.reaching import Deadline, reach
+from parleyd.host.reaching import Deadline, abort, reach, unacknowledged_bytes
 from several_addresses import addresses, silent
 
 
@@ -112,3 +112,44 @@ def test_a_line_that_is_given_after_the_time_is_cut_off_at_once() -> None:
         deadline.cut_off()
         deadline.guard(one)
         assert other.recv(1) == b""
+
+
+def read_to_the_end(line: socket.socket) -> None:
+    while line.recv(2**20):
+        pass
+
+
+def test_a_connection_is_reset_while_another_thread_reads_it() -> None:
+    """What waits to be sent is discarded: the other side sees a lost connection, and no regular end."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+        errors: list[OSError] = []
+
+        def read() -> None:
+            try:
+                ours.recv(1)
+            except OSError as error:
+                errors.append(error)
+
+        with ours, theirs:
+            # More than the other side takes without reading.
+            ours.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    ours.send(bytes(2**16))
+            ours.setblocking(True)
+            assert unacknowledged_bytes(ours) > 0
+            reading = threading.Thread(target=read)
+            reading.start()
+            assert abort(ours)
+            reading.join()
+            assert len(errors) == 1
+            with pytest.raises(ConnectionResetError):
+                read_to_the_end(theirs)
+
+
+def test_a_closed_socket_is_not_aborted() -> None:
+    one = socket.socket()
+    one.close()
+    assert not abort(one)

@@ -79,8 +79,8 @@ class EndAnswer(Struct, frozen=True):
 class Cut:
     """Throw away all sound that waits to be heard, and tell the agent what was heard.
 
-    session: None if none is open, while sound of an earlier one was still playing. answers: those of the session that
-    this ends.
+    session: None while sound of an earlier one was still playing, if no session is open, or the open one says nothing.
+    answers: those of the session that this ends.
     """
 
     by: Literal["server", "local"]

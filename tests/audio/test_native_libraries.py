@@ -1,0 +1,71 @@
+"""What parleyd expects of the C libraries that it calls by ctypes, which checks neither names nor parameters.
+
+Each function is tried with the real library. What libpulse tells of sources and sinks is tried in test_channels.py and
+in test_portaudio.py.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from parleyd.audio.devices import alsa
+
+
+@pytest.mark.usefixtures("vcard")
+@pytest.mark.parametrize("recording", [False, True])
+def test_alsa_opens_a_device_that_is_there(recording: bool) -> None:
+    assert alsa.opens("default", recording=recording, rate_hz=48000)
+    assert not alsa.opens("there is no such device", recording=recording, rate_hz=48000)
+
+
+@pytest.mark.usefixtures("vcard")
+def test_alsa_refuses_a_rate_or_a_direction_that_the_device_does_not_have() -> None:
+    assert alsa.opens("stiff", recording=False, rate_hz=48000)
+    assert not alsa.opens("stiff", recording=False, rate_hz=44100)
+    assert not alsa.opens("stiff", recording=True, rate_hz=48000)
+
+
+@pytest.mark.usefixtures("vcard")
+def test_alsa_finds_the_control_that_makes_a_microphone_louder() -> None:
+    assert alsa.has_capture_volume("default")
+
+
+def child(config: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """Runs code in a process of its own, whose ALSA knows what stands in config alone."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"ALSA_CONFIG_PATH": str(config), "JACK_NO_START_SERVER": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+
+def test_without_a_mixer_there_is_no_such_control(tmp_path: Path) -> None:
+    config = tmp_path / "asound.conf"
+    config.write_text("pcm.nothing { type null }\n")
+    asked = "from parleyd.audio.devices import alsa; print(alsa.has_capture_volume('nothing'))"
+    assert child(config, asked).stdout == "False\n"
+
+
+_TALK = {
+    "ALSA": "import ctypes; ctypes.CDLL('libasound.so.2').snd_pcm_open(ctypes.byref(ctypes.c_void_p()), b'none', 0, 1)",
+    # 1: JackNoStartServer.
+    "JACK": "import ctypes; ctypes.CDLL('libjack.so.0').jack_client_open(b'parleyd', 1, None)",
+}
+
+
+@pytest.mark.parametrize("library", _TALK)
+def test_a_library_that_talks_is_silenced(tmp_path: Path, library: str) -> None:
+    config = tmp_path / "asound.conf"
+    config.write_text("")
+    # PortAudio loads both, as in the daemon.
+    load = "import pyaudio; from parleyd.audio.devices.native_output import silence_libraries\n"
+    assert child(config, load + _TALK[library]).stderr != ""
+    assert child(config, f"{load}silence_libraries()\n{_TALK[library]}").stderr == ""
