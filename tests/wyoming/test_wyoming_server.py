@@ -173,7 +173,7 @@ def listening() -> Iterator[tuple[Server, int]]:
     port = free_port()
     server = Server(Wyoming(allow=["127.0.0.1"], host="127.0.0.1", port=port), None)
     server._selector.register(server._reading, selectors.EVENT_READ)
-    server._room.news.put(Here())
+    server._daemon.news.put(Here())
     server._wake()
     server._step()
     try:
