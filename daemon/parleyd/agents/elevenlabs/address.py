@@ -17,8 +17,8 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 
 from parleyd import __version__
 from parleyd.agents.elevenlabs.endings import judge_http, one_line
-from parleyd.agents.websocket_there import NO_SESSION, is_page, speaks_websocket
 from parleyd.agents.provider import Address, Server
+from parleyd.agents.websocket_there import NO_SESSION, is_page, speaks_websocket
 from parleyd.config.schema import ElevenLabs
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.host import authorities, unreachable
