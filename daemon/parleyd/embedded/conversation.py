@@ -20,6 +20,7 @@ from parleyd.audio import pcm as sound
 from parleyd.embedded import convai_steps, incoming, messages, opening, replies, turn_delay
 from parleyd.embedded.backchannels import is_ignored, longest_ms
 from parleyd.embedded.figures import Figures
+from parleyd.embedded.fillers import while_waiting
 from parleyd.embedded.formats import parse_format
 from parleyd.embedded.guesses import Guesses, guess_after_ms
 from parleyd.embedded.hearing import (
@@ -32,7 +33,7 @@ from parleyd.embedded.hearing import (
 )
 from parleyd.embedded.line import ConvaiLine, LineClosedError
 from parleyd.embedded.mind.choice import Minds
-from parleyd.embedded.mind.parts import Call, HangUp, Part, Result, Say, Turn
+from parleyd.embedded.mind.parts import Call, HangUp, Part, Result, Say, Turn, next_part
 from parleyd.embedded.mouth import Mouth
 from parleyd.embedded.opening import Opening
 from parleyd.embedded.posts import RefusedPostError
@@ -472,38 +473,28 @@ class Conversation:
                         return
 
     async def _awaited(self, parts: AsyncGenerator[Part, Result | None], result: Result | None = None) -> Part | None:
-        """See _next. The fillers are spoken while the person waits for it."""
-        fillers = self._opening.fillers
-        if not fillers:
-            return await _next(parts, result)
-        asking = asyncio.create_task(_next(parts, result))
-        try:
-            for filler in fillers:
-                done, _ = await asyncio.wait([asking], timeout=self._settings.soft_timeout_s)
-                if done:
-                    break
-                with self._delay.goes_on():
-                    await self._mouth.wait_until_heard()
-                    self._is_filling = True
-                    await self._mouth.say(filler)
-            return await asking
-        finally:
-            if not asking.done():
-                asking.cancel()
-                await asyncio.wait([asking])
+        """See next_part. The fillers are spoken while the person waits for it."""
+        after_s = self._settings.soft_timeout_s
+        return await while_waiting(next_part(parts, result), self._opening.fillers, after_s, self._fill)
+
+    async def _fill(self, filler: str) -> None:
+        with self._delay.goes_on():
+            await self._mouth.wait_until_heard()
+            self._is_filling = True
+            await self._mouth.say(filler)
 
     async def _speak(self, first: Say, parts: AsyncGenerator[Part, Result | None]) -> Part | None:
         """Speaks these words, and those that follow. Returns the next part that is not spoken."""
         await self._take_the_floor()
         if first.is_whole:
             await self._mouth.say(first.text)
-            return await _next(parts)
+            return await next_part(parts)
         then: Part | None = None
 
         async def pieces() -> AsyncIterator[str]:
             nonlocal then
             yield first.text
-            while isinstance(then := await _next(parts), Say):
+            while isinstance(then := await next_part(parts), Say):
                 yield then.text
 
         await self._mouth.stream(pieces())
@@ -604,11 +595,3 @@ class _Utterance:
     guess: asyncio.Task[str] | None = None
     times: TurnTimes | None = None
     may_be_ignored: bool = False
-
-
-async def _next(parts: AsyncGenerator[Part, Result | None], result: Result | None = None) -> Part | None:
-    """The next part; None after the last one. result: of the call that was the last part."""
-    try:
-        return await parts.asend(result)
-    except StopAsyncIteration:
-        return None
