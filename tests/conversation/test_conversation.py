@@ -493,7 +493,13 @@ def test_a_cut_while_the_next_session_is_being_opened_is_told_to_it() -> None:
     scene.says("one two three four", 4.0)
     scene.wait(0.5)
     scene.lose()
-    scene.begins_after(lambda: (scene.wait(0.5), scene.talk(), scene.wait(1.0)))
+
+    def speaks_over_it() -> None:
+        scene.wait(0.5)
+        scene.talk()
+        scene.wait(1.0)
+
+    scene.begins_after(speaks_over_it)
     (told,) = cuts_told(scene)
     assert told.endswith("nothing after that: one)")
 
