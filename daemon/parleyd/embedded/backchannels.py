@@ -16,7 +16,7 @@ _NO_WORDS = string.punctuation + string.whitespace + "…。，！？、"
 
 
 def longest_ms(terms: Iterable[str]) -> int:
-    """What is spoken for longer is none of the terms. 0: there are none."""
+    """The time that the longest of the terms takes, at most. 0: there are none."""
     return max((_LEAST_MS + _EACH_SIGN_MS * len(term) for term in terms), default=0)
 
 

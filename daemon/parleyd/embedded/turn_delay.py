@@ -47,12 +47,12 @@ class TurnDelay:
         self._record.tell("delay", **{f"{part}_ms": round(seconds * 1000) for part, seconds in parts.items()})
 
     def forget(self) -> None:
-        """What is spoken now is no answer to the turn."""
+        """The next sound is no answer to the turn."""
         self._times = None
 
     @contextmanager
     def goes_on(self) -> Iterator[None]:
-        """What is spoken meanwhile is not the answer."""
+        """Sound that leaves meanwhile is not the answer."""
         times, self._times = self._times, None
         yield
         self._times = self._times or times
