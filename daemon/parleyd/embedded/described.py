@@ -93,8 +93,8 @@ def _schema(parameters: object) -> dict[str, Any]:
 
 
 def _fillers(soft: Mapping[str, Any], usual: Sequence[str]) -> list[Any]:
-    """The messages for the soft time-outs of an answer, in order. The last message is repeated; there is one time-out if their
-    number is not given."""
+    """The messages for the soft time-outs of an answer, in order. The last message is repeated; there is one time-out
+    if their number is not given."""
     more = soft.get("additional_soft_timeout_messages")
     messages = [soft.get("message") or usual[0], *(more if isinstance(more, list) else ())]
     most = soft.get("max_soft_timeouts_per_generation")
