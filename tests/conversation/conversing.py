@@ -134,7 +134,14 @@ class Scene:
     # ------------------------------------------------------------ what happens
 
     def begin(self, *, greets: bool = False, skips: bool = False, kept: bool = False) -> None:
+        self.begins_after(lambda: None, greets=greets, skips=skips, kept=kept)
+
+    def begins_after(
+        self, meanwhile: Callable[[], object], *, greets: bool = False, skips: bool = False, kept: bool = False
+    ) -> None:
+        """A session is opened. meanwhile: what happens between the wish for it and its beginning."""
         wish = self.conversation.wish(self.now_s, greet=greets)
+        meanwhile()
         session = Told(ElevenLabsCodec(ElevenLabs(agent_id="a"), wish), lambda: self.now_s)
         self.sessions.append(session)
         self.is_open = True

@@ -464,6 +464,70 @@ def test_the_end_that_could_not_be_kept_is_told_to_the_agent() -> None:
     assert "its first 1 minute 5 seconds" in scene.sessions[-1].of("contextual_update")[-1]
 
 
+def cuts_told(scene: Scene) -> list[str]:
+    """What the last session was told of an answer that was cut before it."""
+    return [text for text in scene.sessions[-1].of("contextual_update") if "interrupted the last answer" in text]
+
+
+def test_a_session_that_was_told_a_whole_answer_is_told_what_was_heard_of_it() -> None:
+    """The line is lost in the answer, and the person speaks over its rest, in the next session."""
+    scene = begun()
+    scene.says("one two three four", 4.0)
+    scene.wait(0.5)
+    scene.lose()
+    scene.begin()
+    scene.wait(0.5)
+    assert not cuts_told(scene)
+    scene.talk()
+    scene.wait(1.0)
+    (told,) = cuts_told(scene)
+    assert told.endswith("nothing after that: one)")
+    assert carried(scene) == ["agent: one … (interrupted)"], "and the session after it is told these words alone"
+    scene.lose()
+    scene.begin()
+    assert not cuts_told(scene)
+
+
+def test_a_cut_while_the_next_session_is_being_opened_is_told_to_it() -> None:
+    scene = begun()
+    scene.says("one two three four", 4.0)
+    scene.wait(0.5)
+    scene.lose()
+
+    def speaks_over_it() -> None:
+        scene.wait(0.5)
+        scene.talk()
+        scene.wait(1.0)
+
+    scene.begins_after(speaks_over_it)
+    (told,) = cuts_told(scene)
+    assert told.endswith("nothing after that: one)")
+
+
+def test_a_cut_before_the_next_session_is_wished_for_is_in_its_history() -> None:
+    scene = begun()
+    scene.says("one two three four", 4.0)
+    scene.wait(0.5)
+    scene.lose()
+    scene.wait(0.5)
+    scene.talk()
+    scene.wait(1.0)
+    assert carried(scene) == ["agent: one … (interrupted)"]
+    scene.begin()
+    assert not cuts_told(scene)
+
+
+def test_where_nothing_is_carried_over_no_cut_is_told() -> None:
+    scene = begun(Scene(continuity="off"))
+    scene.says("one two three four", 4.0)
+    scene.wait(0.5)
+    scene.lose()
+    scene.begin()
+    scene.talk()
+    scene.wait(1.0)
+    assert not cuts_told(scene)
+
+
 # ---------------------------------------------------------------- the end
 
 

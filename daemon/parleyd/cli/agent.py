@@ -253,6 +253,8 @@ def _told(kind: str, fields: dict[str, Any]) -> str:
         case "delay":
             parts = ", ".join(f"{part} {fields[f'{part}_ms']}" for part in ("silence", "ears", "mind", "voice"))
             return f"first sound {fields['first_sound_ms']} ms after the last word: {parts}"
+        case "ignored":
+            return f"goes on speaking after: {_line(fields['text'])}"
         case "interrupted":
             return f"interrupted, heard so far: {_line(fields['heard']) or 'nothing'}"
         case "cancelled":

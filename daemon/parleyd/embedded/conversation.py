@@ -17,8 +17,10 @@ from datetime import datetime
 from typing import Any
 
 from parleyd.audio import pcm as sound
-from parleyd.embedded import convai_steps, incoming, messages, opening, replies
+from parleyd.embedded import convai_steps, incoming, messages, opening, replies, turn_delay
+from parleyd.embedded.backchannels import is_ignored, longest_ms
 from parleyd.embedded.figures import Figures
+from parleyd.embedded.fillers import while_waiting
 from parleyd.embedded.formats import parse_format
 from parleyd.embedded.guesses import Guesses, guess_after_ms
 from parleyd.embedded.hearing import (
@@ -31,7 +33,7 @@ from parleyd.embedded.hearing import (
 )
 from parleyd.embedded.line import ConvaiLine, LineClosedError
 from parleyd.embedded.mind.choice import Minds
-from parleyd.embedded.mind.parts import Call, HangUp, Part, Result, Say, Turn
+from parleyd.embedded.mind.parts import Call, HangUp, Part, Result, Say, Turn, next_part
 from parleyd.embedded.mouth import Mouth
 from parleyd.embedded.opening import Opening
 from parleyd.embedded.posts import RefusedPostError
@@ -40,6 +42,7 @@ from parleyd.embedded.record import ConnectionRecord
 from parleyd.embedded.scenario import ConnectionScript, ProtocolStep
 from parleyd.embedded.script import Script
 from parleyd.embedded.settings import AgentSettings, ToolSpec
+from parleyd.embedded.turn_delay import TurnDelay
 from parleyd.embedded.turn_times import TurnTimes
 from parleyd.embedded.uploads import Upload
 from parleyd.embedded.voice import VoiceError
@@ -82,14 +85,17 @@ class Conversation:
             may_have_ended_ms=guess_after_ms(settings, settings.end_of_speech_ms),
         )
         self._script = Script(script, self)
-        self._mouth = Mouth(line, settings, record, workers, self._script, self._first_sound)
+        self._delay: TurnDelay = TurnDelay(figures, record)
+        self._mouth = Mouth(line, settings, record, workers, self._script, self._delay.sound)
         self._opening = Opening("")
         self._mind = minds.mind(settings)
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer: asyncio.Task[None] | None = None
         self._utterances: asyncio.Queue[_Utterance] = asyncio.Queue()
         self._guesses = Guesses(workers, figures, self._answer_ahead, self._mind.drop_guess)
-        self._times: TurnTimes | None = None
+        # The person speaks while the agent does, perhaps only to show that they listen.
+        self._may_be_ignored = False
+        self._is_filling = False
         self._is_understanding = False
         self._scripted_transcripts = list(script.transcripts)
         self._tool_results: dict[str, asyncio.Future[tuple[str, bool]]] = {}
@@ -137,9 +143,12 @@ class Conversation:
     @property
     def is_busy(self) -> bool:
         """Whether a turn goes on: somebody speaks, is being understood, or is being answered."""
-        is_answering = self._answer is not None and not self._answer.done()
         is_understanding = self._is_understanding or not self._utterances.empty()
-        return self._hearing.is_speech or is_understanding or is_answering or self._mouth.is_heard()
+        return self._hearing.is_speech or is_understanding or self._is_answering()
+
+    def _is_answering(self) -> bool:
+        """Whether an answer is made, or still heard."""
+        return (self._answer is not None and not self._answer.done()) or self._mouth.is_heard()
 
     @property
     def user_id(self) -> str:
@@ -333,7 +342,9 @@ class Conversation:
                     self._nobody_speaks.clear()
                     self._last_words_s = self._last_activity_s = time.monotonic()
                     await self._script.fire("speech")
-                    await self._interrupt()
+                    self._may_be_ignored = bool(self._settings.interruption_ignore_terms) and self._is_answering()
+                    if not self._may_be_ignored:
+                        await self._interrupt()
                 case SpeechGoesOn(so_far):
                     if self.line.sends("tentative_user_transcript"):
                         self._utterances.put_nowait(_Utterance(so_far, is_final=False))
@@ -346,27 +357,20 @@ class Conversation:
                     self._nobody_speaks.set()
                     self._last_words_s = self._last_activity_s = now_s
                     await self._script.fire("end_of_speech")
-                    times = TurnTimes(now_s - self._settings.end_of_speech_ms / 1000, now_s)
-                    words = self._guesses.take()
-                    self._utterances.put_nowait(_Utterance(whole, is_final=True, guess=words, times=times))
+                    times, words = turn_delay.ended(self._settings.end_of_speech_ms), self._guesses.take()
+                    may_be_ignored, self._may_be_ignored = self._may_be_ignored, False
+                    self._utterances.put_nowait(_Utterance(whole, True, words, times, may_be_ignored))
+        if self._may_be_ignored and self._hearing.speech_ms > longest_ms(self._settings.interruption_ignore_terms):
+            self._may_be_ignored = False
+            await self._interrupt()
 
     def _begin_guess(self, pcm: bytes) -> None:
-        if not self._scripted_transcripts and self._ready.is_set():
+        if not self._scripted_transcripts and not self._may_be_ignored and self._ready.is_set():
             self._guesses.begin(pcm)
 
     def _answer_ahead(self, text: str) -> None:
         if self._plan.converse:
             self._mind.guess(Turn(text))
-
-    def _first_sound(self) -> None:
-        """The first sound of an answer leaves: its delay is known."""
-        times, self._times = self._times, None
-        parts = None if times is None else times.parts_s(time.monotonic())
-        if parts is None:
-            return
-        for part, delay in self._figures.delays.items():
-            delay.add(parts[part])
-        self.record.tell("delay", **{f"{part}_ms": round(seconds * 1000) for part, seconds in parts.items()})
 
     async def _recognise(self) -> None:
         await self._ready.wait()
@@ -381,9 +385,14 @@ class Conversation:
                 text = await utterance.guess
             else:
                 text = await self._workers.transcribe(utterance.pcm, final=is_final)
+            if utterance.may_be_ignored:
+                if is_ignored(text, self._settings.interruption_ignore_terms):
+                    self.record.tell("ignored", text=text)
+                    self._is_understanding = False
+                    continue
+                await self._interrupt()
             if utterance.times is not None:
-                utterance.times.words_s = utterance.times.ended_s if was_understood else time.monotonic()
-                self._times = utterance.times
+                self._delay.understood(utterance.times, is_ahead=was_understood)
             if is_final:
                 await self.line.send(messages.user_transcript(text, self._mouth.next_id()))
                 await self._understood(text)
@@ -410,7 +419,9 @@ class Conversation:
             return
         was_cut = await self._stop_answer()
         if self._mouth.is_heard():
-            self._mind.heard(await self._mouth.interrupt())
+            heard = await self._mouth.interrupt()
+            # A filler is no word of the mind.
+            self._mind.heard("" if self._is_filling else heard)
             self._figures.interruptions += 1
             await self._script.fire("interruption")
         elif was_cut:
@@ -450,32 +461,42 @@ class Conversation:
         await self._ready.wait()
         self._delay_s = self._settings.reply_delay_s
         async with contextlib.aclosing(parts):
-            part = await _next(parts)
+            part = await self._awaited(parts)
             while part is not None:
                 match part:
                     case Say():
-                        if self._times is not None:
-                            self._times.piece_s = self._times.piece_s or time.monotonic()
+                        self._delay.words()
                         part = await self._speak(part, parts)
                     case Call(tool):
                         await self._take_the_floor()
-                        part = await _next(parts, await self._call_tool(tool))
+                        part = await self._awaited(parts, await self._call_tool(tool))
                     case HangUp():
                         await self._hang_up()
                         return
+
+    async def _awaited(self, parts: AsyncGenerator[Part, Result | None], result: Result | None = None) -> Part | None:
+        """See next_part. The fillers are spoken while the person waits for it."""
+        after_s = self._settings.soft_timeout_s
+        return await while_waiting(next_part(parts, result), self._opening.fillers, after_s, self._fill)
+
+    async def _fill(self, filler: str) -> None:
+        with self._delay.goes_on():
+            await self._mouth.wait_until_heard()
+            self._is_filling = True
+            await self._mouth.say(filler)
 
     async def _speak(self, first: Say, parts: AsyncGenerator[Part, Result | None]) -> Part | None:
         """Speaks these words, and those that follow. Returns the next part that is not spoken."""
         await self._take_the_floor()
         if first.is_whole:
             await self._mouth.say(first.text)
-            return await _next(parts)
+            return await next_part(parts)
         then: Part | None = None
 
         async def pieces() -> AsyncIterator[str]:
             nonlocal then
             yield first.text
-            while isinstance(then := await _next(parts), Say):
+            while isinstance(then := await next_part(parts), Say):
                 yield then.text
 
         await self._mouth.stream(pieces())
@@ -483,12 +504,13 @@ class Conversation:
 
     async def _take_the_floor(self) -> None:
         await self._mouth.wait_until_heard()
+        self._is_filling = False
         delay_s, self._delay_s = self._delay_s, 0.0
         await asyncio.sleep(delay_s)
 
     async def _say(self, text: str, *, end_call: bool = False) -> None:
         """Says something that nobody asked for."""
-        self._times = None
+        self._delay.forget()
         await self._ready.wait()
         self._delay_s = self._settings.reply_delay_s
         await self._take_the_floor()
@@ -567,17 +589,11 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class _Utterance:
-    """guess: recognises it already."""
+    """guess: recognises it already. may_be_ignored: it was spoken into an answer, which goes on until its words are
+    known."""
 
     pcm: bytes
     is_final: bool
     guess: asyncio.Task[str] | None = None
     times: TurnTimes | None = None
-
-
-async def _next(parts: AsyncGenerator[Part, Result | None], result: Result | None = None) -> Part | None:
-    """The next part; None after the last one. result: of the call that was the last part."""
-    try:
-        return await parts.asend(result)
-    except StopAsyncIteration:
-        return None
+    may_be_ignored: bool = False

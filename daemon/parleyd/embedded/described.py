@@ -6,7 +6,7 @@ hundreds of fields, only the fields with a meaning for this agent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,8 @@ from parleyd.embedded.settings import AgentSettings
 
 _AGENT_OVERRIDES = ("first_message", "language")
 _PROMPT_OVERRIDES = ("prompt", "llm")
+# An answer that takes longer than so many time-outs does not come.
+_MOST_FILLERS = 20
 _VOICE_OVERRIDES = ("model_id", "voice_id", "stability", "speed", "similarity_boost")
 
 
@@ -24,9 +26,10 @@ def as_settings(
     """The settings with those fields of a described agent that this server can follow. A value of another type than
     the service has is ignored. registered: the configs of all tools by their ids."""
     config, platform = agent["conversation_config"], agent["platform_settings"]
-    conversation, spoken = config.get("conversation", {}), config.get("agent", {})
+    conversation, spoken, turn = config.get("conversation", {}), config.get("agent", {}), config.get("turn", {})
     allowed = platform.get("overrides", {}).get("conversation_config_override", {})
     names = [*_named(allowed.get("agent", {})), *_named(allowed.get("agent", {}).get("prompt", {}))]
+    names += _named(allowed.get("turn", {}).get("soft_timeout_config", {}))
     names += [name for part in ("asr", "tts", "conversation") for name in _named(allowed.get(part, {}))]
     wanted = {
         "client_events": conversation.get("client_events"),
@@ -39,8 +42,13 @@ def as_settings(
         "require_auth": platform.get("auth", {}).get("enable_auth"),
         "allowed_overrides": names,
         "tools": _tools(spoken.get("prompt", {}), registered) or msgspec.to_builtins(settings.tools),
-        "silence_end_call_s": _positive(config.get("turn", {}).get("silence_end_call_timeout")),
+        "silence_end_call_s": _positive(turn.get("silence_end_call_timeout")),
     }
+    if (terms := turn.get("interruption_ignore_terms")) is not None:
+        wanted["interruption_ignore_terms"] = terms
+    if isinstance(soft := turn.get("soft_timeout_config"), Mapping):
+        wanted["soft_timeout_s"] = _positive(soft.get("timeout_seconds"))
+        wanted["soft_timeout_messages"] = _fillers(soft, settings.soft_timeout_messages)
     custom = spoken.get("prompt", {}).get("custom_llm")
     if settings.mind is None and isinstance(custom, Mapping) and custom.get("url"):
         wanted["mind"] = {"base_url": str(custom["url"]), "model": str(custom.get("model_id") or "default")}
@@ -82,6 +90,16 @@ def _schema(parameters: object) -> dict[str, Any]:
     if isinstance(items := parameters.get("items"), Mapping):
         schema["items"] = _schema(items)
     return schema
+
+
+def _fillers(soft: Mapping[str, Any], usual: Sequence[str]) -> list[Any]:
+    """The messages for the soft time-outs of an answer, in order. The last message is repeated; there is one time-out
+    if their number is not given."""
+    more = soft.get("additional_soft_timeout_messages")
+    messages = [soft.get("message") or usual[0], *(more if isinstance(more, list) else ())]
+    most = soft.get("max_soft_timeouts_per_generation")
+    count = min(most, _MOST_FILLERS) if isinstance(most, int) and most > 0 else 1
+    return [*messages, *messages[-1:] * count][:count]
 
 
 def _positive(value: object) -> float | None:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from parleyd.embedded.figures import EDGES_S, Figures
+from parleyd.embedded.figures import EDGES_S, Delays, Figures
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -56,6 +56,14 @@ class _Collector(Collector):
             yield CounterMetricFamily(f"parleyd_agent_{name}", told, count)
         delays = HistogramMetricFamily("parleyd_agent_delay_seconds", "The parts of a turn's delay.", labels=["part"])
         for part, delay in it.delays.items():
-            edges = [*(str(edge) for edge in EDGES_S), "+Inf"]
-            delays.add_metric([part], list(zip(edges, accumulate(delay.buckets), strict=True)), delay.sum_s)
+            delays.add_metric([part], _buckets(delay), delay.sum_s)
         yield delays
+        waited = "How long each sentence waits until the voice begins with it."
+        queue = HistogramMetricFamily("parleyd_agent_voice_queue_seconds", waited)
+        queue.add_metric([], _buckets(it.voice_queue), it.voice_queue.sum_s)
+        yield queue
+
+
+def _buckets(delays: Delays) -> list[tuple[str, float]]:
+    edges = [*(str(edge) for edge in EDGES_S), "+Inf"]
+    return list(zip(edges, accumulate(delays.buckets), strict=True))

@@ -52,6 +52,8 @@ class Figures:
         self.delays: dict[DelayPart, Delays] = {
             "ears": Delays(), "mind": Delays(), "voice": Delays(), "first_sound": Delays(),
         }  # fmt: skip
+        # Each sentence, until the voice begins with it: others are spoken before it.
+        self.voice_queue = Delays()
 
     def begun(self, front: Front) -> None:
         self.sessions_now += 1

@@ -93,10 +93,18 @@ class Hearing:
         self._voiced: deque[bool] = deque(maxlen=_ONSET_WINDOW_FRAMES)
         self._utterance: list[bytes] | None = None
         self._silent_frames = 0
+        self._onset_at_frames = 0
 
     @property
     def is_speech(self) -> bool:
         return self._utterance is not None
+
+    @property
+    def speech_ms(self) -> int:
+        """How long the person speaks now, from the moment at which that was noticed, without the silence at the end."""
+        if self._utterance is None:
+            return 0
+        return max(0, len(self._utterance) - self._onset_at_frames - self._silent_frames) * FRAME_MS
 
     def push(self, pcm: bytes) -> list[HearingEvent]:
         """Takes the next piece of the client's sound, of any number of samples, and returns its events."""
@@ -130,6 +138,7 @@ class Hearing:
             self._voiced.append(voiced)
             if sum(self._voiced) >= self._onset_frames:
                 self._utterance = list(self._recent)
+                self._onset_at_frames = len(self._utterance)
                 self._silent_frames = 0
                 self._may_have_ended = False
                 events.append(SpeechStarted((self._frames - len(self._utterance)) * FRAME_MS))

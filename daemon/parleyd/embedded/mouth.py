@@ -70,25 +70,23 @@ class Mouth:
 
     async def say(self, text: str) -> None:
         """Speaks a text. Returns when all of it is sent, which is long before all of it is heard."""
-        event_id = self.reserve_id()
-        self._reserved_id = None
-        self.current_id = event_id
-        if self.is_text_only:
-            await self._write(text, event_id)
-        else:
-            await self._speak(text, event_id)
-        await self._line.send(messages.agent_response_complete(event_id))
-        await self._script.fire("spoken")
+        event_id = self._take_id()
+        await (self._write if self.is_text_only else self._speak)(text, event_id)
+        await self._end(event_id)
 
     async def stream(self, pieces: AsyncIterator[str]) -> None:
         """Speaks a text that is still growing, piece by piece. Its whole words are told when they are complete."""
-        event_id = self.reserve_id()
+        event_id = self._take_id()
+        await (self._stream_written if self.is_text_only else self._stream_spoken)(pieces, event_id)
+        await self._end(event_id)
+
+    def _take_id(self) -> int:
+        """The id of the answer that begins now."""
+        self.current_id = self.reserve_id()
         self._reserved_id = None
-        self.current_id = event_id
-        if self.is_text_only:
-            await self._stream_written(pieces, event_id)
-        else:
-            await self._stream_spoken(pieces, event_id)
+        return self.current_id
+
+    async def _end(self, event_id: int) -> None:
         await self._line.send(messages.agent_response_complete(event_id))
         await self._script.fire("spoken")
 

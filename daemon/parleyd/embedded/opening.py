@@ -22,13 +22,14 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The settings of this conversation."""
+    """The settings of this conversation. fillers: spoken one after the other while the model lets the person wait."""
 
     first_message: str
     prompt: str = ""
     is_text_only: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
     user_id: str = ""
+    fillers: tuple[str, ...] = ()
 
 
 def read(message: Mapping[str, Any] | None, settings: AgentSettings, conversation_id: str, now: datetime) -> Opening:
@@ -56,7 +57,15 @@ def read(message: Mapping[str, Any] | None, settings: AgentSettings, conversatio
         bool(is_text_only),
         variables,
         str(message.get("user_id") or ""),
+        tuple(_filled(text, variables, "soft timeout message") for text in _fillers(settings, override)),
     )
+
+
+def _fillers(settings: AgentSettings, override: Mapping[str, Any]) -> tuple[str, ...]:
+    if settings.soft_timeout_s is None:
+        return ()
+    first = _mapping(_mapping(override.get("turn")).get("soft_timeout_config")).get("message")
+    return settings.soft_timeout_messages if first is None else (str(first), *settings.soft_timeout_messages[1:])
 
 
 def version_refusal(settings: AgentSettings, branch: object, environment: object) -> str | None:

@@ -62,7 +62,16 @@ _KNOWN: dict[str, Any] = {
             "turn_timeout": True,
             "silence_end_call_timeout": True,
             "turn_eagerness": True,
-            "soft_timeout_config": {"*": True},
+            # The messages here are those that are written down; others, which a model writes, are not to be had.
+            "soft_timeout_config": {
+                "timeout_seconds": True,
+                "message": True,
+                "additional_soft_timeout_messages": True,
+                "max_soft_timeouts_per_generation": True,
+                "disable_until_first_user_message": True,
+            },
+            # The service's own lists of such words are not published: merge_with_default_ignore_terms has no effect.
+            "interruption_ignore_terms": True,
         },
         "conversation": {
             "text_only": True,
@@ -79,6 +88,7 @@ _KNOWN: dict[str, Any] = {
             "conversation_config_override": {
                 "agent": {"first_message": True, "language": True, "prompt": {"prompt": True, "llm": True}},
                 "asr": {"keywords": True},
+                "turn": {"soft_timeout_config": {"message": True}},
                 "tts": {
                     "model_id": True,
                     "voice_id": True,

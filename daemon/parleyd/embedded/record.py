@@ -31,6 +31,7 @@ ActivityKind = Literal[
     "heard",
     "says",
     "delay",
+    "ignored",
     "speaks",
     "interrupted",
     "cancelled",

@@ -161,7 +161,9 @@ class LocalAgent:
         if self._voice is None:
             self._voice = self._owned_voice = self._make_voice()
         elsewhere = self.settings.ears_at is not None, self.settings.voice_at is not None
-        self._workers = Workers(ears, self._voice, ears_elsewhere=elsewhere[0], voice_elsewhere=elsewhere[1])
+        self._workers = Workers(
+            ears, self._voice, self.figures, ears_elsewhere=elsewhere[0], voice_elsewhere=elsewhere[1]
+        )
         for settings in (self.settings, *self._api.settings_of_all()):
             self._minds.prepare(settings)
         self._thread = threading.Thread(target=self._run, name="agent-server", daemon=True)

@@ -188,6 +188,9 @@ class AgentSettings(Section, frozen=True, kw_only=True):
     turn_timeout_message: str = "Are you still there?"
     silence_end_call_s: Annotated[float, Meta(gt=0)] | None = None
     tool_timeout_s: Annotated[float, Meta(gt=0)] = 20.0
+    soft_timeout_s: Annotated[float, Meta(gt=0, le=3600)] | None = None
+    soft_timeout_messages: tuple[str, ...] = ("One moment, please.",)
+    interruption_ignore_terms: tuple[str, ...] = ()
     interruption_id: Literal["turn", "reply"] = "turn"
     omit_fields: tuple[str, ...] = ()
     realtime: RealtimeSettings = RealtimeSettings()

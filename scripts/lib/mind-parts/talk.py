@@ -21,10 +21,12 @@ QUESTIONS = ("What is the capital of France?", "Name three fruits, please.", "Te
 RATE_HZ, CHUNK_MS = 16_000, 40
 
 
-def written(model_url: str) -> set[int]:
-    """The numbers of the answers on which llama.cpp is at work."""
+def written(model_url: str) -> dict[int, int]:
+    """The numbers of the answers on which llama.cpp is at work, each with the tokens it has written; 0: it still reads
+    the prompt, in which it cannot be interrupted."""
     with urllib.request.urlopen(f"{model_url}/slots", timeout=60) as answer:
-        return {slot["id_task"] for slot in json.load(answer) if slot["is_processing"]}
+        slots = json.load(answer)
+    return {one["id_task"]: one["next_token"][0]["n_decoded"] for one in slots if one["is_processing"]}
 
 
 def main() -> int:
@@ -82,14 +84,18 @@ def main() -> int:
             until("interruption")
         interrupted_s = time.monotonic()
         # The model may be at work on the next answer soon.
-        while story & written(sys.argv[2]):
-            time.sleep(0.005)
-        if story:
-            print(
-                f"  the model left the story {1000 * (time.monotonic() - interrupted_s):.0f} ms after the interruption"
-            )
+        tokens, asked_s, longest_s = [], time.monotonic(), 0.0
+        while left := story.keys() & (now := written(sys.argv[2])).keys():
+            tokens += [now[one] for one in left]
+            answered_s = time.monotonic()
+            longest_s, asked_s = max(longest_s, answered_s - asked_s), answered_s
+        left_ms = 1000 * (time.monotonic() - interrupted_s)
+        if tokens:
+            print(f"  the model left the story {left_ms:.0f} ms after the interruption")
+            told = f"it had written {tokens[0]} tokens when it was asked first, and {tokens[-1]} when it was asked last"
+            print(f"  {told}, at most {1000 * longest_s:.0f} ms apart")
         else:
-            print("  the model had written all of it before the interruption")
+            print("  the model was at work on it no more when it was asked after the interruption")
         correction = until("agent_response_correction")["agent_response_correction_event"]
         print(f"  interrupted; heard of the story: {correction['corrected_agent_response']}")  # type: ignore[index]
         stopping.set()

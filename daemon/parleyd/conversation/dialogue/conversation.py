@@ -26,7 +26,8 @@ provider's ids (agents/events.py); the numbers under which everybody else knows 
 
 **The rest of a lost line.** What a session has sent of an answer is played to its end, even if its line is lost. No
 server can interrupt that any more: the next one knows nothing of it. So a person who speaks over it, or types, cuts it
-here, in every mode in which a person can interrupt.
+here, in every mode in which a person can interrupt. A session that was told the whole answer by then, as history, is
+told how much of it was heard; the one after it gets these words alone.
 """
 
 from __future__ import annotations
@@ -115,6 +116,11 @@ UNHEARD_END = (
     "(Your last answer was too long for this device: the person heard its first {heard} and nothing after that. "
     "If they want the rest, say it again from there, in a shorter answer.)"
 )
+# The agent is told this when the history that it was given has an answer as a whole of which less was heard.
+CUT_BEFORE = (
+    "(The person has interrupted the last answer of the conversation so far, which you were told as a whole. They "
+    "heard this of it, and nothing after that: {heard})"
+)
 # An agent that has said that it hangs up, and then goes on for longer than this, has not hung up.
 HANGS_UP_WITHIN_S = 30.0
 # A failed answer is asked for again this often without a success; then the person has to ask.
@@ -189,6 +195,9 @@ class Conversation:
         self._unanswered = Unanswered()
         # Whether the last session was with the fallback, and whether its line was lost.
         self._was_fallback = self._was_lost = False
+        # Whether the history was told to the session that is open, or being opened; and what it has to know beside it.
+        self._is_history_told = False
+        self._untold: str | None = None
         self._calls = 0
         # The calls that run: the agent's id of each, and the key by which it holds the session.
         self._running: dict[str, str] = {}
@@ -264,6 +273,7 @@ class Conversation:
     def wish(self, now_s: float, *, greet: bool) -> SessionWish:
         """The wish for a session that is being opened. greet: the agent may speak first."""
         history = self._carried_over(now_s)
+        self._is_history_told, self._untold = True, None
         # A handle is used once: if the session does not come about, the next one is told the lines.
         resume, self._resume = self._resume, None
         return SessionWish(
@@ -312,6 +322,7 @@ class Conversation:
         if greets and skip_greeting and capabilities.speaks_first:
             self._do(Send(session, SkipGreeting()))
         self.to_agent.open(session, now_s)
+        self._tell_untold(now_s)
         if asked is not None:
             self._do(Send(session, to_agent.Say(asked)))
         if greets and not skip_greeting and not capabilities.speaks_first:
@@ -321,6 +332,7 @@ class Conversation:
         """Nobody is there to be told anything; the lines so far are carried over into the next session. is_lost: the
         session ended by itself."""
         self._was_lost |= is_lost
+        self._is_history_told, self._untold = False, None
         self._stream_ends()
         self._session = None
         self._retry_s = None
@@ -721,7 +733,7 @@ class Conversation:
         self._cue(Cue.ANSWER_ENDED, now_s)
         self._answers.heard(heard)
         if not heard.finished:
-            self._history.cut(heard.answer, heard.heard_ms, heard.total_ms)
+            self._tell_cut(heard.answer, self._history.cut(heard.answer, heard.heard_ms, heard.total_ms), now_s)
         self._publish(
             events.AnswerEnded(
                 at_s=heard.ended_s,
@@ -736,6 +748,19 @@ class Conversation:
             unheard = UNHEARD_END.format(heard=duration(heard.heard_ms / 1000))
             self.to_agent.context(unheard, None, now_s, by_person=False)
             self._truncate(heard)
+
+    def _tell_cut(self, answer: int, words: str | None, now_s: float) -> None:
+        """An answer of an earlier session is not heard to its end. Its history is right from now on; a session whose
+        wish was made before this has been told all of it."""
+        is_told = self._is_history_told and answer <= self._answers.last_of_before
+        if words is None or not is_told or self._continuity.mode == "off":
+            return
+        self._untold = CUT_BEFORE.format(heard=words or "nothing")
+        self._tell_untold(now_s)
+
+    def _tell_untold(self, now_s: float) -> None:
+        if self._untold is not None and self.to_agent.context(self._untold, None, now_s, by_person=False):
+            self._untold = None
 
     def _truncate(self, heard: HeardPart) -> None:
         """The agent's own memory of an answer shall not hold the end that was lost here."""

@@ -93,11 +93,12 @@ class History:
                 said.text, said.cut = text.strip(), True
                 return
 
-    def cut(self, answer: int, heard_ms: int, total_ms: int) -> None:
-        """An answer was cut: keeps the words that fit the sound that was heard. The server's correction comes later, if
-        ever."""
+    def cut(self, answer: int, heard_ms: int, total_ms: int) -> str | None:
+        """An answer was cut: keeps the words that fit the sound that was heard, and returns them; None: there is no
+        such line. The server's correction comes later, if ever."""
         if total_ms > 0:
             self._cut(answer, heard_ms, total_ms)
+        return next((one.text for one in reversed(self._entries) if one.answer == answer), None)
 
     def never_heard(self, answers: Iterable[int]) -> None:
         """These answers were cut before their sound began: nobody heard them."""

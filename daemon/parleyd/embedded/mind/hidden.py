@@ -1,7 +1,7 @@
 """Takes thoughts, code and calls of tools out of a model's text while it grows. Pure.
 
-What is open is dropped as it comes, and of the rest only the last few signs are held, which may become the beginning of
-something. So the work for each token does not depend on what came before it.
+A thought or a call that is open is dropped as it comes, and of the rest only the last few signs are held, which may
+become the beginning of one. So the work for each token does not depend on what came before it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Shown:
                 return "".join(shown)
 
     def end(self) -> str:
-        """The rest. What is open now is hidden, too."""
+        """The rest. A thought or a call that is still open is hidden, too."""
         rest, self._held = self._held, ""
         return "" if self._open is not None else rest
 

@@ -75,3 +75,11 @@ class Mind(Protocol):
 
     def note(self, text: str, context_id: str | None) -> None:
         """Something to know and not to answer; a newer note with the same id replaces the older one."""
+
+
+async def next_part(parts: AsyncGenerator[Part, Result | None], result: Result | None = None) -> Part | None:
+    """The next part; None after the last one. result: of the call that was the last part."""
+    try:
+        return await parts.asend(result)
+    except StopAsyncIteration:
+        return None

@@ -1,4 +1,4 @@
-"""What a language model is told in sentences of ours, in both protocols: how to speak, what the person did beside
+"""The sentences of ours that a language model is told, in both protocols: how to speak, what the person did beside
 speaking, and how much of an answer was heard. Pure."""
 
 from __future__ import annotations

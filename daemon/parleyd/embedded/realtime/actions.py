@@ -45,12 +45,12 @@ class SoundArrived:
 
 @dataclass(frozen=True, slots=True)
 class Recognise:
-    """The words of this sound are wanted (16 kHz); then recognised() has to be called. is_guessed: they are those of
-    the last guess, if there is one."""
+    """The words of this sound are wanted (16 kHz); then recognised() has to be called. silence_ms: the silence that has
+    ended it, in which it may have been guessed; None: the client has ended it."""
 
     item_id: str
     pcm: bytes = field(repr=False)
-    is_guessed: bool = False
+    silence_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

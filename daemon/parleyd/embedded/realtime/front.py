@@ -19,6 +19,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
+from parleyd.embedded import turn_delay
 from parleyd.embedded.api import key_bytes
 from parleyd.embedded.figures import Figures
 from parleyd.embedded.guesses import Guesses
@@ -34,6 +35,8 @@ from parleyd.embedded.record import ConnectionRecord
 from parleyd.embedded.scenario import ConnectionScript, ProtocolStep
 from parleyd.embedded.script import Script
 from parleyd.embedded.settings import AgentSettings
+from parleyd.embedded.turn_delay import TurnDelay
+from parleyd.embedded.turn_times import TurnTimes
 from parleyd.embedded.voice import VoiceError
 from parleyd.embedded.workers import Workers
 
@@ -99,6 +102,7 @@ class Front:
         ends_at = int(time.time() + settings.realtime.max_session_s)
         self._protocol = Protocol(settings, plan, session_id, self._model, ends_at)
         self._script = Script(plan, self)
+        self._delay = TurnDelay(figures, record)
         self._actions: asyncio.Queue[Action] = asyncio.Queue()
         self._scripted_transcripts = list(plan.transcripts)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -259,8 +263,11 @@ class Front:
                     self._guesses.begin(pcm)
             case actions.DropGuess():
                 self._guesses.drop()
-            case actions.Recognise(item_id, pcm, is_guessed):
-                self.spawn(self._recognise(item_id, pcm, self._guesses.take() if is_guessed else None))
+            case actions.Recognise(item_id, pcm, None):
+                self.spawn(self._recognise(item_id, pcm, None, None))
+            case actions.Recognise(item_id, pcm, silence_ms):
+                assert silence_ms is not None
+                self.spawn(self._recognise(item_id, pcm, self._guesses.take(), turn_delay.ended(silence_ms)))
             case actions.Remind(item_id, delay_s):
                 self.spawn(self._remind(item_id, delay_s))
             case actions.Speak(response_id, sentences, is_text):
@@ -282,13 +289,18 @@ class Front:
         if self._answers is not None:
             self._answers.drop_guess()
 
-    async def _recognise(self, item_id: str, pcm: bytes, guess: asyncio.Task[str] | None) -> None:
+    async def _recognise(
+        self, item_id: str, pcm: bytes, guess: asyncio.Task[str] | None, times: TurnTimes | None
+    ) -> None:
+        is_ahead = guess is not None and guess.done()
         if self._scripted_transcripts:
             text = self._scripted_transcripts.pop(0)
         elif guess is not None:
             text = await guess
         else:
             text = await self._workers.transcribe(pcm, final=True)
+        if times is not None:
+            self._delay.understood(times, is_ahead=is_ahead)
         self._post(self._protocol.recognised(item_id, text, datetime.now()))
 
     async def _remind(self, item_id: str, delay_s: float) -> None:
@@ -330,9 +342,11 @@ class Front:
     async def _say(self, response_id: str, sentence: str, *, is_text: bool) -> None:
         """Writes or speaks a sentence of a response. Raises VoiceError."""
         if is_text:
+            self._delay.forget()
             self._post(self._protocol.sentence(response_id, sentence, 0.0))
             await self._actions.join()
             return
+        self._delay.words()
         pcm = await self._workers.say(sentence, WIRE_RATE_HZ)
         seconds = len(pcm) / BYTES_PER_SAMPLE / WIRE_RATE_HZ
         self._post(self._protocol.sentence(response_id, sentence, seconds))
@@ -342,5 +356,6 @@ class Front:
             self._post(self._protocol.sound(response_id, chunk))
             # A client that reads slowly stops the voice.
             await self._actions.join()
+            self._delay.sound()
             if self._settings.stream_speed:
                 await asyncio.sleep(len(chunk) / BYTES_PER_SAMPLE / WIRE_RATE_HZ / self._settings.stream_speed)

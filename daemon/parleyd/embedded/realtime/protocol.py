@@ -274,7 +274,7 @@ class Protocol:
         self._speech_item = None
         yield Fire("end_of_speech")
         yield Event({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": end_ms, "item_id": item_id})
-        yield from self._commit(item_id, pcm, is_guessed=True)
+        yield from self._commit(item_id, pcm, self.session.end_of_speech_ms)
         if self._answers_speech:
             try:
                 yield from self._respond({}, now)
@@ -320,7 +320,7 @@ class Protocol:
         self._hearing.forget()
         self._speech_item = None
 
-    def _commit(self, item_id: str, pcm: bytes, *, is_guessed: bool = False) -> Actions:
+    def _commit(self, item_id: str, pcm: bytes, silence_ms: int | None = None) -> Actions:
         before = self._items.last_id()
         committed = {"type": "input_audio_buffer.committed", "item_id": item_id, "previous_item_id": before}
         yield Event(committed)
@@ -328,7 +328,7 @@ class Protocol:
         plain = _message(item_id, "user", "completed", content)
         self._to_tell[item_id] = self._transcriptions.pop(0) if self._transcriptions else Transcription()
         yield from self._add_item(Item(plain, text=None, pcm=pcm))
-        yield Recognise(item_id, pcm, is_guessed)
+        yield Recognise(item_id, pcm, silence_ms)
 
     # ---------------------------------------------------------------- words of the person
 
