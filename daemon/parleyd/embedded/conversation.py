@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.audio import pcm as sound
 from parleyd.embedded import convai_steps, incoming, messages, opening, replies
 from parleyd.embedded.figures import Figures
-from parleyd.embedded.formats import parse_format
 from parleyd.embedded.guesses import Guesses, guess_after_ms
 from parleyd.embedded.hearing import (
     Hearing,

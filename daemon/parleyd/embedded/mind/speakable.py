@@ -1,4 +1,4 @@
-"""Takes out of a model's text what nobody wants to hear. Pure.
+"""Takes those parts out of a model's text that nobody wants to hear. Pure.
 
 Models write for a screen: thoughts in <think>, markdown, links, emoji, code, directions to an actor, and sometimes the
 call of a tool as text. While a text grows, settled_until() says how much of it cannot change its meaning any more.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import html
 import re
 
-# The tags of Qwen, DeepSeek, Hermes and others for what is not said, and the signs of Mistral and Llama for calls,
-# which go on to the end.
+# The tags of Qwen, DeepSeek, Hermes and others around text that is not spoken, and the signs of Mistral and Llama
+# before a call, which goes on to the end.
 _TAG = "think|thinking|thought|thoughts|reasoning|scratchpad|tool_calls?|tool_response|function_calls?"
 _THOUGHT = re.compile(rf"<({_TAG})>.*?</\1>|<function=[^>]*>.*?</function>", re.DOTALL | re.IGNORECASE)
 _OPEN_THOUGHT = re.compile(
@@ -19,7 +19,7 @@ _OPEN_THOUGHT = re.compile(
 # The tokens of models' own formats.
 _TOKEN = re.compile(r"<[|｜][^<>\n]{1,40}[|｜]>")
 _CODE = re.compile(r"```.*?(```|\Z)", re.DOTALL)
-# The end of a text that may become one of these.
+# The end of a text that may become a thought, a token, code or JSON.
 _BEGUN = re.compile(r"(?:<[/|｜]?[a-z_=|｜]{0,40}|<function=[^>]*|\[[A-Z_]{0,10}|`{1,2}|[{\[]\s*)\Z", re.IGNORECASE)
 # The beginning of JSON, where nobody speaks in braces.
 _JSON_OPENS = re.compile(r"\{\s*(?=[\"'}])|\[\s*(?=\{\s*[\"'])")
@@ -34,11 +34,11 @@ _LINE_START = re.compile(
 # could be divided in more ways than can be tried.
 _RULE = re.compile(r"^[ \t|]*[:*_-]{3,}(?:[ \t|]+[:*_-]{3,})*[ \t|]*$", re.MULTILINE)
 _HTML = re.compile(r"</?(?:br|b|i|em|strong|p|ul|ol|li|u|s|code)\s*/?>", re.IGNORECASE)
-# Where a source is named: [1], 【4†source】. Japanese and Chinese have such brackets for words, too.
+# The name of a source: [1], 【4†source】. Japanese and Chinese have such brackets for words, too.
 _SOURCE = re.compile(r"(?<=[\w.,!?])[ \t]?\[\^?\d{1,3}\]|【(?:[^】\n]*†[^】\n]*|[\d:, ]+)】")
-# Between an item of a list without a full stop and the next one.
+# The line break between an item of a list without a full stop and the next item.
 _LIST_BREAK = re.compile(r"(?<=[^\s.,;:!?])[ \t]*\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])")
-# Not inside a word, such as snake_case_name.
+# Emphasis never begins or ends inside a word, such as snake_case_name.
 _EMPHASIS = re.compile(r"(?<!\w)(\*\*|__|\*|_|`|~~)(?=\S)(.+?)(?<=\S)\1(?!\w)", re.DOTALL)
 # The end of a thought whose beginning the server has left out.
 _LONE_END = re.compile(r"\A(?:(?!<think>).)*</(?:think(?:ing)?|reasoning)>", re.DOTALL | re.IGNORECASE)
@@ -59,8 +59,8 @@ _DOES = (
     r"|under (?:his|her|my) breath|in (?:relief|agreement)|out loud))?[.!…]?"
 )
 _BRACKETS = rf"\({_DOES}\)|\[{_DOES}\]"
-# A word between asterisks may be stressed as well. So a direction is what stands for itself: at the beginning of a
-# line, after a sentence or a comma, or with nothing behind it.
+# A word between asterisks may be stressed as well. Therefore it is a direction only where it stands alone: at the
+# beginning of a line, after a sentence or a comma, or with nothing behind it.
 _STARS = rf"(?:(?<=[\n.!?…,;:—–\"”])|(?<=[\n.!?…,;:—–\"”] ))(?:\*{_DOES}\*|_{_DOES}_)(?!\w)[,;:]?"
 _LAST_STARS = rf"(?<!\w)(?:\*{_DOES}\*|_{_DOES}_)(?=[ \t]*(?:\n|\Z))"
 _DIRECTIONS = re.compile(
@@ -99,8 +99,8 @@ def without_directions(text: str, before: str = "\n") -> str:
 
 
 def settled_until(text: str) -> int:
-    """How much of a growing text cannot change its meaning by what follows: no thought, code, call, product or
-    direction is open behind it."""
+    """The length of the part of a growing text whose meaning no later text can change: no thought, code, call, product
+    or direction is open in it."""
     ends = [len(text)]
     rest = _THOUGHT.sub(lambda found: " " * len(found[0]), text)
     if (found := _OPEN_THOUGHT.search(rest)) is not None:
@@ -119,7 +119,7 @@ def settled_until(text: str) -> int:
 
 
 def _json_span(text: str, at: int = 0) -> tuple[int, int] | None:
-    """Where the next JSON object or list of objects begins and ends; an open one ends with the text."""
+    """The beginning and the end of the next JSON object or list of objects; an open one ends with the text."""
     found = _JSON_OPENS.search(text, at)
     if found is None:
         return None
