@@ -22,16 +22,16 @@ from parleyd.mqtt.names import Topics
 from parleyd.mqtt.orders import MAX_PAYLOAD_BYTES, Message
 from parleyd.mqtt.publications import Ask, Publish, as_json
 
-# The broker sends what it keeps one by one, right after it has taken the subscription. The daemon
-# must not get half of them.
+# The broker sends the settings that it keeps one by one, right after it has taken the subscription. The daemon must not
+# get half of them.
 SETTLE_S = 2.0
-# How often a probation is looked at, and how long it takes until something that failed for a while is tried again.
+# The interval between two looks at a probation, and the delay after a refusal that passes by itself.
 LOOK_S = 10.0
 # Refusals of the daemon that pass by themselves. A person has to do something about all others.
 _PASSING = ("stale_revision", "unavailable", "busy", "not_running")
 _MAX_CHARS = 2000
-# Each change is written to the device's card, so no more changes than this are passed on,
-# however often the broker changes its mind.
+# Each change is written to the device's card, so no more changes than this are passed on, however often the broker
+# changes its mind.
 PUTS_PER_MINUTE = 6
 _MINUTE_S = 60.0
 
