@@ -18,6 +18,7 @@ from parleyd.config.schema import Config, ElevenLabs
 from parleyd.core.findings import Finding, Severity
 from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
+from tls_server import tls_server
 
 DAY = datetime.timedelta(days=1)
 # start(certificate, ahead): a TLS server whose Date is so far ahead of ours, or that gives none; → its base URL.
@@ -39,25 +40,13 @@ def start(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         def begin(certificate: trustme.LeafCert, ahead: datetime.timedelta | None) -> str:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             certificate.configure_cert(context)
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
 
             def head() -> bytes:
                 now = datetime.datetime.now(datetime.UTC)
                 date = "" if ahead is None else f"Date: {format_datetime(now + ahead, usegmt=True)}\r\n"
                 return f"HTTP/1.1 200 OK\r\n{date}\r\n".encode()
 
-            def serve() -> None:
-                with contextlib.suppress(OSError):
-                    while True:
-                        line, _ = listener.accept()
-                        with contextlib.suppress(OSError), context.wrap_socket(line, server_side=True) as secured:
-                            secured.recv(4096)
-                            secured.sendall(head())
-
-            threading.Thread(target=serve, daemon=True).start()
-            # Wakes the thread that waits in accept.
-            stack.callback(listener.shutdown, socket.SHUT_RDWR)
-            return f"https://127.0.0.1:{listener.getsockname()[1]}"
+            return f"https://127.0.0.1:{stack.enter_context(tls_server(context, head))}"
 
         yield begin
 

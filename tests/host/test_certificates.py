@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import ipaddress
-import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import format_datetime
@@ -34,6 +32,7 @@ from parleyd.host.certificates import Flaw, flaw, issuer
 from parleyd.host.stopping import Stop
 from parleyd.tools.http import Http
 from parleyd.tools.result import ToolError
+from tls_server import tls_server
 
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -126,24 +125,12 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
             # For keys that this machine's OpenSSL finds too weak.
             context.set_ciphers("DEFAULT:@SECLEVEL=0")
             context.load_cert_chain(tmp_path / "leaf.pem")
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
 
             def answer() -> bytes:
                 date = format_datetime(datetime.datetime.now(datetime.UTC), usegmt=True)
                 return f"HTTP/1.1 404 Not Found\r\nDate: {date}\r\nContent-Length: 0\r\n\r\n".encode()
 
-            def run() -> None:
-                with contextlib.suppress(OSError):
-                    while True:
-                        line, _ = listener.accept()
-                        with contextlib.suppress(OSError), context.wrap_socket(line, server_side=True) as secured:
-                            secured.recv(4096)
-                            secured.sendall(answer())
-
-            threading.Thread(target=run, daemon=True).start()
-            # Wakes the thread that waits in accept.
-            stack.callback(listener.shutdown, socket.SHUT_RDWR)
-            return int(listener.getsockname()[1])
+            return stack.enter_context(tls_server(context, answer))
 
         yield begin
 

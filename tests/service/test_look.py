@@ -277,6 +277,9 @@ def test_a_picture_that_waits_is_not_sent_once_the_device_is_muted(camera: Camer
         one.service.mute(True)
         assert "muted" in expect_failed(one).text
         assert images(agent) == []
+        # Not only after the disk has the switch, which may take half a second.
+        order = [type(event) for event in one.stage.events if isinstance(event, events.FileFailed | events.Muted)]
+        assert order == [events.FileFailed, events.Muted]
 
 
 def test_the_line_may_be_lost_while_a_picture_is_taken(camera: Camera) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from harness import Daemon
 from plays import QUESTION, answering, config
-from scripted_server import ScriptedServer
+from scripted_server import WAIT_S, Line, ScriptedServer
 
 from parleyd.agents.variables import Variables
 from parleyd.audio.devices.clock import RealTimeClock
@@ -19,6 +21,7 @@ from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.portaudio_host import Host
 from parleyd.config.schema import Variable
 from parleyd.core import events
+from parleyd.core.states import State
 from parleyd.tools.audit import FILE_NAME, Audit
 
 NoThreads = Callable[..., None]
@@ -51,6 +54,40 @@ def test_a_session_that_gets_no_thread_is_tried_again(no_threads: NoThreads, nam
         failed = daemon.expect(events.StateChanged, lambda e: e.after == "backing off")
         assert "no thread left" in failed.reason
         assert daemon.expect(events.AnswerEnded).finished, "what was said is answered in the end"
+        assert daemon.service.failure is None
+
+
+@pytest.mark.parametrize("name", ["session-closer", "Timer"])
+def test_a_session_that_is_given_up_before_it_is_live_is_closed_without_a_thread(
+    no_threads: NoThreads, name: str
+) -> None:
+    connected = threading.Event()
+
+    def never_ready(line: Line) -> None:
+        connected.set()
+        line.over.wait(WAIT_S)
+
+    with ScriptedServer(never_ready) as server, Daemon(config(server)) as daemon:
+        daemon.service.wake()
+        assert connected.wait(WAIT_S)
+        no_threads(name)
+        daemon.service.sleep()
+        daemon.expect_state(State.ASLEEP)
+        assert server.lines[0].over.wait(WAIT_S), "the server is left alone on the line"
+        assert daemon.service.failure is None
+
+
+def test_an_announcement_that_gets_no_thread_is_told_as_not_heard(no_threads: NoThreads) -> None:
+    with ScriptedServer(answering) as server, Daemon(config(server)) as daemon:
+        no_threads("announcement")
+        descriptor = os.memfd_create("chime")
+        with open(descriptor, "wb", closefd=False) as file, wave.open(file, "wb") as sound:
+            sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+            sound.writeframes(bytes(3200))
+        number = daemon.service.announce_sound(descriptor, "chime", now=True)
+        ended = daemon.expect(events.AnnouncementEnded)
+        assert (ended.announcement, ended.finished) == (number, False)
+        assert "no thread left" in str(ended.reason)
         assert daemon.service.failure is None
 
 

@@ -6,6 +6,7 @@ import queue
 import threading
 
 from parleyd.agents.speech import StreamedSpeech
+from parleyd.conversation.session.connecting import no_thread
 from parleyd.core.endings import DialError, Ending
 
 # Pieces of sound that wait for the announcer; beyond that the server waits.
@@ -13,7 +14,8 @@ MOST_WAITING = 64
 
 
 class Fetching:
-    """Begins at once. next() returns the pieces in order, and then the end."""
+    """Begins at once. next() returns the pieces in order, and then the end, which comes at once if the system has no
+    thread left."""
 
     def __init__(self, speech: StreamedSpeech, text: str, timeout_s: float) -> None:
         self._speech = speech
@@ -21,7 +23,10 @@ class Fetching:
         self._timeout_s = timeout_s
         self._came: queue.Queue[bytes | Ending | None] = queue.Queue(MOST_WAITING)
         self._given_up = threading.Event()
-        threading.Thread(target=self._run, name="announcement", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name="announcement", daemon=True).start()
+        except RuntimeError:
+            self._came.put(no_thread())
 
     def next(self, wait_s: float) -> bytes | Ending | None:
         """The next piece; None: that was all; an Ending: the rest will not come. Raises queue.Empty after wait_s."""

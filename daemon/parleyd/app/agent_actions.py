@@ -1,4 +1,4 @@
-"""What the agent may do to this device: the functions behind the tools that are parleyd's own (tools/built_in.py)."""
+"""The actions of the agent on this device: the functions behind parleyd's own tools (tools/built_in.py)."""
 
 from __future__ import annotations
 

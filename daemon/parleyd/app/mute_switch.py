@@ -9,6 +9,7 @@ from pathlib import Path
 
 from parleyd.app.ears import Ears
 from parleyd.audio.recorder import Recorder
+from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.conversation.session.in_flight import Lines
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.core import events
@@ -32,18 +33,20 @@ class MuteSwitch:
         self._ears: Ears
         self._outbox: Outbox
         self._lines: Lines
+        self._dialogue: Dialogue
 
-    def attach(self, ears: Ears, outbox: Outbox, lines: Lines) -> None:
+    def attach(self, ears: Ears, outbox: Outbox, lines: Lines, dialogue: Dialogue) -> None:
         """Names the parts that have to be silent, and mutes them if the switch was on before the start."""
-        self._ears, self._outbox, self._lines = ears, outbox, lines
+        self._ears, self._outbox, self._lines, self._dialogue = ears, outbox, lines, dialogue
         if self._remembered.on:
             ears.mute(True, time.monotonic())
             outbox.mute(True, time.monotonic())
+            dialogue.mute(True)
             # The state directory may be writable again.
             self._remembered.remember(True)
 
     def set(self, on: bool) -> str | None:
-        """While on, everything behind the microphone hears zeros.
+        """While on, everything behind the microphone hears zeros, and no picture of the camera is sent.
 
         Returns why it will not survive a restart; None if it will. Blocks for about half a second if the disk is slow.
         """
@@ -58,6 +61,7 @@ class MuteSwitch:
                 self._recorder.forget()
             if on and (reset := self._lines.mute()):
                 log.warning("%d line was reset: speech from before the muting was still on it", reset)
+            self._dialogue.mute(on)
             log.info("the microphone is muted" if on else "the microphone is heard again")
             warning = self._remembered.remember(on)
             self._bus.publish(events.Muted(at_s=time.monotonic(), on=on, warning=warning))

@@ -398,12 +398,8 @@ class Service:
         return self.sound is not None and self.sound.ears.muted
 
     def mute(self, on: bool) -> str | None:
-        """See SoundSystem.mute."""
-        if self.sound is None:
-            return None
-        warning = self.sound.mute_switch.set(on)
-        self._dialogue.mute(on)
-        return warning
+        """See MuteSwitch.set."""
+        return None if self.sound is None else self.sound.mute_switch.set(on)
 
     @property
     def volume(self) -> float:

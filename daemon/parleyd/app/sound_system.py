@@ -152,7 +152,7 @@ class SoundSystem:
             recorder=self._recorder,
             orders=orders,
         )
-        self.mute_switch.attach(self.ears, outbox, lines)
+        self.mute_switch.attach(self.ears, outbox, lines, dialogue)
 
     def start(self) -> None:
         """Raises UserError (DeviceError, MixerError) and GivenUpError; then call stop()."""

@@ -27,7 +27,7 @@ MIN_TIMEOUT_S = 0.1
 # A person has to hear the question, and to press a button or to type.
 MIN_ANSWER_S = 5.0
 
-# Of the programs that a tool runs.
+# The environment of a program that is a tool.
 Environment = Annotated[
     dict[str, str],
     Meta(description="additional environment variables; otherwise it gets only PATH, HOME, LANG and TZ"),

@@ -35,8 +35,8 @@ class Need(Struct, frozen=True):
 
 # The requests of the whole protocol. `mute` needs no role, so that everybody can switch the microphone off. `unmute`
 # opens a microphone in a room that believes it closed, and `run_tool` does at once what a person would be asked about
-# otherwise: both are as much as an approval. So are settings, which decide about budgets, quiet hours and the agent. A
-# call that nobody answers is denied in any case, so `deny` needs no more people than `approve` does.
+# otherwise: both need the role of an approval. Settings need it, too, because they decide about budgets, quiet hours
+# and the agent. A call that nobody answers is denied in any case, so `deny` has the role of `approve`.
 NEEDS: Mapping[type[Request], Need] = {
     messages.Status: Need("read"),
     messages.Usage: Need("read"),

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.audio import pcm as sound
 from parleyd.embedded import convai_steps, incoming, messages, opening, replies, turn_delay
 from parleyd.embedded.backchannels import is_ignored, longest_ms
 from parleyd.embedded.figures import Figures
 from parleyd.embedded.fillers import while_waiting
-from parleyd.embedded.formats import parse_format
 from parleyd.embedded.guesses import Guesses, guess_after_ms
 from parleyd.embedded.hearing import (
     Hearing,

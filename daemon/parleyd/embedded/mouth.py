@@ -8,9 +8,9 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 
+from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.audio import pcm as sound
 from parleyd.embedded import messages
-from parleyd.embedded.formats import parse_format
 from parleyd.embedded.line import ConvaiLine
 from parleyd.embedded.record import ConnectionRecord
 from parleyd.embedded.script import Script

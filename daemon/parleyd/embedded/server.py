@@ -28,12 +28,12 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.core.errors import UserError
 from parleyd.embedded import posts, uploads
 from parleyd.embedded.api import Api, json_response, scripted_response
 from parleyd.embedded.conversation import Conversation
 from parleyd.embedded.figures import Figures
-from parleyd.embedded.formats import parse_format
 from parleyd.embedded.line import ConvaiLine, Line
 from parleyd.embedded.mind.choice import AgentMinds
 from parleyd.embedded.operation import Operation

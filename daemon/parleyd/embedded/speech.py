@@ -19,9 +19,9 @@ import msgspec
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.audio import pcm as sound
 from parleyd.audio.pcm import AudioFormat
-from parleyd.embedded.formats import parse_format
 from parleyd.embedded.scenario import SpeechScript
 from parleyd.embedded.settings import AgentSettings
 from parleyd.embedded.spoken import sentences

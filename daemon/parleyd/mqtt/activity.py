@@ -11,8 +11,8 @@ _IDLE = {"starting": "connecting", "asleep": "idle", "connecting": "connecting",
 class Activity:
     """Follows the events of the control socket.
 
-    The device responds until its last sound was heard, also where the session has ended by then: who turns music down
-    for the answer must not turn it up in the middle of it.
+    The device responds until its last sound was heard, even if the session has ended by then: an automation that turns
+    the music down for the answer must not turn it up in the middle of it.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,10 @@
 """Decides which settings the daemon gets from the broker, and reports what became of them. Pure.
 
-The broker keeps what is wanted: for each group, and for the device itself. Together they are all settings of the
-device; the device's own count most. They are made once: what the daemon refused, or what did not stand its probation,
-is reported and not tried again until something else is wanted. The daemon itself remembers what it has, and what went
-back, by the label that the settings get here; so nothing is tried twice after a restart of either program.
+The broker keeps the settings that are wanted: of each group, and of the device itself. Together they are all settings
+of the device; the device's own take precedence. The daemon gets them once: settings that it refused, or that did not
+stand their probation, are reported, and not tried again until others are wanted. The daemon itself remembers which
+settings it has, and which it took back, by the label that they get here; so nothing is tried twice after a restart of
+either program.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ from parleyd.mqtt.names import Topics
 from parleyd.mqtt.orders import MAX_PAYLOAD_BYTES, Message
 from parleyd.mqtt.publications import Ask, Publish, as_json
 
-# The broker sends what it keeps one by one, right after it has taken the subscription. Half of it must not be made.
+# The broker sends the settings that it keeps one by one, right after it has taken the subscription. The daemon must not
+# get half of them.
 SETTLE_S = 2.0
-# How often a probation is looked at, and how long it takes until something that failed for a while is tried again.
+# The interval between two looks at a probation, and the delay after a refusal that passes by itself.
 LOOK_S = 10.0
 # Refusals of the daemon that pass by themselves. A person has to do something about all others.
 _PASSING = ("stale_revision", "unavailable", "busy", "not_running")
 _MAX_CHARS = 2000
-# Each change is written to the device's card, so a broker that changes its mind without end is followed so often.
+# Each change is written to the device's card, so no more changes than this are passed on, however often the broker
+# changes its mind.
 PUTS_PER_MINUTE = 6
 _MINUTE_S = 60.0
 

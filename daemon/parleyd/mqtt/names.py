@@ -61,7 +61,7 @@ class Topics:
         self._usage = f"{base}/usage"
         self._settings = settings
         self._group_orders = {f"{settings.topic_prefix}/{GROUP}/{name}/do/": name for name in settings.groups}
-        # Where settings are kept for this device, by whose they are; the later one counts.
+        # Topic of kept settings → whose settings they are; of two that set one key, the later in this order counts.
         self.desired: dict[str, str] = {}
         if settings.settings == "on":
             self.desired = {

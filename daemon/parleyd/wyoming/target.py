@@ -83,8 +83,8 @@ class Turns:
 
 
 class Target:
-    """The rules of one connection. is_receiving: an announcement comes, and has the turn; from Play on its caller has
-    it."""
+    """The rules of one connection. is_receiving: an announcement is coming, and holds the turn; after a Play the caller
+    holds it, until the sound is over."""
 
     def __init__(self, settings: Wyoming, info: Event, turns: Turns) -> None:
         self._settings = settings
@@ -95,7 +95,8 @@ class Target:
         self.is_receiving = False
 
     def take(self, event: Event, now_s: float) -> Iterator[Command]:
-        """Yields what follows from an event. Where the connection ends, so does what it has sent."""
+        """Yields the commands that follow from an event. After a Refuse that ends the connection the caller
+        hands no further event over."""
         if Describe.is_type(event.type):
             yield Send(self._info)
         elif Ping.is_type(event.type):
@@ -107,7 +108,7 @@ class Target:
             yield from self._refused(self._chunk(event))
         elif AudioStop.is_type(event.type) and self.is_receiving:
             yield self._stop()
-        # All else is for a satellite that has a conversation by way of Home Assistant.
+        # All other events are for a satellite that has a conversation by way of Home Assistant.
 
     def _refused(self, refusal: Refuse | None) -> Iterator[Refuse]:
         if refusal is not None:

@@ -14,8 +14,8 @@ from typing import Any, Self
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.audio.pcm import decode, encode
-from parleyd.embedded.formats import parse_format
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.voice import Voice
 

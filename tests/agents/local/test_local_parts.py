@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from local_client import person, spoken
 
+from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.audio.pcm import level_dbfs
 from parleyd.conversation.dialogue.agent_input import ASK
 from parleyd.embedded import incoming, opening, replies
-from parleyd.embedded.formats import parse_format
 from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechGoesOn, SpeechStarted
 from parleyd.embedded.recognise import NOT_UNDERSTOOD, SphinxEars, written
 from parleyd.embedded.settings import AgentSettings, ReplyRule, ToolSpec

@@ -14,7 +14,7 @@ KEY = "openai.base_url"
 
 
 def session_address(config: OpenAI, key: str | None) -> Address:
-    """Where sessions are opened. Raises DialError.
+    """The address at which sessions are opened. Raises DialError.
 
     The retired header OpenAI-Beta is never sent: with it the server ends each session.
     """

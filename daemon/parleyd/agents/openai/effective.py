@@ -1,6 +1,6 @@
 """Compares the session that is in force, by the server's own account, with the one that was asked for. Pure.
 
-A server that does not tell of a setting may have taken it; only what it tells otherwise is a difference.
+A server that does not report a setting may have taken it; only a value that it reports otherwise is a difference.
 """
 
 from __future__ import annotations

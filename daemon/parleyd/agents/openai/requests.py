@@ -1,4 +1,4 @@
-"""The responses that are asked for: one at a time, and none for what another response has answered. Pure.
+"""Asks the server for responses: for one at a time, and for none where another response has answered already. Pure.
 
 A server gives one response at a time. A `response.create` while another one runs is refused, and no `response.done`
 follows for it; the refusal is recognised by the event id of the request, or, with servers that do not quote it, by its

@@ -143,7 +143,11 @@ class Session:
             # It may have to wait for the line.
             closer = threading.Thread(target=self._close_early, args=(connection, raw), name="session-closer")
             closer.daemon = True
-            closer.start()
+            try:
+                closer.start()
+            except RuntimeError:
+                # The system has no thread left: the line ends without a close frame.
+                shut(raw)
         else:
             # There is nothing that could be closed properly; its thread finds out by itself.
             self._over.set()
@@ -152,9 +156,14 @@ class Session:
         # Somebody may be stuck in sending, and hold the line for longer.
         timer = threading.Timer(CLOSE_ANSWER_S, shut, (raw,))
         timer.daemon = True
-        timer.start()
-        self._say_goodbye(connection)
-        timer.cancel()
+        try:
+            timer.start()
+        except RuntimeError:
+            # The system has no thread left, and nothing else would end the wait for a stuck line: no close frame.
+            pass
+        else:
+            self._say_goodbye(connection)
+            timer.cancel()
         shut(raw)
 
     def mute(self) -> bool:

@@ -242,8 +242,8 @@ class Uplink:
 
     # ------------------------------------------------------------ the session
 
-    def begin(self) -> int:
-        """A session is live: all kept speech goes up first. Returns its length in ms."""
+    def begin(self) -> None:
+        """A session is live: all kept speech goes up first."""
         self.live = True
         self._end_loss()
         self._outgoing.clear()
@@ -262,7 +262,6 @@ class Uplink:
         self._turn_is_open, self.turn_ended = bool(self._kept), False
         if not self._gate_is_open:
             self._end_turn()
-        return self.kept_ms
 
     def end(self) -> None:
         """The session is gone. Kept speech stays for the next one; what was sent, not acknowledged, and is kept no

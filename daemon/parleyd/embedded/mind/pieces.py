@@ -17,7 +17,7 @@ from parleyd.embedded.mind.speakable import speakable, with_times
 # A shorter beginning ("Well,") sounds cut off, and saves hardly any time. Chinese and Japanese say more in as many
 # signs, and have no blank behind their punctuation.
 FIRST_CLAUSE_CHARS, FIRST_CLAUSE_WIDE_CHARS = 12, 5
-# Not between the digits of a number (22,1), nor at a time (10:30).
+# A clause does not end between the digits of a number (22,1), nor inside a time (10:30).
 _CLAUSE_END = re.compile(
     rf"^(?:.{{{FIRST_CLAUSE_CHARS},}}?[,;:—–](?=\s)|.{{{FIRST_CLAUSE_WIDE_CHARS},}}?[，；：])", re.DOTALL
 )

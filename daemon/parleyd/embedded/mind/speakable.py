@@ -1,4 +1,4 @@
-"""Takes out of a model's text what nobody wants to hear. Pure.
+"""Takes those parts out of a model's text that nobody wants to hear. Pure.
 
 Models write for a screen: thoughts in <think>, markdown, links, emoji, code, directions to an actor, and sometimes the
 call of a tool as text. The text of one sentence is whole here; hidden.py is about one that grows.
@@ -23,11 +23,11 @@ _LINE_START = re.compile(
 # could be divided in more ways than can be tried.
 _RULE = re.compile(r"^[ \t|]*[:*_-]{3,}(?:[ \t|]+[:*_-]{3,})*[ \t|]*$", re.MULTILINE)
 _HTML = re.compile(r"</?(?:br|b|i|em|strong|p|ul|ol|li|u|s|code)\s*/?>", re.IGNORECASE)
-# Where a source is named: [1], 【4†source】. Japanese and Chinese have such brackets for words, too.
+# The name of a source: [1], 【4†source】. Japanese and Chinese have such brackets for words, too.
 _SOURCE = re.compile(r"(?<=[\w.,!?])[ \t]?\[\^?\d{1,3}\]|【(?:[^】\n]*†[^】\n]*|[\d:, ]+)】")
-# Between an item of a list without a full stop and the next one.
+# The line break between an item of a list without a full stop and the next item.
 _LIST_BREAK = re.compile(r"(?<=[^\s.,;:!?])[ \t]*\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])")
-# Not inside a word, such as snake_case_name.
+# Emphasis never begins or ends inside a word, such as snake_case_name.
 _EMPHASIS = re.compile(r"(?<!\w)(\*\*|__|\*|_|`|~~)(?=\S)(.+?)(?<=\S)\1(?!\w)", re.DOTALL)
 # Pictographs, arrows and dingbats, their modifiers and joiners (Unicode 16, blocks of emoji).
 _EMOJI = re.compile("[\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\ufe0e\ufe0f\u200d\U0001f000-\U0001faff]+")

@@ -18,7 +18,8 @@ from parleyd.embedded.settings import ToolDefinition
 
 @dataclass(frozen=True)
 class Asked:
-    """messages, tools, tool_choice: as OpenAI's chat completions have them. max_tokens: None for no wish."""
+    """messages, tools, tool_choice: as OpenAI's chat completions have them. max_tokens: None: the client names no
+    limit."""
 
     messages: list[dict[str, Any]]
     tools: tuple[ToolDefinition, ...]

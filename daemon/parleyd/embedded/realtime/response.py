@@ -33,8 +33,8 @@ class Event:
 class Response:
     """wish: `response` of response.create. settings: those of this response. conversation_id None: out of band.
 
-    waits_for: the items whose words are not recognised yet. outputs: the parts that are still to come; None: nobody has
-    thought yet. given, cached: the tokens of the input.
+    waits_for: the items whose words are not recognised yet. outputs: the parts that are still to come; None: no answer
+    was looked for yet. given, cached: the tokens of the input.
     """
 
     id: str
