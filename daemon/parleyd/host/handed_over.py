@@ -7,6 +7,7 @@ else waits makes such a call.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -92,7 +93,9 @@ class _Closer:
                     self._runs = False
                     return
                 descriptor = self._waiting.popleft()
-            os.close(descriptor)
+            # With an error it is closed, too (close(2)), for example when its file system has been given up meanwhile.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
 
 _closer = _Closer()
