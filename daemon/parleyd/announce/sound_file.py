@@ -44,7 +44,15 @@ class SoundFile:
     hint_endless = "announce a shorter one"
 
     def __init__(self, descriptor: int) -> None:
-        weakref.finalize(self, handed_over.close, descriptor)
+        closing = weakref.finalize(self, handed_over.close, descriptor)
+        try:
+            self._begin(descriptor)
+        except BaseException:
+            # The error would hold this object for as long as somebody has it.
+            closing()
+            raise
+
+    def _begin(self, descriptor: int) -> None:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise SoundFileError("this is not a file", f"announce a regular file: a WAV file; {_HINT}")
