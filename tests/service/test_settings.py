@@ -546,7 +546,8 @@ class RunsWith:
         return changed
 
     def file_says(self, **audio: int) -> None:
-        write_config(self._file.parent, audio=json.dumps({"output": {"device": "null"}, **audio}))
+        section: dict[str, object] = {"output": {"device": "null"}, **audio}
+        write_config(self._file.parent, audio=json.dumps(section))
         self.keeper.reload(self.take)
 
     @property
