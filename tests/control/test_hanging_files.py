@@ -41,7 +41,9 @@ def hand_over(client: Client, request: bytes, descriptor: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "index", "hangs"), [(ANNOUNCE, 0, "read"), (ANNOUNCE, 0, "fstat"), (SEND, 1, "fstat")]
+    ("request_", "index", "hangs"),
+    [(ANNOUNCE, 0, "read"), (ANNOUNCE, 0, "fstat"), (SEND, 1, "fstat")],
+    ids=["announce-read", "announce-fstat", "send-fstat"],
 )
 def test_a_file_that_hangs_is_refused_and_holds_nobody_up(
     request_: bytes, index: int, hangs: str, files: HangingFiles, tmp_path: Path
