@@ -546,10 +546,10 @@ class RunsWith:
         return changed
 
     def file_says(self, **audio: int) -> None:
-        write_config(self._file.parent, audio=json.dumps({"output": {"device": "null"}, **audio}))
+        section: dict[str, object] = {"output": {"device": "null"}, **audio}
+        write_config(self._file.parent, audio=json.dumps(section))
         self.keeper.reload(self.take)
 
-    @property
     def waits_for_restart(self) -> bool:
         present = self.keeper.report.probation
         return present is not None and present.after_restart
@@ -562,12 +562,12 @@ def test_what_is_undone_before_a_restart_waits_for_none(config: Path, state: Pat
     with RunsWith(config, state) as daemon:
         for undo in (lambda: daemon.keeper.undo(None, None), lambda: put(daemon, None)):
             put(daemon, 7)
-            assert daemon.waits_for_restart
+            assert daemon.waits_for_restart()
             undo()
-            assert not daemon.waits_for_restart
+            assert not daemon.waits_for_restart()
         put(daemon, 7)
         daemon.keeper.put(None, {"gate.hangover_ms": 700}, confirm=False)
-        assert daemon.waits_for_restart, "another change has joined"
+        assert daemon.waits_for_restart(), "another change has joined"
 
 
 def put(daemon: RunsWith, stall_s: int | None) -> None:
@@ -584,12 +584,12 @@ def test_a_file_that_says_again_what_is_in_force_ends_the_wait_for_a_restart(
         with RunsWith(config, state) as daemon:
             daemon.file_says(stall_s=5)
             put(daemon, None)
-            assert daemon.waits_for_restart
+            assert daemon.waits_for_restart()
             if waits_s:
                 until("the two minutes are not over", lambda: daemon.keeper._probation is None)
-                assert daemon.waits_for_restart
+                assert daemon.waits_for_restart()
             daemon.file_says(stall_s=7)
-            assert not daemon.waits_for_restart
+            assert not daemon.waits_for_restart()
             put(daemon, 7)
 
 
@@ -597,7 +597,7 @@ def test_a_key_that_the_file_alone_has_changed_is_no_setting_that_waits(config: 
     with RunsWith(config, state) as daemon:
         daemon.file_says(stall_s=7)
         daemon.keeper.put(None, {"gate.hangover_ms": 700}, confirm=False)
-        assert not daemon.waits_for_restart
+        assert not daemon.waits_for_restart()
 
 
 def test_after_the_restart_a_change_that_joins_waits_for_no_further_one_and_goes_back_with_one(
@@ -608,9 +608,9 @@ def test_after_the_restart_a_change_that_joins_waits_for_no_further_one_and_goes
     with RunsWith(config, state) as daemon:
         put(daemon, 7)
     with RunsWith(config, state) as daemon:
-        assert not daemon.waits_for_restart
+        assert not daemon.waits_for_restart()
         daemon.keeper.put(None, {"gate.hangover_ms": 700}, confirm=False)
-        assert not daemon.waits_for_restart
+        assert not daemon.waits_for_restart()
         daemon.ill.append(Trouble("microphone", Grade.TROUBLE, "it is gone"))
         assert daemon.restarted.wait(WAIT_S), "the other stall_s is still in force"
         assert daemon.keeper.report.keys == 0

@@ -16,6 +16,7 @@ from typing import Any
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, AudioFormat, mix_down
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.core.errors import UserError
+from parleyd.host import handed_over
 
 # The longest sound. Its mono samples are in memory while it waits for a pause.
 MOST_SOUND_S = 120.0
@@ -24,6 +25,7 @@ _MOST_CHANNELS = 2
 # Beside the samples, a file may have texts and pictures, which nobody needs here.
 _MOST_BYTES = int(MOST_SOUND_S * _HIGHEST_HZ * _MOST_CHANNELS * BYTES_PER_SAMPLE) + 2**20
 _PIECE_S = 0.5
+_HINT_HANGS = "see whether the disk or the network that it is on hangs, and copy it to this machine"
 _HINT = "make it one: ffmpeg -i FILE -ac 1 -ar 22050 -sample_fmt s16 SOUND.wav"
 
 
@@ -33,7 +35,7 @@ class SoundFileError(UserError):
 
 class SoundFile:
     """Implements agents.speech.StreamedSpeech. Takes the descriptor over, also where it refuses. Blocks while it reads
-    the head of the file. Raises SoundFileError.
+    the head of the file, which may be for ever: use opened(). Raises SoundFileError.
 
     The descriptor is closed with the last one who holds this object: the thread that reads it may outlive the
     announcement.
@@ -42,7 +44,15 @@ class SoundFile:
     hint_endless = "announce a shorter one"
 
     def __init__(self, descriptor: int) -> None:
-        weakref.finalize(self, os.close, descriptor)
+        closing = weakref.finalize(self, handed_over.close, descriptor)
+        try:
+            self._begin(descriptor)
+        except BaseException:
+            # The error would hold this object for as long as somebody has it.
+            closing()
+            raise
+
+    def _begin(self, descriptor: int) -> None:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise SoundFileError("this is not a file", f"announce a regular file: a WAV file; {_HINT}")
@@ -89,6 +99,18 @@ class SoundFile:
             return wave.open(io.BufferedReader(_InPlace(self._descriptor)), "rb")
         except (wave.Error, EOFError, OSError, RuntimeError) as error:
             raise SoundFileError("this is not a WAV file with PCM", _HINT) from error
+
+
+def opened(descriptor: int) -> SoundFile:
+    """Takes the descriptor over, also where it refuses. Raises SoundFileError, also if the file does not answer."""
+    try:
+        return handed_over.in_time(lambda: SoundFile(descriptor))
+    except handed_over.BusyError as error:
+        handed_over.close(descriptor)
+        raise SoundFileError("other files hang, and this one was not looked at", _HINT_HANGS) from error
+    except handed_over.HangsError as error:
+        text = f"the file does not answer within {handed_over.ANSWER_S:g} s"
+        raise SoundFileError(text, _HINT_HANGS) from error
 
 
 class _InPlace(io.RawIOBase):

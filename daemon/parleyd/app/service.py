@@ -15,11 +15,11 @@ import msgspec
 
 from parleyd.agents.provider import Agent, UploadError
 from parleyd.agents.speech import Speech, StreamedSpeech
+from parleyd.announce import sound_file
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.announce.confirmation_notice import ConfirmationNotice
 from parleyd.announce.fallback_notice import FallbackNotice
-from parleyd.announce.sound_file import SoundFile
 from parleyd.app.agent_actions import AgentActions
 from parleyd.app.device_camera import DeviceCamera
 from parleyd.app.out_of_reach import apart_for, places
@@ -48,7 +48,7 @@ from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
 from parleyd.hooks.hooks import Hooks
-from parleyd.host import notify
+from parleyd.host import handed_over, notify
 from parleyd.host.apart import Apart
 from parleyd.tools.camera import CameraError
 from parleyd.tools.confirmations import BY_BUTTON, BY_COMMAND
@@ -341,8 +341,9 @@ class Service:
 
     def announce_sound(self, descriptor: int, name: str, *, now: bool) -> int:
         """See Announcer.announce_sound. descriptor: of an open WAV file; it is taken over, also where it is refused.
-        Blocks while the head of the file is read. Raises AnnouncementRefusedError, SoundFileError."""
-        sound = SoundFile(descriptor)
+        Blocks while the head of the file is read, for handed_over.ANSWER_S at most. Raises AnnouncementRefusedError,
+        SoundFileError."""
+        sound = sound_file.opened(descriptor)
         if self._announcer is None:
             raise AnnouncementRefusedError("no_sound", "this daemon has no sound", "set audio.mode: on, and restart it")
         return self._announcer.announce_sound(sound, name, now=now)
@@ -356,10 +357,11 @@ class Service:
         return self._dialogue.user_active()
 
     def send_file(self, descriptor: int, name: str, text: str | None) -> int:
-        """See Uploads.send; wakes the daemon if it is asleep. Raises UploadError also if a budget is spent."""
+        """See Uploads.send; wakes the daemon if it is asleep. Blocks like it. Raises UploadError also if a budget is
+        spent."""
         refusal = self._usage_limits.refusal(of_its_own=False) if self._supervisor.asleep else None
         if refusal is not None:
-            os.close(descriptor)
+            handed_over.close(descriptor)
             raise UploadError(refusal.text, refusal.hint)
         number = self._uploads.send(descriptor, name, text)
         if self._supervisor.asleep:

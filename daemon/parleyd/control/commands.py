@@ -225,7 +225,7 @@ def takes_time(request: AnyRequest) -> bool:
     match request:
         case messages.Volume() | messages.RunTool() | messages.Reload() | messages.Transcript():
             return True
-        case messages.AnnounceSound():
+        case messages.AnnounceSound() | messages.SendFile():
             return True
         case messages.ShowConfig() | messages.PutConfig() | messages.KeepConfig() | messages.UndoConfig():
             return True

@@ -29,6 +29,7 @@ from parleyd.control.roles import Caller, Roles
 from parleyd.core import events
 from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
+from parleyd.host import handed_over
 from parleyd.host.lock import HeldError, Lock
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class _Client:
 
     def let_go(self) -> None:
         if (descriptor := self.take()) is not None:
-            os.close(descriptor)
+            handed_over.close(descriptor)
 
     def take(self) -> int | None:
         descriptor, self.descriptor = self.descriptor, None
@@ -300,10 +301,14 @@ class ControlServer:
         if client.leaving or client.ended or client.served or client.asks:
             return
         try:
-            data, descriptors, _, _ = socket.recv_fds(
-                client.connection, 65536, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-            )
-            client.keep(descriptors)
+            if handed_over.may_come():
+                data, descriptors, _, _ = socket.recv_fds(
+                    client.connection, 65536, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+                )
+                client.keep(descriptors)
+            else:
+                # Files that come are dropped by the kernel, which does not wait for them.
+                data = client.connection.recv(65536)
         except BlockingIOError:
             return
         except OSError:

@@ -38,7 +38,7 @@ class Reader:
 
     def __init__(self) -> None:
         self._came = bytearray()
-        # Of the event whose rest is still to come: a payload comes in hundreds of pieces, and its head is read once.
+        # The head waits here for its data and payload, which may come in hundreds of pieces.
         self._head: _Head | None = None
 
     def feed(self, data: bytes) -> Iterator[Event]:

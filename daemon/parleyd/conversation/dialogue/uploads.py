@@ -23,6 +23,7 @@ from parleyd.agents.pictures import ENDINGS
 from parleyd.agents.provider import ANY_MEDIA_TYPE, Agent, Attachment, Capabilities, UploadError
 from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.core import events
+from parleyd.host import handed_over
 from parleyd.host.stopping import Stop
 from parleyd.tools.camera import CameraError, Picture
 
@@ -82,14 +83,16 @@ class Uploads:
     def send(self, descriptor: int, name: str, text: str | None) -> int:
         """Takes the descriptor over, also where it refuses. Returns the upload's number. Raises UploadError.
 
-        name: with its ending, which tells the type; a folder before it is cut off. The caller wakes the daemon."""
+        name: with its ending, which tells the type; a folder before it is cut off. The caller wakes the daemon. Blocks
+        while the file is looked at, for handed_over.ANSWER_S at most."""
+        can = self.agent.capabilities
         try:
-            name, media_type, size_bytes = _examined(descriptor, PurePath(name).name, self.agent.capabilities)
+            name, media_type, size_bytes = _in_time(lambda: _examined(descriptor, PurePath(name).name, can))
             reader = _Reader(descriptor, name, self._goes_on)
             attachment = Attachment(name, media_type, size_bytes, reader.read)
-            return self._begin(lambda: attachment, name, text, lambda: os.close(descriptor))
+            return self._begin(lambda: attachment, name, text, lambda: handed_over.close(descriptor))
         except BaseException:
-            os.close(descriptor)
+            handed_over.close(descriptor)
             raise
 
     def look(self, text: str | None) -> int:
@@ -254,6 +257,16 @@ class _Reader:
             raise UploadError(f"{self._name} became shorter while it was sent", "send it again")
         self._at_bytes += len(piece)
         return piece
+
+
+def _in_time(examine: Callable[[], tuple[str, str, int]]) -> tuple[str, str, int]:
+    hint = "see whether the disk or the network that it is on hangs, and copy it to this machine"
+    try:
+        return handed_over.in_time(examine)
+    except handed_over.BusyError as error:
+        raise UploadError("other files hang, and this one was not looked at", hint) from error
+    except handed_over.HangsError as error:
+        raise UploadError(f"the file does not answer within {handed_over.ANSWER_S:g} s", hint) from error
 
 
 def _examined(descriptor: int, name: str, can: Capabilities) -> tuple[str, str, int]:
