@@ -68,7 +68,7 @@ tools:
   mcp:
     rules: [{tool: "read_*", decision: allow}, {tool: "pay_*", decision: ask}]
 """
-AGENT = "agent: {ears: none, first_message: '', ping_interval_s: 0.1, pong_timeout_s: 2, stream_speed: 0}\n"
+AGENT = "agent: {ears: none, first_message: '', ping_interval_s: 0.1, stream_speed: 0}\n"
 WAIT_S = 60.0
 ANN = Answerer(1001, 77, "approve")
 
@@ -171,7 +171,10 @@ def test_a_tool_that_hangs_holds_up_neither_the_line_nor_other_tools(play: Calla
     assert "There is no tool 'nothing'" in results["call_4"]["result"]
     assert results["call_5"]["is_error"] is False
     assert results["call_1"]["error_type"] == "client_timeout"
-    assert line.closed is None, "pongs went on all the while"
+    # Two of the tools still hang.
+    line.wait_event("pong", len(line.events_of("pong")) + 3)
+    assert len(line.events_of("client_tool_result")) == 4
+    assert line.closed is None
 
 
 @pytest.mark.parametrize(
