@@ -217,7 +217,7 @@ class Quiet:
         self.wait(lambda: self.playback.rests and not self.playback._speaker._is_reopening)
 
     def wait(self, predicate: Callable[[], bool]) -> None:
-        end_s, pause = time.monotonic() + 30, threading.Event()
+        end_s, pause = time.monotonic() + 60, threading.Event()
         while not predicate():
             assert time.monotonic() < end_s
             pause.wait(0.002)
@@ -292,6 +292,8 @@ def test_a_device_that_cannot_be_opened_after_its_rest_is_told(room: MakeRoom, m
     device = SteppingOutput()
     its = Quiet(room, monkeypatch, device)
     device.fails_at_open = device.opened + 1
+    # What is expected may be expected for longer than the thread takes to wake.
+    monkeypatch.setattr("parleyd.audio.playback.playback.REST_AFTER_S", 60.0)
     its.playback.expect()
     assert its.room.wait_told(lambda told: any(what == "failure" for what, _ in told))
     assert not its.playback.rests, "so that its silence is noticed"

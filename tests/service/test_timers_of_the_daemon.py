@@ -83,7 +83,7 @@ def test_in_a_session_of_a_timers_nobody_is_heard_until_the_agent_is_woken(mode:
     more: dict[str, Any] = {"session": session, "gate": Gate(uplink=uplink), "earcons": NO_RING}  # type: ignore[arg-type]
     wake = Wake(mode=mode, word="alexa") if mode == "word" else Wake(mode=mode)  # type: ignore[arg-type]
     with ScriptedServer(play) as server, Daemon(config(server, wake=wake, **more)) as daemon:
-        daemon.service.tools.by_hand("set_timer", {"seconds": 1}, 5.0)
+        daemon.service.tools.by_hand("set_timer", {"seconds": 1}, 60.0)
         daemon.expect(events.TimerWentOff)
         line = server.next_line()
         daemon.expect_state(State.LIVE)
@@ -106,7 +106,7 @@ def test_who_speaks_after_the_ring_is_heard_from_the_first_word_on() -> None:
         line.over.wait(2 * WAIT_S)
 
     with ScriptedServer(play) as server, Daemon(config(server, earcons=NO_RING)) as daemon:
-        daemon.service.tools.by_hand("set_timer", {"seconds": 1}, 5.0)
+        daemon.service.tools.by_hand("set_timer", {"seconds": 1}, 60.0)
         line = server.next_line()
         daemon.expect_state(State.LIVE)
         line.wait("zeros", lambda: len(line.audio) > 32_000)
@@ -124,7 +124,7 @@ def test_a_timer_listens_where_the_configuration_wants_it() -> None:
     tools = Tools(timer_listens=True)
     more: dict[str, Any] = {"wake": Wake(mode="manual"), "tools": tools, "earcons": NO_RING}
     with ScriptedServer(play) as server, Daemon(config(server, **more)) as daemon:
-        daemon.service.tools.by_hand("set_timer", {"seconds": 1}, 5.0)
+        daemon.service.tools.by_hand("set_timer", {"seconds": 1}, 60.0)
         line = server.next_line()
         daemon.expect_state(State.LIVE)
         daemon.say("Thank you, I have heard it.")

@@ -198,12 +198,14 @@ def test_the_deadline_is_kept_whatever_the_tool_does_and_its_place_stays_taken(
     release.set()
 
     def is_done() -> bool:
+        # On a busy machine its time may be over again before it has begun.
         box.call("stuck")
-        return "busy" not in box.result().text
+        return box.result().fault is None
 
     until("still busy", is_done)
     outcomes = [line["outcome"] for line in box.log() if line["what"] == "ended"]
-    assert outcomes == ["timeout", "done"], "one answer per call"
+    assert set(outcomes[:-1]) == {"timeout"}
+    assert outcomes[-1] == "done"
 
 
 def test_too_many_at_once_are_told_so_at_once(tmp_path: Path, release: threading.Event) -> None:
@@ -259,9 +261,10 @@ def test_speech_stops_what_is_declared_so_and_nothing_else(tmp_path: Path, relea
 
 
 def test_after_the_session_nothing_is_answered_and_everything_is_stopped(tmp_path: Path) -> None:
-    stopped = threading.Event()
+    begun, stopped = threading.Event(), threading.Event()
 
     def wait(stop: Stop) -> str:
+        begun.set()
         until_stopped(stop)
         stopped.set()
         return "too late"
@@ -269,6 +272,8 @@ def test_after_the_session_nothing_is_answered_and_everything_is_stopped(tmp_pat
     box = Box(tmp_path, tool("wait", wait))
     box.call("wait", token="t0ps3cret")
     assert box.toolbox.busy
+    # One that has not begun is not begun any more.
+    assert begun.wait(WAIT_S)
     box.toolbox.session_over()
     assert not box.toolbox.busy
     assert stopped.wait(WAIT_S)

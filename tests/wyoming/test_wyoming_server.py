@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import selectors
 import signal
@@ -10,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from wyoming.audio import AudioChunk, AudioStart
+from wyoming.audio import AudioChunk
 from wyoming.error import Error
-from wyoming.event import async_write_event
 from wyoming.ping import Ping
 from wyoming.snd import Played
 from wyoming_house import RATE_HZ, House, Peer, descriptors, tone
@@ -180,34 +178,6 @@ def listening() -> Iterator[tuple[Server, int]]:
         yield server, port
     finally:
         server._be_away()
-
-
-def test_who_is_refused_in_the_middle_of_sending_reads_why(tmp_path: Path) -> None:
-    """Home Assistant's side of the package is asyncio, which forgets what came before a reset."""
-
-    async def announce(port: int) -> bytes:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            await async_write_event(AudioStart(RATE_HZ, 2, 1).event(), writer)
-            for _ in range(20):
-                await async_write_event(AudioChunk(RATE_HZ, 2, 1, tone(0.5)).event(), writer)
-            return await reader.read()
-        finally:
-            writer.close()
-
-    house = House(tmp_path, "max_s: 1")
-    with house.both():
-        assert b"longer than 1 s" in asyncio.run(announce(house.port))
-
-
-def test_who_is_sent_away_and_stays_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "_GOODBYE_S", 0.05)
-    with listening() as (server, port), Peer(port) as peer:
-        peer.begin(width=1)
-        server._step()
-        while server._connections:
-            server._step()
-        assert "16 bits" in told(peer)
 
 
 def test_an_announcement_of_a_client_that_has_gone_already_is_played(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,9 +33,6 @@ _KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP
 _RECEIVE_S = 120.0
 _READ_BYTES = 64 * 1024
 _MOST_WAITING_BYTES = 64 * 1024
-# How long a client that is sent away may go on sending: a socket that is closed with something unread resets the
-# connection, and the reason would be lost with it.
-_GOODBYE_S = 5.0
 _TICK_S = 1.0
 _MOST_STRANGERS = 32
 
@@ -54,7 +51,6 @@ class _Connection:
         self.is_deaf = False
         self.heard_s = time.monotonic()
         self.receives_since_s: float | None = None
-        self.leaves_at_s: float | None = None
 
 
 class Server:
@@ -101,8 +97,8 @@ class Server:
             self._writing.send(b"\0")
 
     def _step(self) -> None:
-        is_limited = any(one.target.is_receiving or one.leaves_at_s is not None for one in self._connections.values())
-        ready = self._selector.select(_TICK_S if is_limited else None)
+        is_receiving = any(one.target.is_receiving for one in self._connections.values())
+        ready = self._selector.select(_TICK_S if is_receiving else None)
         for key, mask in ready:
             if key.fileobj is self._reading:
                 with contextlib.suppress(BlockingIOError):
@@ -253,13 +249,9 @@ class Server:
             connection.is_deaf = True
         if connection.is_deaf:
             connection.waiting.clear()
-        if len(connection.waiting) > _MOST_WAITING_BYTES:
+        if len(connection.waiting) > _MOST_WAITING_BYTES or (connection.is_leaving and not connection.waiting):
             self._drop(connection)
             return
-        if connection.is_leaving and not connection.waiting and connection.leaves_at_s is None:
-            connection.leaves_at_s = time.monotonic() + _GOODBYE_S
-            with contextlib.suppress(OSError):
-                connection.line.shutdown(socket.SHUT_WR)
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.waiting else 0)
         self._selector.modify(connection.line, wanted)
 
@@ -269,8 +261,6 @@ class Server:
             since_s = connection.receives_since_s
             if since_s is not None and now_s - since_s >= _RECEIVE_S:
                 log.warning("an announcement from %s does not come to its end", connection.from_)
-                self._drop(connection)
-            elif connection.leaves_at_s is not None and now_s >= connection.leaves_at_s:
                 self._drop(connection)
 
     def _drop(self, connection: _Connection) -> None:
