@@ -15,6 +15,12 @@ from parleyd.agents.openai import server_messages as openai
 from parleyd.config.schema import Config
 from parleyd.control.messages import AnyRequest
 
+KINDS: dict[str, Any] = {
+    "configuration": Config,
+    "requests": AnyRequest,
+    "ElevenLabs": elevenlabs.ServerMessage,
+    "OpenAI": openai.ServerMessage,
+}
 # What few daemons need, or none before somebody speaks.
 LATER = {
     *("difflib", "email", "fractions", "http.client", "importlib.metadata", "samplerate", "statistics"),
@@ -65,7 +71,7 @@ def structs(hint: Any, seen: set[type]) -> Iterator[type[msgspec.Struct]]:
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="annotations are code there, and no text")
-@pytest.mark.parametrize("of", [Config, AnyRequest, elevenlabs.ServerMessage, openai.ServerMessage], ids=str)
+@pytest.mark.parametrize("of", KINDS.values(), ids=KINDS)
 def test_types_that_are_read_at_the_start_are_no_text_to_compile(of: Any) -> None:
     found = list(structs(of, set()))
     assert len(found) > 10
