@@ -72,9 +72,9 @@ class _SlowlyError(Exception):
     """The fast parser gives up, and PyYAML's own has to say why."""
 
 
-# What libyaml accepts and PyYAML's own parser does not, or what it gives another place. Anywhere: tabs, the line breaks
-# of other alphabets, a last line without an end. Outside comments: a comment that touches the head of a block, and no
-# value in brackets; a `?` in brackets is looked for by itself.
+# Some texts are read differently by libyaml and PyYAML's own parser, or get other places. Anywhere these are tabs, the
+# line breaks of other alphabets, and a last line without an end. Outside comments they are a comment that touches the
+# head of a block, and no value in brackets. A `?` in brackets is looked for by itself.
 _UNUSUAL = re.compile(r"[\t\x85\u2028\u2029\ufeff]|[^\n]\Z")
 _COMMENTS = re.compile(r"^ *#.*\n", re.MULTILINE)
 _SEEN_DIFFERENTLY = re.compile(r"[|>][-+0-9]*#|:\s*[#,\]}]")
@@ -101,8 +101,8 @@ class _CoreLoader(Reader, Scanner, Parser, Composer, _CoreResolver):
         return node
 
 
-# What reads with libyaml, in a twentieth of the time: its events, of which the same composer makes the nodes. None:
-# PyYAML was built without libyaml.
+# The class that reads with libyaml, in a twentieth of the time: libyaml's events become nodes by PyYAML's own composer.
+# None: PyYAML was built without libyaml.
 fast_loader: type[Any] | None = None
 try:
     from yaml.cyaml import CParser
@@ -137,7 +137,7 @@ else:
 def compose(text: str) -> Node | None:
     """The only document in `text`; None if it is empty. Raises NodeError."""
     if fast_loader is not None and _seen_alike(text):
-        # Whatever it refuses is read again, because PyYAML's own parser knows the words and the place.
+        # A text that it refuses is read again, because PyYAML's own parser knows the words and the place.
         with contextlib.suppress(yaml.YAMLError, ValueError, OverflowError, _SlowlyError):
             return _composed_fast(fast_loader, text)
     return _composed(text)

@@ -1,7 +1,7 @@
 """A connection for one HTTP request: to the host, or to the proxy that the environment names for it.
 
-It uses http.client of the standard library, which ignores proxies and follows no redirects. Who needs this module
-imports it where it is needed: http.client takes 8 ms and a megabyte.
+It uses http.client of the standard library, which ignores proxies and follows no redirects. This
+module is imported where it is needed, because http.client takes 8 ms and a megabyte.
 """
 
 from __future__ import annotations
