@@ -105,7 +105,7 @@ class _CoreLoader(Reader, Scanner, Parser, Composer, _CoreResolver):
 # None: PyYAML was built without libyaml.
 fast_loader: type[Any] | None = None
 try:
-    from yaml.cyaml import CParser
+    from yaml.cyaml import CParser  # type: ignore[attr-defined]  # the stubs leave it out
 except ImportError:
     pass
 else:
