@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from yaml.nodes import Node, ScalarNode, SequenceNode
+from yaml.nodes import CollectionNode, Node, ScalarNode, SequenceNode
 
 from parleyd.checks.configuration import ConfigError, parse
 from parleyd.config import nodes
@@ -35,6 +35,7 @@ def facts(node: Node | None) -> Any:
     places = start.line, start.column, start.index, end.line, end.column, end.index
     if isinstance(node, ScalarNode):
         return node.tag, places, node.value, node.style
+    assert isinstance(node, CollectionNode)
     inner = node.value if isinstance(node, SequenceNode) else [one for pair in node.value for one in pair]
     return node.tag, places, bool(node.flow_style), [facts(one) for one in inner]
 
