@@ -47,6 +47,8 @@ ECHO_MS = 20
 SETTLE_S, QUIET_S = 2.5, 12.0
 IMPORTS = "import numpy, pyaudio, webrtcvad, samplerate, msgspec, yaml, websocket, ssl, logging, json"
 BARE, OPEN = "bare loop", "bare loop, output open"
+# The floor of the memory: what has imported the libraries and listens, in one process.
+LOADED = "bare loop with the imports"
 ASLEEP, SILENT = "asleep", "live, silent"
 PERSON, AGENT = "live, the person talks", "live, the agent talks"
 # The row that a state is compared with.
@@ -76,6 +78,9 @@ class Bench:
         if self.wanted(BARE):
             with racers.bare_loop(self.card) as pid:
                 self.add(BARE, pid)
+        if self.wanted(LOADED):
+            with racers.bare_loop(self.card, first=IMPORTS) as pid:
+                self.add(LOADED, pid)
         with racers.bare_loop(self.card, "output") as pid:
             self.add(OPEN, pid)
             with self._person(FLOORS[PERSON]):

@@ -100,9 +100,9 @@ def running(command: list[str], environment: dict[str, str], **options: Any) -> 
 
 
 @contextlib.contextmanager
-def bare_loop(card: Any, *words: str) -> Iterator[int]:
-    """→ its process id, once it listens."""
-    command = [sys.executable, "-c", BARE, *words]
+def bare_loop(card: Any, *words: str, first: str = "") -> Iterator[int]:
+    """→ its process id, once it listens. first: what it does before, as Python."""
+    command = [sys.executable, "-c", f"{first}\n{BARE}", *words]
     with running(command, card.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         process.stdout.readline()

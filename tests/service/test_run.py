@@ -178,16 +178,16 @@ def test_a_signal_in_the_middle_of_an_import_is_not_lost(tmp_path: Path) -> None
     write_wav(tmp_path / "in.wav", question())
     write_config(tmp_path)
     (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / "samplerate.py").write_text(
+    (tmp_path / "modules" / "pyaudio.py").write_text(
         "import os, signal, sys, threading\n"
         "try:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    threading.Event().wait(0.01)\n"
         "except KeyboardInterrupt:\n"
         "    pass\n"
-        "del sys.modules['samplerate']\n"
+        "del sys.modules['pyaudio']\n"
         "sys.path.pop(sys.path.index(os.path.dirname(__file__)))\n"
-        "sys.modules['samplerate'] = __import__('samplerate')\n"
+        "sys.modules['pyaudio'] = __import__('pyaudio')\n"
     )
     with running(tmp_path, modules=str(tmp_path / "modules")) as process:
         assert process.wait(STOP_S) == -signal.SIGINT

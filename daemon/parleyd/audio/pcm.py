@@ -208,7 +208,7 @@ def fade_out(pcm: bytes, samples: int, last: int = 0) -> bytes:
 
 
 def median(values: Iterable[float]) -> float:
-    """Of one value or more. The module statistics has the same, and takes 2 ms to load."""
+    """The median of at least one value. The module statistics has the same function, and takes 2 ms to load."""
     ordered = sorted(values)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

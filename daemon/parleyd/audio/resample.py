@@ -13,12 +13,18 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from parleyd.audio.pcm import samples_of, to_pcm
+
+# Loaded with the first rate of no simple ratio, because most devices and agents have none: a megabyte. That it is there
+# is known at the start.
+if find_spec("samplerate") is None:
+    raise ModuleNotFoundError("No module named 'samplerate'", name="samplerate")
 
 Floats = npt.NDArray[np.float32]
 
@@ -42,7 +48,6 @@ class _Converter(Protocol):
 
 class _Library:
     def __init__(self, from_hz: int, to_hz: int) -> None:
-        # Imported here, because most devices and agents have rates of a simple ratio: a megabyte.
         import samplerate
 
         self._ratio = to_hz / from_hz

@@ -87,7 +87,7 @@ def parser_for(chosen: Iterable[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"parleyd {parleyd.__version__}")
     parser.add_argument("--debug", action="store_true", help="log everything, and show where an error came from")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser, action=_Commands)
-    # What an import makes stays; a collector that looks for garbage in it takes a tenth of the time.
+    # The objects of an import stay; the search for garbage among them takes a tenth of the time.
     gc.disable()
     try:
         for file in dict.fromkeys(COMMANDS[command] for command in chosen):

@@ -6,13 +6,19 @@ YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema) has none of these traps,
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.parser import Parser
+from yaml.reader import Reader
+from yaml.resolver import Resolver
+from yaml.scanner import Scanner
 
 from parleyd.core.errors import UserError
 
@@ -52,11 +58,39 @@ class TooLargeError(NodeError):
     """The document is too large because of aliases of aliases, or an alias of itself."""
 
 
-class _CoreLoader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2, and a limit on nesting (the composer is recursive)."""
+class _CoreResolver(Resolver):
+    """Resolver with the scalars of YAML 1.2."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own way)
+
+
+for _tag, (_pattern, _first_signs) in CORE_SCALARS.items():
+    _CoreResolver.add_implicit_resolver(_tag, _pattern, _first_signs)
+
+
+class _SlowlyError(Exception):
+    """The fast parser gives up, and PyYAML's own has to say why."""
+
+
+# Some texts are read differently by libyaml and PyYAML's own parser, or get other places. Anywhere these are tabs, the
+# line breaks of other alphabets, and a last line without an end. Outside comments they are a comment that touches the
+# head of a block, and no value in brackets. A `?` in brackets is looked for by itself.
+_UNUSUAL = re.compile(r"[\t\x85\u2028\u2029\ufeff]|[^\n]\Z")
+_COMMENTS = re.compile(r"^ *#.*\n", re.MULTILINE)
+_SEEN_DIFFERENTLY = re.compile(r"[|>][-+0-9]*#|:\s*[#,\]}]")
+
+
+class _CoreLoader(Reader, Scanner, Parser, Composer, _CoreResolver):
+    """Has a limit on nesting, because the composer is recursive."""
+
     depth = 0
+
+    def __init__(self, text: str) -> None:
+        Reader.__init__(self, text)
+        Scanner.__init__(self)
+        Parser.__init__(self)
+        Composer.__init__(self)
+        _CoreResolver.__init__(self)
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         self.depth += 1
@@ -67,12 +101,66 @@ class _CoreLoader(yaml.SafeLoader):
         return node
 
 
-for _tag, (_pattern, _first_signs) in CORE_SCALARS.items():
-    _CoreLoader.add_implicit_resolver(_tag, _pattern, _first_signs)
+# The class that reads with libyaml, in a twentieth of the time: libyaml's events become nodes by PyYAML's own composer.
+# None: PyYAML was built without libyaml.
+fast_loader: type[Any] | None = None
+try:
+    from yaml.cyaml import CParser  # type: ignore[attr-defined]  # the stubs leave it out
+except ImportError:
+    pass
+else:
+
+    class _FastLoader(Composer, CParser, _CoreResolver):
+        """The composer stands first: that of the parser has no limit on nesting, and recurses in C."""
+
+        depth = 0
+
+        def __init__(self, text: str) -> None:
+            CParser.__init__(self, text)
+            Composer.__init__(self)
+            _CoreResolver.__init__(self)
+
+        def compose_node(self, parent: Node | None, index: int) -> Node | None:
+            self.depth += 1
+            if self.depth > MAX_DEPTH:
+                raise _SlowlyError
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            if isinstance(node, ScalarNode):
+                # It calls the style of a plain scalar "".
+                node.style = node.style or None
+            return node
+
+    fast_loader = _FastLoader
 
 
 def compose(text: str) -> Node | None:
     """The only document in `text`; None if it is empty. Raises NodeError."""
+    if fast_loader is not None and _seen_alike(text):
+        # A text that it refuses is read again, because PyYAML's own parser knows the words and the place.
+        with contextlib.suppress(yaml.YAMLError, ValueError, OverflowError, _SlowlyError):
+            return _composed_fast(fast_loader, text)
+    return _composed(text)
+
+
+def _seen_alike(text: str) -> bool:
+    """Whether both parsers find the same in it, as far as tests know. Takes a time that grows with the text alone."""
+    if _UNUSUAL.search(text):
+        return False
+    bare = _COMMENTS.sub("", text)
+    return not _SEEN_DIFFERENTLY.search(bare) and ("?" not in bare or not ("{" in bare or "[" in bare))
+
+
+def _composed_fast(loader_class: type[Any], text: str) -> Node | None:
+    loader = loader_class(text)
+    try:
+        node: Node | None = loader.get_single_node()
+        return node
+    finally:
+        loader.dispose()
+
+
+def _composed(text: str) -> Node | None:
     loader = None
     try:
         loader = _CoreLoader(text)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
-
-from msgspec import Struct
 
 
 class Severity(Enum):
@@ -28,7 +27,8 @@ class Severity(Enum):
         return list(Severity).index(self)
 
 
-class Finding(Struct, frozen=True):
+@dataclass(frozen=True)
+class Finding:
     """text: the finding; hint: what to do about it, "" if nothing. Both are one line without secrets.
 
     is_configuration: the cause is in the configuration file, the key, or the agent's settings.

@@ -8,8 +8,6 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
-
 from parleyd.core.findings import Finding, Severity, failed, good, skipped, worst
 from parleyd.core.text import one_line
 from parleyd.doctor.examination import Examination
@@ -104,5 +102,5 @@ def _shown(outcome: Outcome, key: str | None) -> Outcome:
     def clean(text: str) -> str:
         return one_line(text.replace(key, "***") if key else text)
 
-    findings = (msgspec.structs.replace(one, text=clean(one.text), hint=clean(one.hint)) for one in outcome.findings)
+    findings = (replace(one, text=clean(one.text), hint=clean(one.hint)) for one in outcome.findings)
     return replace(outcome, findings=tuple(findings))

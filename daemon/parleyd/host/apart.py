@@ -10,10 +10,9 @@ import os
 import re
 import stat
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-
-from msgspec import Struct
 
 from parleyd.host import directories, runner
 
@@ -35,7 +34,8 @@ class Way(Enum):
     NONE = "none"
 
 
-class Ways(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ways:
     """The means of this machine. abi: the version of Landlock; 0: there is none."""
 
     way: Way

@@ -1,6 +1,7 @@
 """A connection for one HTTP request: to the host, or to the proxy that the environment names for it.
 
-It uses http.client of the standard library, which is loaded anyway, ignores proxies and follows no redirects.
+It uses http.client of the standard library, which ignores proxies and follows no redirects. This
+module is imported where it is needed, because http.client takes 8 ms and a megabyte.
 """
 
 from __future__ import annotations

@@ -1,0 +1,94 @@
+"""What the start of the daemon leaves out. No clock judges: seen in the classes and modules of a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from parleyd.agents.elevenlabs import server_messages as elevenlabs
+from parleyd.agents.openai import server_messages as openai
+from parleyd.config.schema import Config
+from parleyd.control.messages import AnyRequest
+
+KINDS: dict[str, Any] = {
+    "configuration": Config,
+    "requests": AnyRequest,
+    "ElevenLabs": elevenlabs.ServerMessage,
+    "OpenAI": openai.ServerMessage,
+}
+# What few daemons need, or none before somebody speaks.
+LATER = {
+    *("difflib", "email", "fractions", "http.client", "importlib.metadata", "samplerate", "statistics"),
+    *(
+        "parleyd.app.fallback",
+        "parleyd.app.prometheus",
+        "parleyd.agents.elevenlabs.examination",
+        "parleyd.agents.openai",
+    ),
+    *("parleyd.doctor", "parleyd.embedded.child", "parleyd.host.requests", "parleyd.platform", "parleyd.tools.http"),
+    *("parleyd.agents.openai", "parleyd.transcript.writer", "parleyd.tuning"),
+}
+# Their dataclasses are read by commands that do without msgspec (tests/cli/test_light_clients.py).
+LIGHT = {"parleyd.config.changed_keys", "parleyd.core.findings", "parleyd.host.apart", "parleyd.host.subprocesses"}
+# It extends one of these.
+LIGHT_TOO = {"parleyd.app.settings"}
+
+IMPORTED = "import parleyd.cli.main, parleyd.cli.run, sys; print(*sys.modules)"
+DATACLASSES = """
+import dataclasses, sys
+import parleyd.cli.main, parleyd.cli.run
+for name, module in list(sys.modules.items()):
+    for one in vars(module).values() if name.startswith("parleyd.") else ():
+        if isinstance(one, type) and one.__module__ == name and "__dataclass_fields__" in vars(one):
+            if all(field.repr and field.compare for field in dataclasses.fields(one)):
+                print(name, one.__name__)
+"""
+
+
+def printed(program: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+
+def structs(hint: Any, seen: set[type]) -> Iterator[type[msgspec.Struct]]:
+    """The classes in a type, and those of their fields."""
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        if hint in seen:
+            return
+        seen.add(hint)
+        yield hint
+        for one in hint.__mro__:
+            for inner in vars(one).get("__annotations__", {}).values():
+                yield from structs(inner, seen)
+    for inner in get_args(hint):
+        yield from structs(inner, seen)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="annotations are code there, and no text")
+@pytest.mark.parametrize("of", KINDS.values(), ids=KINDS)
+def test_types_that_are_read_at_the_start_are_no_text_to_compile(of: Any) -> None:
+    found = list(structs(of, set()))
+    assert len(found) > 10
+    for one in found:
+        texts = [name for name, hint in vars(one).get("__annotations__", {}).items() if isinstance(hint, str)]
+        assert not texts, f"{one.__module__} has `from __future__ import annotations`"
+
+
+def test_the_daemon_imports_nothing_that_it_needs_later() -> None:
+    imported = printed(IMPORTED).split()
+    assert "parleyd.app.service" in imported
+    early = {later for later in LATER for one in imported if one == later or one.startswith(f"{later}.")}
+    assert not early
+
+
+def test_the_daemon_makes_no_dataclasses_at_its_start() -> None:
+    """Each takes half a millisecond, a struct a fiftieth. A dataclass can leave a field out of its text, or out of
+    comparisons, which a struct cannot."""
+    made = {line.partition(" ")[0] for line in printed(DATACLASSES).splitlines()}
+    assert made <= LIGHT | LIGHT_TOO
