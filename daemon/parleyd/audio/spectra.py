@@ -8,6 +8,7 @@ what is expected of them.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ Spectrum = npt.NDArray[np.complex64]
 
 _c: Any
 try:
-    from numpy.fft import _pocketfft_umath as _c
+    _c = importlib.import_module("numpy.fft._pocketfft_umath")
 except ImportError:
     _c = None
 
