@@ -88,7 +88,7 @@ class DelayMonitor:
             kept[:-FRAME_SAMPLES] = kept[FRAME_SAMPLES:]
             kept[-FRAME_SAMPLES:] = frame
         before, self._candidate_samples, self.delay_jump_samples = self._candidate_samples, 0, 0
-        # Of six numbers Python's sum takes a fifth of the time.
+        # Python's sum of six numbers takes a fifth of numpy's time.
         is_surprise = sum(forecast.residual.tolist()) > _SURPRISE * sum(forecast.expected.tolist())
         self._suspect_frames = _SUSPECT_FRAMES if is_surprise else max(0, self._suspect_frames - 1)
         if estimate.echo_power < _LEAST_ECHO_POWER or not self._suspect_frames:
