@@ -3,11 +3,11 @@
 One loop with one input (capture's bounded queue). All functions that it calls return at once.
 
 Each frame takes the same steps in the same order, whenever it is handled. But a wake-up of a thread costs many times
-what a frame does, so frames are handled, and sent, several at a time. While nobody talks, as many as the gate needs at
-least before it can take them for talk: so talk is noticed no later than if each frame were handled as it came. While
-somebody talks and the speaker is silent, four within words and two in a pause, where the agent waits for the end of the
-turn. Each frame as it comes while somebody talks over the agent. And while the daemon is asleep the microphone's
-periods are longer.
+what a frame does, so frames are handled, and sent, several at a time. While nobody talks, they are as many as the gate
+needs at least before it can take them for talk: so talk is noticed no later than if each frame were handled as it came.
+While somebody talks and the speaker is silent, they are four within words and two in a pause, where the agent waits for
+the end of the turn. While somebody talks over the agent, each frame is handled as it comes. And while the daemon is
+asleep the microphone's periods are longer.
 """
 
 from __future__ import annotations
