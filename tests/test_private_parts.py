@@ -23,10 +23,11 @@ ROOT = Path(__file__).parent.parent
 # Of packages: setup.cfg has an upper bound, and the test tries what is expected of them.
 PACKAGES = {
     "_webrtcvad": "tests/audio/test_vad.py",
+    "numpy.fft._pocketfft_umath": "tests/audio/test_spectra.py",
     "websocket._abnf": "tests/conversation/test_websocket_contract.py",
     "websocket._socket": "tests/conversation/test_websocket_contract.py",
 }
-REQUIREMENTS = {"_webrtcvad": "webrtcvad-wheels", "websocket": "websocket-client"}
+REQUIREMENTS = {"_webrtcvad": "webrtcvad-wheels", "numpy": "numpy", "websocket": "websocket-client"}
 # Of the standard library, whose versions scripts/test-matrix tries: modules beneath the public ones, which load sooner
 # or need no lock, and what argparse has no public name for.
 STANDARD = {

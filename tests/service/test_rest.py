@@ -17,7 +17,6 @@ from test_through_a_sound_card import PIECE, best_likeness
 
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.app.ears import (
-    ASLEEP_BATCH_MS,
     PAUSE_BATCH_MS,
     QUIET_BATCH_MS,
     QUIET_FRAMES,
@@ -27,7 +26,7 @@ from parleyd.app.ears import (
 )
 from parleyd.app.service import Service
 from parleyd.audio.devices.names import device_pair
-from parleyd.audio.gate.gate import Passed, Verdict
+from parleyd.audio.gate.gate import ONSET_SPEECH_MS, Passed, Verdict
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, Frame
 from parleyd.config.schema import Audio, AudioOutput, Config, ElevenLabs
 from parleyd.conversation.session.outbox import Outbox
@@ -88,10 +87,11 @@ def test_words_go_up_several_frames_at_a_time_and_whole() -> None:
 
 def test_each_frame_is_handled_as_it_comes_where_it_may_begin_talk_or_interrupt() -> None:
     def pace(to_talk_ms: int = 120, **now: bool) -> int:
-        state = {"talks": False, "in_words": False, "sends_speech": False, "asleep": False, "speaker_sounds": False}
+        state = {"talks": False, "in_words": False, "sends_speech": False, "speaker_sounds": False}
         return batch_ms(to_talk_ms=to_talk_ms, **{**state, **now})
 
-    assert [pace(to_talk_ms) for to_talk_ms in (20, 40, 60, 80, 100, 120)] == [0, 40, 60, 80, 80, 80]
+    assert [pace(to_talk_ms) for to_talk_ms in (20, 40, 60, 80, 100, 120)] == [0, 40, 60, 80, 100, 100]
+    assert QUIET_BATCH_MS <= ONSET_SPEECH_MS, "so talk is noticed with the frame that makes it talk"
     assert pace(speaker_sounds=True) == QUIET_BATCH_MS
     assert pace(20, speaker_sounds=True) == 0, "somebody may be about to talk over the agent"
     assert pace(talks=True, speaker_sounds=True) == 0, "somebody talks over the agent"
@@ -99,7 +99,6 @@ def test_each_frame_is_handled_as_it_comes_where_it_may_begin_talk_or_interrupt(
     assert pace(talks=True, sends_speech=True) == pace(sends_speech=True) == PAUSE_BATCH_MS
     assert pace(20, sends_speech=True) == 0
     assert pace(talks=True, in_words=True) == WORDS_BATCH_MS
-    assert [pace(to_talk_ms, asleep=True) for to_talk_ms in (20, 60, 120)] == [0, 60, ASLEEP_BATCH_MS]
 
 
 def test_the_last_of_speech_does_not_wait_for_more_silence_than_came_with_it() -> None:

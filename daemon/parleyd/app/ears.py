@@ -3,11 +3,11 @@
 One loop with one input (capture's bounded queue). All functions that it calls return at once.
 
 Each frame takes the same steps in the same order, whenever it is handled. But a wake-up of a thread costs many times
-what a frame does, so frames are handled, and sent, several at a time. While nobody talks, as many as the gate needs at
-least before it can take them for talk: so talk is noticed no later than if each frame were handled as it came. While
-somebody talks and the speaker is silent, four within words and two in a pause, where the agent waits for the end of the
-turn. Each frame as it comes while somebody talks over the agent. And while the daemon is asleep the microphone's
-periods are longer.
+what a frame does, so frames are handled, and sent, several at a time. While nobody talks, they are as many as the gate
+needs at least before it can take them for talk: so talk is noticed no later than if each frame were handled as it came.
+While somebody talks and the speaker is silent, they are four within words and two in a pause, where the agent waits for
+the end of the turn. While somebody talks over the agent, each frame is handled as it comes. And while the daemon is
+asleep the microphone's periods are longer.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ WORD_LAG_MS = 300
 # After this number of false wakes in a row the log gives further advice.
 HINT_AFTER = 3
 WORD_HINT = "; where music or a television plays for hours, wake.mode: word is the right mode (docs/gate.md)"
-# How much sound is handled at a time at most while nobody speaks: asleep, and in a session.
-ASLEEP_BATCH_MS, QUIET_BATCH_MS = 100, 80
+# How much sound is handled at a time at most while nobody speaks: less than the gate needs to take it for talk. Asleep
+# it is one period of the microphone.
+QUIET_BATCH_MS = 100
 # How much sound is handled at a time while somebody speaks and nothing sounds: within words, and in a pause between or
 # after them. The words that are sent later by this are not the last ones of a turn, for which the agent waits: it waits
 # for a pause that is longer than any of this.
@@ -70,9 +71,7 @@ class Wakeable(Protocol):
     def wake(self, *, by_speech: bool) -> None: ...
 
 
-def batch_ms(
-    *, talks: bool, in_words: bool, to_talk_ms: int, sends_speech: bool, asleep: bool, speaker_sounds: bool
-) -> int:
+def batch_ms(*, talks: bool, in_words: bool, to_talk_ms: int, sends_speech: bool, speaker_sounds: bool) -> int:
     """How much sound is handled at a time; 0: each frame as it comes, because it may interrupt the agent, or begin to.
 
     talks: somebody does. in_words: and makes no pause. to_talk_ms: the least sound that makes the gate take it for
@@ -82,7 +81,7 @@ def batch_ms(
         if speaker_sounds:
             return 0
         return WORDS_BATCH_MS if in_words else PAUSE_BATCH_MS
-    most_ms = PAUSE_BATCH_MS if sends_speech else ASLEEP_BATCH_MS if asleep else QUIET_BATCH_MS
+    most_ms = PAUSE_BATCH_MS if sends_speech else QUIET_BATCH_MS
     return min(most_ms, to_talk_ms) if to_talk_ms > FRAME_MS else 0
 
 
@@ -211,7 +210,6 @@ class Ears:
 
     def _set_pace(self) -> None:
         """How much sound the next wake-up of this thread brings."""
-        asleep = self._supervisor.asleep
         gate = self._gate
         self._capture.batch_ms = batch_ms(
             talks=gate.talk_since_s is not None,
@@ -219,10 +217,9 @@ class Ears:
             to_talk_ms=gate.to_talk_ms,
             # After the gate has closed, speech still comes out of it for the length of the pre-roll.
             sends_speech=gate.open or self._last_was_speech,
-            asleep=asleep,
             speaker_sounds=self._echo.speaker_sounds,
         )
-        if not asleep:
+        if not self._supervisor.asleep:
             self._capture.rest(False)
         elif self._calm_frames >= REST_AFTER_FRAMES:
             self._capture.rest(True)

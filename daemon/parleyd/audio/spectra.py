@@ -8,26 +8,24 @@ what is expected of them.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
+
+try:
+    from numpy.fft import _pocketfft_umath as _c  # type: ignore[attr-defined]
+except ImportError:
+    _c = None
 
 Floats = npt.NDArray[np.float32]
 Spectrum = npt.NDArray[np.complex64]
 
-_c: Any
-try:
-    from numpy.fft import _pocketfft_umath as _c
-except ImportError:
-    _c = None
 
 IS_DIRECT = all(hasattr(_c, name) for name in ("rfft_n_even", "irfft"))
 _ONE = np.float32(1.0)
 
 
 def transform(sound: Floats) -> Spectrum:
-    """The spectrum of n samples, n/2 + 1 values; n is even. Of several rows, each by itself."""
+    """Returns the spectrum of n samples, n/2 + 1 values; n is even. Several rows are transformed each by itself."""
     if not IS_DIRECT:
         return np.fft.rfft(sound).astype(np.complex64, copy=False)
     spectrum = np.empty((*sound.shape[:-1], sound.shape[-1] // 2 + 1), np.complex64)
@@ -36,7 +34,7 @@ def transform(sound: Floats) -> Spectrum:
 
 
 def inverse(spectrum: Spectrum) -> Floats:
-    """The sound of which this is the spectrum: transform() back."""
+    """Returns the sound of which this is the spectrum: it undoes transform()."""
     samples = 2 * (spectrum.shape[-1] - 1)
     if not IS_DIRECT:
         return np.fft.irfft(spectrum, samples).astype(np.float32, copy=False)

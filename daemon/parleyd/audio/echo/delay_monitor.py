@@ -88,7 +88,8 @@ class DelayMonitor:
             kept[:-FRAME_SAMPLES] = kept[FRAME_SAMPLES:]
             kept[-FRAME_SAMPLES:] = frame
         before, self._candidate_samples, self.delay_jump_samples = self._candidate_samples, 0, 0
-        is_surprise = forecast.residual.sum() > _SURPRISE * forecast.expected.sum()
+        # Python's sum of six numbers takes a fifth of numpy's time.
+        is_surprise = sum(forecast.residual.tolist()) > _SURPRISE * sum(forecast.expected.tolist())
         self._suspect_frames = _SUSPECT_FRAMES if is_surprise else max(0, self._suspect_frames - 1)
         if estimate.echo_power < _LEAST_ECHO_POWER or not self._suspect_frames:
             return
@@ -117,7 +118,9 @@ class DelayMonitor:
         and the signed coherence, -1 to 1, there and without a move."""
         part = self._heard[_LATER_SAMPLES:-_SOONER_SAMPLES]
         both = np.correlate(self._echo, part, "valid")
-        power = np.convolve(self._echo**2, np.ones(len(part), np.float32), "valid")
+        # The running sum of squares gives the power of each stretch at once.
+        upto = np.concatenate([[0.0], np.cumsum(self._echo**2, dtype=np.float64)])
+        power = (upto[len(part) :] - upto[: -len(part)]).astype(np.float32)
         alike = both * np.abs(both) / (power * np.dot(part, part) + np.float32(1e-12))
         best = int(np.argmax(alike))
         return _LATER_SAMPLES - best, float(alike[best]), float(alike[_LATER_SAMPLES])

@@ -144,7 +144,7 @@ class LinearFilter:
         gain += 1
         self._error *= gain
         self._change = max(_CHANGE, self._change * _CHANGE_FALL)
-        self._error += self._change * (self._path.real**2 + self._path.imag**2)
+        self._error += self._change * (self._path * self._path.conj()).real
         np.clip(self._error, _LEAST_ERROR, _MOST_ERROR, out=self._error)
         self._doubted = 0.0
         return forecast
