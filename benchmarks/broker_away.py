@@ -58,7 +58,9 @@ def phase(name: str, rounds: int, talk: Talk) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1, help="of four questions, half a minute, in each phase")
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="of four questions, 48 s, in each phase"
+    )
     rounds: int = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -67,7 +69,8 @@ def main() -> None:
         recording(folder / "microphone.wav", PHASES * rounds)
         with Mosquitto(folder) as broker:
             house = House(folder, broker.port, microphone=folder / "microphone.wav")
-            with house.daemon() as daemon, house.bridge() as bridge, Talk(daemon) as talk:
+            with house.daemon() as daemon, house.bridge() as bridge:
+                talk = Talk(daemon)
                 bridge.says("connected to")
                 for _ in range(2):
                     assert broker.process is not None
