@@ -79,7 +79,7 @@ class Talk:
         with Client() as client:
             client.ask("events")
             for one in client.events_until(began_s + len(QUESTIONS) * EVERY_S + PATIENCE_S):
-                if one["event"] == "utterance_ended":
+                if one["event"] in ("talk_stopped", "utterance_ended"):
                     spoken_s = one["at_s"]
                 elif one["event"] == "heard" and one["final"]:
                     heard.append(one["text"])
