@@ -18,20 +18,20 @@ from programs import PATIENCE_S, Program
 
 # Sentences that the ears of the embedded agent know, each with a short answer.
 QUESTIONS = ("What time is it?", "What is your name?", "What is the date today?", "How are you today?")
-# From the beginning of a question to that of the next one: its answer, and time to stop a process in.
+# From the beginning of a question to that of the next one: its answer, on a busy machine, and time to stop a process.
 EVERY_S = 12.0
 # The first question: the daemon and `parleyd mqtt` are up.
 FIRST_S = 20.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def recording(path: Path, rounds: int) -> None:
-    """A recording of all questions, so many times over, by one voice in a quiet room."""
+def recording(path: Path, rounds: int, every_s: float = EVERY_S) -> None:
+    """A recording of all questions, so many times over, by one voice in a quiet room. every_s: at most EVERY_S."""
     sentences = [voices.spoken(text, "slt") for text in QUESTIONS]
-    sound = voices.room(int((FIRST_S + rounds * len(QUESTIONS) * EVERY_S) * voices.RATE_HZ), 1)
+    sound = voices.room(int((FIRST_S + rounds * len(QUESTIONS) * every_s) * voices.RATE_HZ), 1)
     for number in range(rounds * len(QUESTIONS)):
         sentence = sentences[number % len(QUESTIONS)]
-        at = int((FIRST_S + number * EVERY_S) * voices.RATE_HZ)
+        at = int((FIRST_S + number * every_s) * voices.RATE_HZ)
         sound[at : at + len(sentence)] = sentence
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, voices.RATE_HZ, 0, "NONE", ""))
