@@ -137,7 +137,12 @@ def running(leader: int, word: str) -> int:
     """The newest process of a group with this word in its command line."""
     named = [pid for pid in group(leader) if word in _command(pid)]
     assert named, f"no process of group {leader} is {word}"
-    return max(named)
+    return max(named, key=_started)
+
+
+def _started(pid: int) -> int:
+    """In ticks; numbers of processes begin again at some time."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def _command(pid: int) -> str:
