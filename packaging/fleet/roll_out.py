@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Gives settings to a fleet of parleyd devices, ring by ring, and stops at the first ring in which a device does not
-keep them: docs/fleet.md. A ring is a group (mqtt.groups). It needs paho-mqtt alone, and no parleyd.
+keep them: docs/fleet.md. A ring is a group (mqtt.groups). It needs paho-mqtt 2 alone, and no parleyd.
 
-Exit codes: 0: all rings keep them; 1: a ring has not, and has its earlier settings again; 69: the broker is away.
+Exit codes: 0: all rings keep them; 1: a ring has not, and has its earlier settings again; 65: the file has no settings;
+66: a file is missing, or no device of a ring is there; 69: the broker is away, or lets nobody in with this certificate.
 """
 
 from __future__ import annotations
@@ -17,9 +18,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+try:
+    import paho.mqtt.client as paho
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+except ImportError:
+    print(
+        "roll_out.py needs paho-mqtt 2: apt install python3-paho-mqtt from Debian 13 on; before that, and elsewhere:\n"
+        "  python3 -m venv fleet && fleet/bin/pip install 'paho-mqtt>=2.1' && fleet/bin/python roll_out.py ...",
+        file=sys.stderr,
+    )
+    sys.exit(os.EX_UNAVAILABLE)
 
+# Until the broker has answered a connection.
+CONNECT_S = 20.0
 # What the broker keeps comes right after the subscription; this long after the last of it all of it is there.
 QUIET_S = 2.0
 # States that a device does not leave by itself; it does leave waits_for_session, with the next session, which may be
@@ -35,13 +46,19 @@ class Fleet:
         self._prefix = prefix
         self.changed = threading.Condition()
         self.last_s = time.monotonic()
+        # What the broker answered to the connection; None: nothing yet.
+        self.refusal: str | None = None
         self.online: dict[str, bool] = {}
         self.reported: dict[str, dict[str, Any]] = {}
         self.wanted: dict[str, bytes] = {}
         client.on_message = self._on_message
         client.on_connect = self._on_connect
 
-    def _on_connect(self, client: paho.Client, *_: object) -> None:
+    def _on_connect(self, client: paho.Client, _data: object, _flags: object, reason: Any, _more: object) -> None:
+        with self.changed:
+            self.refusal = reason.getName() if reason.is_failure else ""
+            self.last_s = time.monotonic()
+            self.changed.notify_all()
         # Also after a connection that was lost: whoever has changed in the meantime is said again.
         topics = ("+/online", "+/config/reported", "group/+/config/desired")
         client.subscribe([(f"{self._prefix}/{topic}", 1) for topic in topics])
@@ -135,6 +152,26 @@ def ring_keeps(fleet: Fleet, ring: str, said: Mapping[str, Any], args: argparse.
     return False
 
 
+def settings_of(file: Path) -> dict[str, Any]:
+    """Raises OSError, and ValueError for a file that is no JSON object."""
+    settings = json.loads(file.read_text())
+    if not isinstance(settings, dict):
+        raise ValueError('it has to be a JSON object, such as {"gate.hangover_ms": 700}')
+    return settings
+
+
+def without_devices(fleet: Fleet, rings: list[str]) -> list[str]:
+    """What is wrong with rings that prove nothing, because no device of theirs is there: a typo lets all pass."""
+    found = []
+    for ring in rings:
+        here, away = fleet.members(ring)
+        if not here and away:
+            found.append(f"{ring}: all of its {len(away)} devices are away")
+        elif not here:
+            found.append(f"{ring}: no device has this group, or none has mqtt.settings on")
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("settings", type=Path, help='a JSON file: {"gate.hangover_ms": 700, ...}')
@@ -153,9 +190,18 @@ def main() -> int:
         "--patience-s", type=float, default=300.0, help="for each ring; more than the probation of 120 s"
     )
     args = parser.parse_args()
-    said = {"revision": args.revision, "settings": json.loads(args.settings.read_text())}
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-    client.tls_set(str(args.ca), str(args.certificate), str(args.key))
+    try:
+        said = {"revision": args.revision, "settings": settings_of(args.settings)}
+        client.tls_set(str(args.ca), str(args.certificate), str(args.key))
+    except OSError as error:
+        # ssl names no file.
+        files = ", ".join(str(one) for one in (args.settings, args.ca, args.certificate, args.key))
+        print(f"one of these files cannot be read: {files}: {error}", file=sys.stderr)
+        return os.EX_NOINPUT
+    except ValueError as error:
+        print(f"{args.settings}: {error}", file=sys.stderr)
+        return os.EX_DATAERR
     fleet = Fleet(client, args.prefix)
     try:
         client.connect(args.host, args.port)
@@ -164,7 +210,15 @@ def main() -> int:
         return os.EX_UNAVAILABLE
     client.loop_start()
     try:
+        fleet.wait(lambda: fleet.refusal is not None, time.monotonic() + CONNECT_S)
+        if fleet.refusal != "":
+            why = fleet.refusal or "it accepts no such certificate, or does not answer"
+            print(f"{args.host}:{args.port} lets nobody in with {args.certificate}: {why}", file=sys.stderr)
+            return os.EX_UNAVAILABLE
         fleet.settle()
+        if empty := without_devices(fleet, args.rings):
+            print(*empty, "nothing was changed", sep="\n", file=sys.stderr)
+            return os.EX_NOINPUT
         for ring in args.rings:
             if not ring_keeps(fleet, ring, said, args):
                 return 1

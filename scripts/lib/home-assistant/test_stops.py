@@ -31,7 +31,8 @@ def test_it_talks_on_whatever_stands_still_or_is_killed(hass: Hass, tmp_path: Pa
         entity = hass.entities(NAME).get("State")
         return entity is not None and entity["state"] not in (None, "unavailable", "unknown")
 
-    with house.daemon() as daemon, Talk(daemon) as talk:
+    with house.daemon() as daemon:
+        talk = Talk(daemon)
         with house.bridge() as bridge:
             bridge.says("connected to")
             told("all is well")
