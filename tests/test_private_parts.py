@@ -177,14 +177,14 @@ def shared() -> set[str]:
 
 def native() -> set[tuple[str, str | None]]:
     """Which file loads which library; None: what the process has loaded anyhow, that is, the C library."""
-    return {
-        (path.name, node.args[0].value)
-        for path, tree in modules()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and ast.unparse(node.func) in ("ctypes.CDLL", "ctypes.PyDLL", "ctypes.cdll.LoadLibrary")
-        and isinstance(node.args[0], ast.Constant)
-    }
+    found: set[tuple[str, str | None]] = set()
+    for path, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("ctypes.CDLL", "ctypes.PyDLL"):
+                name = ast.literal_eval(node.args[0])
+                assert name is None or isinstance(name, str)
+                found.add((path.name, name))
+    return found
 
 
 def relied_on() -> dict[str, set[str]]:
