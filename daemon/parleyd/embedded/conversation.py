@@ -409,7 +409,7 @@ class Conversation:
 
     async def _interrupt(self) -> None:
         """The person speaks: the agent's present or next answer is given up."""
-        # Whoever has gone away need not be told; what it had sent before is still looked at.
+        # A client that has gone away need not be told; its earlier messages are still looked at.
         with contextlib.suppress(LineClosedError):
             await self._cut()
 
