@@ -34,6 +34,11 @@ class Point(Struct):
     x: int
 
 
+class Shade(Struct, omit_defaults=True):
+    level: int
+    name: str = ""
+
+
 @dataclass
 class Line:
     start: Point
@@ -45,6 +50,7 @@ def test_plain_values_are_what_json_has() -> None:
     line = Line(Point(1), Colour.RED, (None, 1.5, True, {2: "\ud800"}))
     assert plain(line) == {"start": {"x": 1}, "colour": "red", "notes": [None, 1.5, True, {"2": "?"}]}
     assert plain(Colour) == str(Colour)
+    assert plain(Shade(3)) == {"level": 3}
     # An event, whose text may be anything that came from outside.
     lost = SpeechLost(at_s=1.5, lost_ms=20, cause="\ud800")
     assert plain(lost) == {"at_s": 1.5, "lost_ms": 20, "cause": "?"}
