@@ -33,8 +33,16 @@ LATER = {
     *("parleyd.doctor", "parleyd.embedded.child", "parleyd.host.requests", "parleyd.platform", "parleyd.tools.http"),
     *("parleyd.agents.openai", "parleyd.transcript.writer", "parleyd.tuning"),
 }
-# Their dataclasses are read by commands that do without msgspec (tests/cli/test_light_clients.py).
-LIGHT = {"parleyd.config.changed_keys", "parleyd.core.findings", "parleyd.host.apart", "parleyd.host.subprocesses"}
+# Their dataclasses are read by commands that do without msgspec (tests/cli/test_light_clients.py), or by the doctor, which
+# has to tell that it is missing (tests/cli/test_main.py).
+LIGHT = {
+    "parleyd.config.changed_keys",
+    "parleyd.config.problem",
+    "parleyd.host.resolving",
+    "parleyd.core.findings",
+    "parleyd.host.apart",
+    "parleyd.host.subprocesses",
+}
 # It extends one of these.
 LIGHT_TOO = {"parleyd.app.settings"}
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-
-from msgspec.structs import replace
+from dataclasses import replace
 
 from parleyd.checks import rules
 from parleyd.config.overlay import overlay

@@ -6,10 +6,11 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from parleyd.checks import systemd_features
 from parleyd.checks.apart import look

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass  # Not msgspec, without which the doctor has to tell what is missing.
 
-from msgspec import Struct
 
-
-class Problem(Struct, frozen=True):
+@dataclass(frozen=True)
+class Problem:
     """One problem, or one warning.
 
     line and column count from 1; None for a problem without a position. key: dotted; empty if the problem is not about
@@ -43,7 +43,8 @@ class ConfigError(Exception):
         self.warnings = tuple(warnings)
 
 
-class KeyProblem(Struct, frozen=True):
+@dataclass(frozen=True)
+class KeyProblem:
     """A problem of a key, before its line in the file is known. key: dotted. A warning does not keep the daemon from
     running."""
 

@@ -13,9 +13,8 @@ import ipaddress
 import socket
 import threading
 import time
+from dataclasses import dataclass, field
 from typing import Any
-
-from msgspec import Struct, field
 
 # As socket.getaddrinfo gives it: family, kind, protocol, canonical name, address.
 Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
@@ -38,7 +37,9 @@ class NameServersSilentError(TimeoutError):
     """No name server has answered in time; the name itself may be right."""
 
 
-class _LookUp(Struct, eq=False):
+# The doctor, which finds out that msgspec is missing, imports this: no struct.
+@dataclass(eq=False)
+class _LookUp:
     began_s: float
     is_over: bool = False
     found: list[Found] = field(default_factory=list)

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-
-from msgspec import Struct
+import sys
+from typing import NamedTuple
 
 from parleyd.host.certificates import Flaw, flaw
 from parleyd.host.proxies import ProxyError
@@ -24,7 +24,7 @@ _DOCTOR = "`parleyd doctor` tells more"
 NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
 
 
-class Trouble(Struct, frozen=True):
+class Trouble(NamedTuple):
     """reason: contains no secrets. hint: None if only the caller knows one. is_lasting: another try is useless."""
 
     reason: str
@@ -35,9 +35,8 @@ class Trouble(Struct, frozen=True):
 def trouble(error: Exception, host: str, key: str | None = None) -> Trouble:
     """host: as shown to the user. key: the configuration key that names it, for hints; None: there is none. error:
     OSError, HTTPException, or the error for an invalid name."""
-    # Imported here: 8 ms and a megabyte, which most devices need later or never.
-    import http.client
-
+    if (told := _not_http(error, host)) is not None:
+        return told
     match error:
         case ProxyError():
             return Trouble(str(error), error.hint, error.is_lasting)
@@ -55,12 +54,19 @@ def trouble(error: Exception, host: str, key: str | None = None) -> Trouble:
             return Trouble(f"nothing listens at {host} (connection refused)")
         case UnicodeError():
             return Trouble(f"{host} is no name that can be looked up", f"check {key or 'the address'}")
-        case http.client.RemoteDisconnected():
-            return Trouble(f"cannot connect to {host}: the server hung up")
-        case http.client.HTTPException():
-            return Trouble(f"{host} answered something that is not HTTP")
         case _:
             return Trouble(f"cannot connect to {host}: {words(error)}")
+
+
+def _not_http(error: Exception, host: str) -> Trouble | None:
+    """What http.client complains about. It is not imported for that: it takes 8 ms and a megabyte, which most devices
+    never need, and nothing can be imported where the cause is that no file can be opened any more."""
+    client = sys.modules.get("http.client")
+    if client is None or not isinstance(error, client.HTTPException):
+        return None
+    if isinstance(error, client.RemoteDisconnected):
+        return Trouble(f"cannot connect to {host}: the server hung up")
+    return Trouble(f"{host} answered something that is not HTTP")
 
 
 def hint_host(key: str | None) -> str:
