@@ -33,8 +33,8 @@ LATER = {
     *("parleyd.doctor", "parleyd.embedded.child", "parleyd.host.requests", "parleyd.platform", "parleyd.tools.http"),
     *("parleyd.agents.openai", "parleyd.transcript.writer", "parleyd.tuning"),
 }
-# Their dataclasses are read by commands that do without msgspec (tests/cli/test_light_clients.py), or by the doctor, which
-# has to tell that it is missing (tests/cli/test_main.py).
+# Their dataclasses are read by commands that do without msgspec (tests/cli/test_light_clients.py), or by the doctor,
+# which has to tell that it is missing (tests/cli/test_main.py).
 LIGHT = {
     "parleyd.config.changed_keys",
     "parleyd.config.problem",
