@@ -9,6 +9,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 from hass import Hass, until
 from mqtt_house import House
 from talk import QUESTIONS, Round, Talk, group, recording, running, stopped
@@ -18,6 +19,8 @@ PORT = int(os.environ["BROKER_PORT"])
 HOME, BROKER = int(os.environ["HASS_GROUP"]), int(os.environ["BROKER_GROUP"])
 
 
+# Eight rounds of 48 s, and the start of Home Assistant before and after.
+@pytest.mark.timeout(1200)
 def test_it_talks_on_whatever_stands_still_or_is_killed(hass: Hass, tmp_path: Path) -> None:
     recording(tmp_path / "microphone.wav", 8)
     house = House(tmp_path, PORT, f"name: {NAME}", tmp_path / "microphone.wav")
