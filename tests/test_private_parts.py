@@ -60,6 +60,7 @@ SHARED = {
 # The libraries that are called by ctypes, which checks neither names nor parameters: who does so, and the tests that
 # try the functions with the real library.
 NATIVE = {
+    ("allocator.py", None): "tests/host/test_allocator.py",
     ("alsa.py", "libasound.so.2"): "tests/audio/test_native_libraries.py",
     ("native_output.py", "libasound.so.2"): "tests/audio/test_native_libraries.py",
     ("native_output.py", "libjack.so.0"): "tests/audio/test_native_libraries.py",

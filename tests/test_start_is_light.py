@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -100,3 +101,48 @@ def test_the_daemon_makes_no_dataclasses_at_its_start() -> None:
     comparisons, which a struct cannot."""
     made = {line.partition(" ")[0] for line in printed(DATACLASSES).splitlines()}
     assert made <= LIGHT | LIGHT_TOO
+
+
+LOADED_AHEAD = """
+import sys
+import parleyd.cli.main, parleyd.cli.run
+from parleyd.app.agents import Agents, provider_of
+from parleyd.checks.configuration import parse
+config = parse(sys.argv[1], "parleyd.yaml").config
+agents, provider = Agents(config), provider_of(config)
+before = set(sys.modules)
+agents.load_ahead(config)
+print(*set(sys.modules) - before)
+"""
+ELEVENLABS = "elevenlabs: {agent_id: a"
+KEY = "api_key: {env: KEY}"
+
+
+@pytest.mark.parametrize(
+    ("config", "proxy", "wanted"),
+    [
+        ("provider: local\n", "", set()),
+        ("provider: local\nlocal: {protocol: openai}\n", "", {"samplerate"}),
+        (f"{ELEVENLABS}}}\n", "", set()),
+        (f"{ELEVENLABS}, {KEY}}}\n", "", {"http.client", "parleyd.host.requests"}),
+        (f"{ELEVENLABS}}}\n", "http://proxy.example.com:3128", {"http.client", "parleyd.host.requests"}),
+        (f"{ELEVENLABS}}}\n", "nonsense://", set()),
+        (f"provider: openai\nopenai: {{{KEY}}}\n", "", {"samplerate"}),
+    ],
+)
+def test_what_the_first_session_needs_is_loaded_after_the_start_and_no_more(
+    config: str, proxy: str, wanted: set[str]
+) -> None:
+    """Otherwise the first words wait for it: 60 ms, on a small board many times as much."""
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED_AHEAD, config],
+        env=environment | ({"https_proxy": proxy} if proxy else {}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert "stringprep" in loaded, "names are looked up with it"
+    assert loaded & {"http.client", "parleyd.host.requests", "samplerate"} == wanted

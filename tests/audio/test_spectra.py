@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -50,3 +52,21 @@ def test_each_result_is_an_array_of_its_own() -> None:
     assert (first == kept).all()
     view = np.ones((2, 640), np.float32)[:, ::2]
     assert np.allclose(spectra.transform(view)[1], np.fft.rfft(view[1]))
+
+
+@pytest.mark.usefixtures("way")
+def test_other_numbers_and_other_layouts_give_the_same() -> None:
+    sound = np.random.default_rng(2).normal(0.0, 0.1, (4, 640))
+    exact = np.fft.rfft(sound)
+    single = sound.astype(np.float32)
+    others: list[Any] = [sound, single.astype(">f4"), np.asfortranarray(single), np.repeat(single, 2, axis=1)[:, ::2]]
+    for given in others:
+        assert np.abs(spectra.transform(given) - exact).max() < 1e-5
+    assert np.abs(spectra.inverse(exact) - sound).max() < 1e-6  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("way")
+def test_an_odd_number_of_samples_is_refused() -> None:
+    """The function for even numbers would return something."""
+    with pytest.raises(ValueError, match="odd"):
+        spectra.transform(np.ones(639, np.float32))

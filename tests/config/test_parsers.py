@@ -26,6 +26,12 @@ PIECES = (
     *("<", "|2", "\t"),
 )
 
+# A tag without a name, and what stands behind the end of a quoted text in a line that begins with #, as a comment does.
+SEEN_DIFFERENTLY = (
+    *("a: !\n", "- !\n- b\n", "a: [!, b]\n", "a: {b: !,}\n", "a: [!-,]\n", "[!:,]\n"),
+    *('["\n#", a?]\n', '["\n  #", ?]\n', '{"\n#": ,}\n', "['\n#', a: ]\n", "- '\n  #': !\n", '{"\n#": ? }\n'),
+)
+
 
 def facts(node: Node | None) -> Any:
     """A node as values that can be compared."""
@@ -50,6 +56,7 @@ def composed(text: str) -> Any:
 
 def texts() -> Iterator[str]:
     yield EXAMPLE
+    yield from SEEN_DIFFERENTLY
     for seed in range(4000):
         pick = random.Random(seed)
         yield "".join(pick.choices(PIECES, k=pick.randint(1, 9))) + pick.choice(("\n", "\n", ""))
@@ -72,6 +79,7 @@ def test_the_example_is_read_by_libyaml(monkeypatch: pytest.MonkeyPatch) -> None
         pytest.skip("PyYAML was built without libyaml")
     monkeypatch.delattr(nodes, "_composed")
     assert nodes.compose(EXAMPLE) is not None
+    assert nodes.compose("# Don't ask.\nname: Hello! How are you?\nagent: agent_1  # it's mine!\n") is not None
 
 
 @pytest.mark.parametrize("parser", ["libyaml", "PyYAML's own"])

@@ -4,8 +4,10 @@ process."""
 from __future__ import annotations
 
 import contextlib
+import importlib
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,10 +25,13 @@ from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
 from parleyd.host.apart import Apart
+from parleyd.host.proxies import ProxyError, proxy_for
 
 if TYPE_CHECKING:
     from parleyd.app.fallback import LocalFallback
     from parleyd.embedded.child import AgentChild
+
+log = logging.getLogger(__name__)
 
 
 class Provider(Protocol):
@@ -168,16 +173,41 @@ class Agents:
         return provider_of(config).speech(config, _key(config))
 
     def load_ahead(self, config: Config) -> None:
-        """Imports what the first session needs, so that the first words do not wait for it."""
-        if config.provider == "elevenlabs" and config.elevenlabs.api_key is not None:
-            # An agent with a key is asked for its address over HTTP.
-            pass
+        """Imports what the first session needs, so that the first words do not wait for it, and so that a package that
+        is upgraded meanwhile cannot break it."""
+        try:
+            for module in self._needed_later(config):
+                importlib.import_module(module)
+        except (OSError, ImportError) as error:
+            # Such as without file handles. The first session tries it again.
+            log.warning("a module that sessions need cannot be loaded: %s", error)
+
+    def _needed_later(self, config: Config) -> Iterator[str]:
+        # The names of servers are looked up with it.
+        yield "encodings.idna"
+        if self._child is None and _by_http(config, provider_of(config).server(config)):
+            yield "parleyd.host.requests"
+        protocol = config.local.protocol if config.provider == "local" else config.provider
+        if protocol == "openai":
+            # Its sound has 24 kHz, which has no simple ratio to the pipeline's rate.
+            yield "samplerate"
 
     def local_speech(self, config: Config) -> StreamedSpeech | None:
         """The voice of this machine; None if there is none."""
         from parleyd.embedded.local_speech import local_speech
 
         return local_speech(config.announce.local_voice)
+
+
+def _by_http(config: Config, server: Server) -> bool:
+    """Whether the way to the agent needs HTTP: an agent of ElevenLabs with a key is asked for its address, and a proxy
+    for the way."""
+    if config.provider == "elevenlabs" and config.elevenlabs.api_key is not None:
+        return True
+    try:
+        return proxy_for(server.host, server.port, is_tls=server.is_tls) is not None
+    except ProxyError:
+        return False
 
 
 # The embedded agent's modules are imported only where it is wanted.

@@ -25,7 +25,10 @@ _ONE = np.float32(1.0)
 
 
 def transform(sound: Floats) -> Spectrum:
-    """Returns the spectrum of n samples, n/2 + 1 values; n is even. Several rows are transformed each by itself."""
+    """Returns the spectrum of n samples, n/2 + 1 values. Several rows are transformed each by itself. Raises ValueError
+    where n is odd, of which the function of C would make a wrong spectrum."""
+    if sound.shape[-1] % 2:
+        raise ValueError("an odd number of samples")
     if not IS_DIRECT:
         return np.fft.rfft(sound).astype(np.complex64, copy=False)
     spectrum = np.empty((*sound.shape[:-1], sound.shape[-1] // 2 + 1), np.complex64)

@@ -74,10 +74,10 @@ class _SlowlyError(Exception):
 
 # Some texts are read differently by libyaml and PyYAML's own parser, or get other places. Anywhere these are tabs, the
 # line breaks of other alphabets, and a last line without an end. Outside comments they are a comment that touches the
-# head of a block, and no value in brackets. A `?` in brackets is looked for by itself.
+# head of a block, no value in brackets, and a tag. A `?` in brackets is looked for by itself.
 _UNUSUAL = re.compile(r"[\t\x85\u2028\u2029\ufeff]|[^\n]\Z")
 _COMMENTS = re.compile(r"^ *#.*\n", re.MULTILINE)
-_SEEN_DIFFERENTLY = re.compile(r"[|>][-+0-9]*#|:\s*[#,\]}]")
+_SEEN_DIFFERENTLY = re.compile(r"[|>][-+0-9]*#|:\s*[#,\]}]|(?<![^\s\[{,:])!")
 
 
 class _CoreLoader(Reader, Scanner, Parser, Composer, _CoreResolver):
@@ -127,6 +127,9 @@ else:
             node = super().compose_node(parent, index)
             self.depth -= 1
             if isinstance(node, ScalarNode):
+                if node.style in ("'", '"') and node.start_mark.line != node.end_mark.line:
+                    # A line of it that begins with # was taken for a comment, with all that stands behind its end.
+                    raise _SlowlyError
                 # It calls the style of a plain scalar "".
                 node.style = node.style or None
             return node

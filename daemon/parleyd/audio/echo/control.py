@@ -66,9 +66,9 @@ class EchoControl:
         self._bus = bus
         self._half_duplex = HalfDuplex(tail_ms)
         self.speaker_sounds = False
-        # The agent's voice is to be heard, and not only an earcon or an announcement.
-        self.agent_sounds = False
         """Something was to be heard with the last frame, or was about to be. For the ears thread."""
+        self.agent_sounds = False
+        """The agent's voice was, and not only an earcon or an announcement. Likewise."""
         # The ears report levels to SelfEcho, the session's receiver reports words. Only one of them may fall back.
         self._lock = threading.Lock()
         self._self_echo = SelfEcho()
