@@ -66,7 +66,6 @@ NATIVE = {
     ("native_output.py", "libjack.so.0"): "tests/audio/test_native_libraries.py",
     ("sound_server.py", "libasound.so.2"): "tests/audio/test_channels.py",
     ("sound_server.py", "libpulse.so.0"): "tests/audio/test_channels.py",
-    ("allocator.py", None): "tests/host/test_allocator.py",
     ("clock.py", None): "tests/doctor/test_doctor_judges.py",
     ("reaching.py", None): "tests/host/test_reaching.py",
     ("runner.py", None): "tests/host/test_apart.py",
