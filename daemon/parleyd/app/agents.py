@@ -167,12 +167,6 @@ class Agents:
             return None
         return provider_of(config).speech(config, _key(config))
 
-    def load_ahead(self, config: Config) -> None:
-        """Imports what the first session needs, so that the first words do not wait for it."""
-        if config.provider == "elevenlabs" and config.elevenlabs.api_key is not None:
-            # An agent with a key is asked for its address over HTTP.
-            pass
-
     def local_speech(self, config: Config) -> StreamedSpeech | None:
         """The voice of this machine; None if there is none."""
         from parleyd.embedded.local_speech import local_speech

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 
 from msgspec import Struct
 
@@ -35,9 +36,6 @@ class Trouble(Struct, frozen=True):
 def trouble(error: Exception, host: str, key: str | None = None) -> Trouble:
     """host: as shown to the user. key: the configuration key that names it, for hints; None: there is none. error:
     OSError, HTTPException, or the error for an invalid name."""
-    # Imported here: 8 ms and a megabyte, which most devices need later or never.
-    import http.client
-
     match error:
         case ProxyError():
             return Trouble(str(error), error.hint, error.is_lasting)
@@ -55,12 +53,21 @@ def trouble(error: Exception, host: str, key: str | None = None) -> Trouble:
             return Trouble(f"nothing listens at {host} (connection refused)")
         case UnicodeError():
             return Trouble(f"{host} is no name that can be looked up", f"check {key or 'the address'}")
-        case http.client.RemoteDisconnected():
-            return Trouble(f"cannot connect to {host}: the server hung up")
-        case http.client.HTTPException():
-            return Trouble(f"{host} answered something that is not HTTP")
         case _:
-            return Trouble(f"cannot connect to {host}: {words(error)}")
+            return _not_http(error, host) or Trouble(f"cannot connect to {host}: {words(error)}")
+
+
+def _not_http(error: Exception, host: str) -> Trouble | None:
+    """None: the error is none of http.client's."""
+    # It takes 8 ms and a megabyte, and most devices need it later or never; and while there is no file handle left,
+    # which may be the very error, nothing can be imported. Who has not imported it raises none of its errors.
+    if (http := sys.modules.get("http.client")) is None:
+        return None
+    if isinstance(error, http.RemoteDisconnected):
+        return Trouble(f"cannot connect to {host}: the server hung up")
+    if isinstance(error, http.HTTPException):
+        return Trouble(f"{host} answered something that is not HTTP")
+    return None
 
 
 def hint_host(key: str | None) -> str:
