@@ -7,16 +7,30 @@ import os
 import socket
 import wave
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_control_server import daemon
 
 from hanging_files import HangingFiles
+from parleyd.agents.provider import UploadError
+from parleyd.announce import sound_file
+from parleyd.config.schema import Control
 from parleyd.control.client import Client, RefusedError
+from parleyd.control.commands import takes_time
+from parleyd.control.messages import AnyRequest
+from parleyd.control.roles import Caller, roles_of
+from parleyd.control.server import ControlServer
+from parleyd.conversation.dialogue import uploads
+from parleyd.core import events
+from parleyd.core.endings import DialError
 from parleyd.host import handed_over
-from parleyd.host.handed_over import MOST_CLOSING, MOST_WAITING
+from parleyd.host.handed_over import MOST_CLOSERS, MOST_CLOSING, MOST_WAITING
 from waiting import until
+
+WAIT_S = 60.0
 
 
 @pytest.fixture
@@ -88,13 +102,114 @@ def test_a_file_that_hangs_while_it_is_closed_holds_nobody_up(files: HangingFile
 
 def test_of_files_that_wait_to_be_closed_there_are_so_many_at_most(files: HangingFiles) -> None:
     closer = handed_over._Closer()
-    first, *others = (files.opened() for _ in range(MOST_CLOSING + 1))
+    first = [files.opened() for _ in range(MOST_CLOSERS)]
+    others = [files.opened() for _ in range(MOST_CLOSING)]
     files.hang("close")
-    closer.close(first)
-    until("the first one is not being closed", lambda: not closer._waiting)
+    for descriptor in first:
+        closer.close(descriptor)
+    until("the first ones are not being closed", lambda: not closer._waiting)
     for descriptor in others:
         assert closer.has_room
         closer.close(descriptor)
     assert not closer.has_room
     files.close()
-    until("they are not closed", lambda: not closer._waiting)
+    until("they are not closed", lambda: not closer._waiting and not closer._threads)
+
+
+def test_one_file_that_hangs_keeps_no_other_one_open(files: HangingFiles) -> None:
+    closer = handed_over._Closer()
+    hanging = files.opened()
+    files.hang("close")
+    for descriptor in (hanging, *(os.open("/", os.O_RDONLY) for _ in range(MOST_CLOSING + 1))):
+        closer.close(descriptor)
+    until("the others stay open", lambda: not closer._waiting)
+    files.close()
+
+
+def test_a_place_is_free_when_the_result_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has the result may ask for the next file at once, and all other places may hang."""
+    free: list[int] = []
+
+    class Outcome(Future[Any]):
+        def set_result(self, result: object) -> None:
+            free.append(handed_over._places._value)
+            super().set_result(result)
+
+        def set_exception(self, exception: BaseException | None) -> None:
+            free.append(handed_over._places._value)
+            super().set_exception(exception)
+
+    monkeypatch.setattr(handed_over, "Future", Outcome)
+    before = handed_over._places._value
+    assert handed_over.in_time(lambda: 1, WAIT_S) == 1
+    with pytest.raises(OSError, match="closed"):
+        handed_over.in_time(closed_file, WAIT_S)
+    assert free == [before] * 2
+
+
+def closed_file() -> None:
+    raise OSError("closed")
+
+
+def test_who_hands_over_a_file_where_none_is_accepted_is_told_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handed_over, "may_come", lambda: False)
+
+    def handle(_request: AnyRequest, descriptor: int | None, _caller: Caller) -> object:
+        assert descriptor is None
+        return {}
+
+    path = tmp_path / "s.sock"
+    deaths: list[BaseException] = []
+    server = ControlServer(
+        path, handle, dict, events.Bus(), lambda _what, error: deaths.append(error), roles_of(Control()), takes_time
+    )
+    server.start()
+    try:
+        with Client(path) as client, Path(__file__).open("rb") as files:
+            for do in ("announce_sound", "send_file"):
+                with pytest.raises(RefusedError) as caught:
+                    client._ask(do, {"name": "a.png"}, [files.fileno()])
+                assert caught.value.kind == "bad_file"
+                assert "other files hang" in str(caught.value)
+                assert caught.value.hint
+            # It is said once for each file.
+            assert client.ask("send_file", name="a.png") == {}
+    finally:
+        server.stop()
+    assert not deaths
+
+
+def test_a_sound_that_hangs_in_the_middle_ends_and_holds_no_thread_without_a_bound(
+    files: HangingFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handed_over, "PIECE_S", 0.2)
+    with contextlib.closing(files):
+        sounds = [sound_file.opened(files.opened()) for _ in range(MOST_WAITING + 1)]
+        files.hang("read")
+        told = []
+        for sound in sounds:
+            with pytest.raises(DialError) as refusal:
+                list(sound.stream("", 1.0))
+            told.append(refusal.value.ending.reason)
+            assert refusal.value.ending.hint
+        assert told[:-1] == ["the sound file does not answer within 0.2 s"] * MOST_WAITING
+        assert told[-1] == "other files hang, and this one was not read"
+        files.close()
+        until("the places are not free", lambda: handed_over._places._value == MOST_WAITING)
+
+
+def test_a_file_that_hangs_while_it_is_sent_is_given_up(files: HangingFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise no other one could be sent until the daemon ends."""
+    monkeypatch.setattr(handed_over, "PIECE_S", 0.2)
+    with contextlib.closing(files):
+        descriptor = files.opened(1)
+        reader = uploads._Reader(descriptor, "a.png", lambda: None)
+        files.hang("read")
+        with pytest.raises(UploadError, match=r"a\.png does not answer within 0\.2 s") as refusal:
+            reader.read(4)
+        assert refusal.value.hint
+        files.close()
+        until("the places are not free", lambda: handed_over._places._value == MOST_WAITING)
+        handed_over.close(descriptor)

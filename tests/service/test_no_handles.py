@@ -107,6 +107,34 @@ def test_the_daemon_goes_on_and_is_well_afterwards(tmp_path: Path, wake: str) ->
         assert running.poll() is None
 
 
+LATER = """
+import resource, sys
+from urllib.parse import urlsplit
+from parleyd.agents.elevenlabs import address
+from parleyd.audio.echo import self_echo
+from parleyd.core.endings import DialError
+from parleyd.host.unreachable import trouble
+
+early = {"http.client", "difflib"} & set(sys.modules)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+print(early, trouble(OSError(24, "Too many open files"), "a.example"))
+try:
+    address._ask("GET", urlsplit("https://127.0.0.1:9"), "/", "", {}, None, 1.0, 100)
+except DialError as error:
+    print(error.ending.reason)
+print(self_echo._repeats(["we"], ["we"]))
+"""
+
+
+def test_what_is_imported_later_ends_no_thread() -> None:
+    told = subprocess.run([sys.executable, "-c", LATER], capture_output=True, text=True, check=False, timeout=WAIT_S)
+    assert told.returncode == 0, told.stderr
+    first, second, third = told.stdout.splitlines()
+    assert first.startswith("set() Trouble(reason='cannot connect to a.example: too many open files'")
+    assert second == "cannot connect to 127.0.0.1:9: too many open files"
+    assert third == "False"
+
+
 def test_figures_are_the_last_that_were_read() -> None:
     before = resources.load()
     assert before.memory_bytes > 10_000_000

@@ -614,3 +614,21 @@ def test_after_the_restart_a_change_that_joins_waits_for_no_further_one_and_goes
         daemon.ill.append(Trouble("microphone", Grade.TROUBLE, "it is gone"))
         assert daemon.restarted.wait(WAIT_S), "the other stall_s is still in force"
         assert daemon.keeper.report.keys == 0
+
+
+def test_a_key_that_was_taken_away_with_the_restart_comes_back_with_another_one(
+    config: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process has started without the setting, so that only the older version names it."""
+    monkeypatch.setenv("INVOCATION_ID", "as a service")
+    monkeypatch.setattr(probation, "WORSE_S", 0.0)
+    with RunsWith(config, state) as daemon:
+        put(daemon, 7)
+        # They are kept.
+        daemon.keeper._write_note(None)
+    with RunsWith(config, state) as daemon:
+        put(daemon, None)
+    with RunsWith(config, state) as daemon:
+        daemon.ill.append(Trouble("microphone", Grade.TROUBLE, "it is gone"))
+        assert daemon.restarted.wait(WAIT_S), "the stall_s of the file is still in force"
+        assert daemon.keeper.report.keys == 1

@@ -25,6 +25,7 @@ from parleyd.embedded import scenario
 from parleyd.embedded.recognise import NoEars
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.settings import AgentSettings
+from waiting import until
 
 KEY = "sk_0123456789abcdef"
 
@@ -197,7 +198,8 @@ def test_what_is_not_sent_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ):
             with pytest.raises(UploadError, match=why):
                 send(name)
-        assert len(list(Path("/proc/self/fd").iterdir())) <= handles
+        # They are closed soon, by a thread.
+        until("they are not closed", lambda: len(list(Path("/proc/self/fd").iterdir())) <= handles)
         # No session comes about with this key.
         monkeypatch.setattr(uploads, "SESSION_S", 0.5)
         send("ok.png")

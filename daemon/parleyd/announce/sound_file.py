@@ -78,19 +78,35 @@ class SoundFile:
     def stream(self, text: str, timeout_s: float) -> Iterator[bytes]:
         """Neither the text nor the time counts: the file is here."""
         try:
-            with self._opened() as sound:
+            with handed_over.in_time(self._opened, handed_over.PIECE_S) as sound:
                 channels, at_once = sound.getnchannels(), int(_PIECE_S * sound.getframerate())
                 left = int(MOST_SOUND_S * sound.getframerate())
-                while left > 0 and (piece := sound.readframes(min(at_once, left))):
+                while left > 0 and (piece := self._frames(sound, min(at_once, left))):
                     left -= at_once
                     whole = len(piece) - len(piece) % (channels * BYTES_PER_SAMPLE)
                     yield mix_down(piece[:whole], channels)
         except SoundFileError as error:
             raise DialError(Ending(EndingKind.FINAL, str(error), error.hint)) from error
+        except handed_over.BusyError as error:
+            why = "other files hang, and this one was not read"
+            raise DialError(Ending(EndingKind.FINAL, why, _HINT_HANGS)) from error
+        except handed_over.HangsError as error:
+            why = f"the sound file does not answer within {handed_over.PIECE_S:g} s"
+            raise DialError(Ending(EndingKind.FINAL, why, _HINT_HANGS)) from error
         except (wave.Error, EOFError, OSError) as error:
             # The stick may have been pulled out. The announcer waits for an end of whatever kind.
             why = f"the sound file could not be read on: {error}"
             raise DialError(Ending(EndingKind.FINAL, why, "see whether its disk or network is there")) from error
+
+    def _frames(self, sound: wave.Wave_read, count: int) -> bytes:
+        """Raises HangsError, and the errors of readframes()."""
+
+        def read() -> bytes:
+            # While it hangs, it holds this object, so that the descriptor's number is nobody else's.
+            assert self._descriptor >= 0
+            return sound.readframes(count)
+
+        return handed_over.in_time(read, handed_over.PIECE_S)
 
     def _opened(self) -> wave.Wave_read:
         """Raises SoundFileError. To be closed."""

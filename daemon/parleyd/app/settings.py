@@ -452,6 +452,8 @@ class SettingsKeeper:
             log.error("the settings stay, although %s: revision %d is gone", reason, note.back_to)
             return
         before, after = self._present, older.after(self._present)
+        # A key that the process was started without is in the older version alone.
+        self._touched.update(before.values, after.values)
         try:
             self._files.write(before, after)
             loaded = load(self._config_path, SettingsText(str(self._files.path), after.text()))

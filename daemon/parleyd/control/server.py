@@ -8,6 +8,7 @@ is given to a worker thread, and only its own client waits for it.
 
 from __future__ import annotations
 
+import array
 import contextlib
 import grp
 import logging
@@ -78,6 +79,7 @@ class _Client:
         self.served = False  # a worker is busy with its request
         self.watched = 0  # the selector's events
         self.descriptor: int | None = None  # a file that came, for the next request that takes one
+        self.missed_file = False  # one came that could not be taken
 
     @property
     def is_owner(self) -> bool:
@@ -89,11 +91,18 @@ class _Client:
         """Returns whether a whole request waits here for its answer."""
         return not self.leaving and not self.served and b"\n" in self.received
 
-    def keep(self, descriptors: list[int]) -> None:
-        """Keeps the newest descriptor, and closes the others."""
+    def keep(self, descriptors: list[int], *, missed: bool) -> None:
+        """Keeps the newest descriptor, and closes the others. missed: the kernel has closed some, or all."""
         for descriptor in descriptors:
             self.let_go()
             self.descriptor = descriptor
+        if missed or descriptors:
+            self.missed_file = missed and not descriptors
+
+    def has_missed(self) -> bool:
+        """Returns whether the file that came for this request could not be taken; True once for each."""
+        missed, self.missed_file = self.missed_file, False
+        return missed
 
     def let_go(self) -> None:
         if (descriptor := self.take()) is not None:
@@ -301,14 +310,10 @@ class ControlServer:
         if client.leaving or client.ended or client.served or client.asks:
             return
         try:
-            if handed_over.may_come():
-                data, descriptors, _, _ = socket.recv_fds(
-                    client.connection, 65536, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-                )
-                client.keep(descriptors)
-            else:
-                # Files that come are dropped by the kernel, which does not wait for them.
-                data = client.connection.recv(65536)
+            # Files that may not come are dropped by the kernel, which does not wait for them.
+            most = MOST_DESCRIPTORS if handed_over.may_come() else 0
+            data, descriptors, missed = _received(client.connection, most)
+            client.keep(descriptors, missed=missed)
         except BlockingIOError:
             return
         except OSError:
@@ -394,6 +399,8 @@ class ControlServer:
             return messages.refusal(busy)
         try:
             self._roles.check(request, client.caller)
+            if isinstance(request, _WITH_FILE) and client.has_missed():
+                raise _missed()
             if isinstance(request, messages.Events):
                 # Earlier events are in the snapshot, and must not be sent again.
                 self._spread()
@@ -470,6 +477,23 @@ class ControlServer:
 def _busy() -> RequestError:
     hint = "try again later; parleyd mute is heard all the same"
     return RequestError("busy", f"there are {MOST_CLIENTS} clients already", hint)
+
+
+def _missed() -> RequestError:
+    text = "the file could not be taken: other files hang, or this daemon has no file handle left"
+    return RequestError("bad_file", text, "see whether a disk or the network hangs, and copy the file to this machine")
+
+
+def _received(connection: socket.socket, most_descriptors: int) -> tuple[bytes, list[int], bool]:
+    """What has come, the descriptors with it, and whether the kernel has closed some of them. socket.recv_fds() leaves
+    the flag out that keeps them from programs that are started meanwhile. Raises OSError."""
+    found = array.array("i")
+    room = socket.CMSG_LEN(most_descriptors * found.itemsize) if most_descriptors else 0
+    data, ancillary, flags, _ = connection.recvmsg(65536, room, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            found.frombytes(content[: len(content) - len(content) % found.itemsize])
+    return data, found.tolist(), bool(flags & socket.MSG_CTRUNC)
 
 
 def _taken(path: Path, pid: int | None = None) -> UserError:

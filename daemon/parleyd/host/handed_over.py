@@ -17,8 +17,12 @@ from typing import TypeVar
 
 # How long somebody waits for the answer about a file. The client of the control socket waits for 10 s.
 ANSWER_S = 3.0
+# How long a piece of a file may take that is being sent or played. Nobody waits for it at the control socket.
+PIECE_S = 20.0
 # The most threads that wait for files. All of them hang: a file that does not takes milliseconds.
 MOST_WAITING = 8
+# The most threads that close files, so that one file that hangs does not keep all others open.
+MOST_CLOSERS = 8
 # The most files that wait to be closed; beyond that none is accepted.
 MOST_CLOSING = 64
 
@@ -44,12 +48,15 @@ def in_time(work: Callable[[], T], timeout_s: float = ANSWER_S) -> T:
     outcome: Future[T] = Future()
 
     def run() -> None:
+        # The place is free before the result is there: whoever has that may ask for the next file at once.
         try:
-            outcome.set_result(work())
+            result = work()
         except BaseException as error:  # noqa: BLE001 - raised again below
-            outcome.set_exception(error)
-        finally:
             _places.release()
+            outcome.set_exception(error)
+        else:
+            _places.release()
+            outcome.set_result(result)
 
     try:
         threading.Thread(target=run, name="handed-over file", daemon=True).start()
@@ -62,13 +69,13 @@ def in_time(work: Callable[[], T], timeout_s: float = ANSWER_S) -> T:
 
 
 class _Closer:
-    """Closes on a thread, which is there while there is something to close."""
+    """Closes on threads, which are there while there is something to close."""
 
     def __init__(self) -> None:
         # A finalizer may want to close something while this thread holds the lock.
         self._lock = threading.RLock()
         self._waiting: deque[int] = deque()
-        self._runs = False
+        self._threads = 0
 
     @property
     def has_room(self) -> bool:
@@ -77,20 +84,21 @@ class _Closer:
     def close(self, descriptor: int) -> None:
         with self._lock:
             self._waiting.append(descriptor)
-            if self._runs:
+            if self._threads >= MOST_CLOSERS:
                 return
-            self._runs = True
+            # Those that are there may all hang.
+            self._threads += 1
             try:
                 threading.Thread(target=self._run, name="closing a file", daemon=True).start()
             except RuntimeError:
                 # Without a thread it is closed with the next one.
-                self._runs = False
+                self._threads -= 1
 
     def _run(self) -> None:
         while True:
             with self._lock:
                 if not self._waiting:
-                    self._runs = False
+                    self._threads -= 1
                     return
                 descriptor = self._waiting.popleft()
             # With an error it is closed, too (close(2)), for example when its file system has been given up meanwhile.

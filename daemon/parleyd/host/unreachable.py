@@ -35,8 +35,6 @@ class Trouble(NamedTuple):
 def trouble(error: Exception, host: str, key: str | None = None) -> Trouble:
     """host: as shown to the user. key: the configuration key that names it, for hints; None: there is none. error:
     OSError, HTTPException, or the error for an invalid name."""
-    if (told := _not_http(error, host)) is not None:
-        return told
     match error:
         case ProxyError():
             return Trouble(str(error), error.hint, error.is_lasting)
@@ -55,18 +53,20 @@ def trouble(error: Exception, host: str, key: str | None = None) -> Trouble:
         case UnicodeError():
             return Trouble(f"{host} is no name that can be looked up", f"check {key or 'the address'}")
         case _:
-            return Trouble(f"cannot connect to {host}: {words(error)}")
+            return _not_http(error, host) or Trouble(f"cannot connect to {host}: {words(error)}")
 
 
 def _not_http(error: Exception, host: str) -> Trouble | None:
-    """What http.client complains about. It is not imported for that: it takes 8 ms and a megabyte, which most devices
-    never need, and nothing can be imported where the cause is that no file can be opened any more."""
-    client = sys.modules.get("http.client")
-    if client is None or not isinstance(error, client.HTTPException):
+    """None: the error is none of http.client's."""
+    # It takes 8 ms and a megabyte, and most devices need it later or never; and while there is no file handle left,
+    # which may be the very error, nothing can be imported. Who has not imported it raises none of its errors.
+    if (http := sys.modules.get("http.client")) is None:
         return None
-    if isinstance(error, client.RemoteDisconnected):
+    if isinstance(error, http.RemoteDisconnected):
         return Trouble(f"cannot connect to {host}: the server hung up")
-    return Trouble(f"{host} answered something that is not HTTP")
+    if isinstance(error, http.HTTPException):
+        return Trouble(f"{host} answered something that is not HTTP")
+    return None
 
 
 def hint_host(key: str | None) -> str:

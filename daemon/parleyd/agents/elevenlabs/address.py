@@ -245,10 +245,14 @@ def _ask(
 ) -> tuple[int, str]:
     """Status and body, whatever the status. Follows no redirect, because the key would be sent there. Raises DialError
     if there is no answer."""
-    # Imported here, because an agent that is open to everybody is reached without a request: 8 ms and a megabyte.
-    import http.client
+    try:
+        # Imported here, because an agent that is open to everybody is reached without a request: 8 ms and a megabyte.
+        import http.client
 
-    from parleyd.host.requests import open_http
+        from parleyd.host.requests import open_http
+    except OSError as problem:
+        # There is no file handle left.
+        raise DialError(_no_answer(problem, base, timeout_s)) from None
 
     opening, answering = Deadline(timeout_s), None
     try:

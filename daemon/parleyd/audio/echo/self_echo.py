@@ -77,8 +77,12 @@ def _words(text: str) -> list[str]:
 
 
 def _repeats(words: list[str], said: list[str]) -> bool:
-    # Imported here, because few devices ever compare words.
-    from difflib import SequenceMatcher
+    try:
+        # Imported here, because few devices ever compare words.
+        from difflib import SequenceMatcher
+    except OSError:
+        # There is no file handle left; the next words may be compared.
+        return False
 
     blocks = SequenceMatcher(None, words, said, autojunk=False).get_matching_blocks()
     return sum(block.size for block in blocks) >= SAME_WORDS * len(words)

@@ -35,6 +35,9 @@ STEP_S = 20.0
 # A session that was asleep has to come about first.
 SESSION_S = 20.0
 ACTIVE_EVERY_S = 5.0
+# How much of a file is read at a time; an agent takes it in smaller pieces.
+_PIECE_BYTES = 256 * 1024
+_HINT_HANGS = "see whether the disk or the network that it is on hangs, and copy it to this machine"
 
 
 class Uploads:
@@ -238,6 +241,7 @@ class _Reader:
         self._name = name
         self._goes_on = goes_on
         self._at_bytes = 0
+        self._ahead = b""
         self._until_s = time.monotonic() + LONGEST_S
         self._told_s = float("-inf")
 
@@ -249,24 +253,33 @@ class _Reader:
             self._told_s = now_s
             self._goes_on()
         try:
-            # Not where the descriptor stands: it may be shared with the one who handed it over.
-            piece = os.pread(self._descriptor, most_bytes, self._at_bytes)
+            if not self._ahead:
+                self._ahead = handed_over.in_time(self._piece, handed_over.PIECE_S)
+        except handed_over.BusyError as error:
+            raise UploadError("other files hang, and this one was not read", _HINT_HANGS) from error
+        except handed_over.HangsError as error:
+            why = f"{self._name} does not answer within {handed_over.PIECE_S:g} s"
+            raise UploadError(why, _HINT_HANGS) from error
         except OSError as error:
             raise UploadError(f"{self._name} cannot be read: {error.strerror}", "send another file") from error
-        if not piece:
+        if not self._ahead:
             raise UploadError(f"{self._name} became shorter while it was sent", "send it again")
+        piece, self._ahead = self._ahead[:most_bytes], self._ahead[most_bytes:]
         self._at_bytes += len(piece)
         return piece
 
+    def _piece(self) -> bytes:
+        # Not where the descriptor stands: it may be shared with the one who handed it over.
+        return os.pread(self._descriptor, _PIECE_BYTES, self._at_bytes)
+
 
 def _in_time(examine: Callable[[], tuple[str, str, int]]) -> tuple[str, str, int]:
-    hint = "see whether the disk or the network that it is on hangs, and copy it to this machine"
     try:
         return handed_over.in_time(examine)
     except handed_over.BusyError as error:
-        raise UploadError("other files hang, and this one was not looked at", hint) from error
+        raise UploadError("other files hang, and this one was not looked at", _HINT_HANGS) from error
     except handed_over.HangsError as error:
-        raise UploadError(f"the file does not answer within {handed_over.ANSWER_S:g} s", hint) from error
+        raise UploadError(f"the file does not answer within {handed_over.ANSWER_S:g} s", _HINT_HANGS) from error
 
 
 def _examined(descriptor: int, name: str, can: Capabilities) -> tuple[str, str, int]:
