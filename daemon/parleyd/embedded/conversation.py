@@ -96,6 +96,8 @@ class Conversation:
         # The person speaks while the agent does, perhaps only to show that they listen.
         self._may_be_ignored = False
         self._is_filling = False
+        # A tool works; the words before its call were heard.
+        self._is_calling = False
         self._is_understanding = False
         self._scripted_transcripts = list(script.transcripts)
         self._tool_results: dict[str, asyncio.Future[tuple[str, bool]]] = {}
@@ -418,13 +420,14 @@ class Conversation:
         if self._mouth.is_heard() and not self.line.sends("interruption"):
             return
         was_cut = await self._stop_answer()
+        is_calling, self._is_calling = self._is_calling, False
         if self._mouth.is_heard():
             heard = await self._mouth.interrupt()
             # A filler is no word of the mind.
             self._mind.heard("" if self._is_filling else heard)
             self._figures.interruptions += 1
             await self._script.fire("interruption")
-        elif was_cut:
+        elif was_cut and not is_calling:
             self._mind.heard("")
 
     # ---------------------------------------------------------------- answering
@@ -469,7 +472,10 @@ class Conversation:
                         part = await self._speak(part, parts)
                     case Call(tool):
                         await self._take_the_floor()
-                        part = await self._awaited(parts, await self._call_tool(tool))
+                        self._is_calling = True
+                        result = await self._call_tool(tool)
+                        self._is_calling = False
+                        part = await self._awaited(parts, result)
                     case HangUp():
                         await self._hang_up()
                         return
@@ -477,11 +483,11 @@ class Conversation:
     async def _awaited(self, parts: AsyncGenerator[Part, Result | None], result: Result | None = None) -> Part | None:
         """See next_part. The fillers are spoken while the person waits for it."""
         after_s = self._settings.soft_timeout_s
-        return await while_waiting(next_part(parts, result), self._opening.fillers, after_s, self._fill)
+        heard = self._mouth.wait_until_heard
+        return await while_waiting(next_part(parts, result), self._opening.fillers, after_s, heard, self._fill)
 
     async def _fill(self, filler: str) -> None:
         with self._delay.goes_on():
-            await self._mouth.wait_until_heard()
             self._is_filling = True
             await self._mouth.say(filler)
 
