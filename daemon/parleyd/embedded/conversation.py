@@ -256,6 +256,7 @@ class Conversation:
             self._last_activity_s = time.monotonic()
             return
         await self._interrupt()
+        self._delay.forget()
         await self._understood(text)
 
     def take_file(self, upload: Upload) -> str:
@@ -280,6 +281,7 @@ class Conversation:
             await self._take_text(text)
             return
         await self._interrupt()
+        self._delay.forget()
         said = text if isinstance(text, str) else ""
         self.record.tell("heard", text=said)
         if self._plan.converse:

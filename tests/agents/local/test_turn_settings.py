@@ -370,3 +370,30 @@ def test_an_answer_to_typed_words_has_no_delay_of_an_earlier_turn(start: Start) 
             client.write("And now?")
             client.answer()
         assert not agent.wait_connection().of_kind("delay")
+
+
+def test_typed_words_that_cut_an_answer_before_its_sound_have_no_delay(start: Start) -> None:
+    with Odd([threading.Event(), END], [words("Yes."), END]) as server:
+        agent = start(of(server))
+        with Client(agent) as client:
+            client.until("conversation_initiation_metadata")
+            client.say(spoken("What time is it?"))
+            assert server.asked_event.wait(60)
+            client.send({"type": "user_message", "text": "Well?"})
+            client.until("audio")
+            client.until("agent_response")
+        assert not agent.wait_connection().of_kind("delay")
+
+
+def test_a_response_that_is_cancelled_before_its_sound_leaves_no_delay_to_the_next(start: Start) -> None:
+    with Odd([threading.Event(), END], [words("Yes."), END]) as server:
+        agent = start(of(server))
+        with RealtimeClient(agent) as client:
+            client.until("session.created")
+            client.say(spoken("What time is it?", RATE_HZ, 900))
+            assert server.asked_event.wait(60)
+            client.send("response.cancel")
+            client.until("response.done")
+            client.write("And now?")
+            client.answer()
+        assert not agent.wait_connection().of_kind("delay")
