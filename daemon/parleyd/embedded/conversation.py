@@ -232,7 +232,8 @@ class Conversation:
                 await self._script.fire("opening")
                 self._begin(message)
             case "pong":
-                sent_s = self._pings.pop(message.get("event_id", -1), None)
+                event_id = message.get("event_id")
+                sent_s = self._pings.pop(event_id, None) if isinstance(event_id, int) else None
                 if sent_s is not None:
                     self._ping_ms = round((now_s - sent_s) * 1000)
             case "user_message":
