@@ -12,7 +12,6 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -43,8 +42,8 @@ from parleyd.embedded.scenario import ConnectionScript, ProtocolStep
 from parleyd.embedded.script import Script
 from parleyd.embedded.settings import AgentSettings, ToolSpec
 from parleyd.embedded.turn_delay import TurnDelay
-from parleyd.embedded.turn_times import TurnTimes
 from parleyd.embedded.uploads import Upload
+from parleyd.embedded.utterance import Utterance
 from parleyd.embedded.voice import VoiceError
 from parleyd.embedded.workers import Workers
 
@@ -91,7 +90,7 @@ class Conversation:
         self._mind = minds.mind(settings)
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer: asyncio.Task[None] | None = None
-        self._utterances: asyncio.Queue[_Utterance] = asyncio.Queue()
+        self._utterances: asyncio.Queue[Utterance] = asyncio.Queue()
         self._guesses = Guesses(workers, figures, self._answer_ahead, self._mind.drop_guess)
         # The person speaks while the agent does, perhaps only to show that they listen.
         self._may_be_ignored = False
@@ -352,7 +351,7 @@ class Conversation:
                         await self._interrupt()
                 case SpeechGoesOn(so_far):
                     if self.line.sends("tentative_user_transcript"):
-                        self._utterances.put_nowait(_Utterance(so_far, is_final=False))
+                        self._utterances.put_nowait(Utterance(so_far, is_final=False))
                 case SpeechMayHaveEnded(so_far):
                     self._begin_guess(so_far)
                 case SpeechResumed():
@@ -364,7 +363,7 @@ class Conversation:
                     await self._script.fire("end_of_speech")
                     times, words = turn_delay.ended(self._settings.end_of_speech_ms), self._guesses.take()
                     may_be_ignored, self._may_be_ignored = self._may_be_ignored, False
-                    self._utterances.put_nowait(_Utterance(whole, True, words, times, may_be_ignored))
+                    self._utterances.put_nowait(Utterance(whole, True, words, times, may_be_ignored))
         if self._may_be_ignored and self._hearing.speech_ms > longest_ms(self._settings.interruption_ignore_terms):
             self._may_be_ignored = False
             await self._interrupt()
@@ -594,15 +593,3 @@ class Conversation:
         elif limits.turn_timeout_s is not None and now_s - self._last_activity_s >= limits.turn_timeout_s:
             self._last_activity_s = now_s
             self._start_answer(self._say(limits.turn_timeout_message))
-
-
-@dataclass(frozen=True, slots=True)
-class _Utterance:
-    """guess: recognises it already. may_be_ignored: it was spoken into an answer, which goes on until its words are
-    known."""
-
-    pcm: bytes
-    is_final: bool
-    guess: asyncio.Task[str] | None = None
-    times: TurnTimes | None = None
-    may_be_ignored: bool = False
