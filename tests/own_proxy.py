@@ -63,8 +63,9 @@ def _serve(line: socket.socket, mode: str, target_port: int) -> None:
         else:
             method, address, version = first.split(" ")
             path = "/" + address.partition("//")[2].partition("/")[2]
-            kept = [one for one in fields if not one.lower().startswith("proxy-")]
-            other.sendall("\r\n".join([f"{method} {path} {version}", *kept]).encode("latin-1"))
+            # What is between two neighbours alone is not passed on (RFC 9110, section 7.6.1): neither is a handshake.
+            kept = [one for one in fields if not one.lower().startswith(("proxy-", "connection:", "upgrade:"))]
+            other.sendall("\r\n".join([f"{method} {path} {version}", "Connection: close", *kept]).encode("latin-1"))
         back = threading.Thread(target=_copy, args=(other, line), daemon=True)
         back.start()
         _copy(line, other)

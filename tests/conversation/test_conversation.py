@@ -517,6 +517,27 @@ def test_a_cut_before_the_next_session_is_wished_for_is_in_its_history() -> None
     assert not cuts_told(scene)
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+def test_an_end_that_could_not_be_kept_is_no_interruption_in_the_next_session_either(is_open: bool) -> None:
+    scene = begun()
+    scene.says("one two three four", 4.0)
+    scene.wait(0.5)
+    scene.lose()
+
+    def ends() -> None:
+        scene.conversation.answer_ended(HeardPart(1, 65_000, 90_000, False, lost_ms=25_000), scene.now_s)
+        scene._do()
+
+    if is_open:
+        scene.begin()
+        ends()
+    else:
+        scene.begins_after(ends)
+    assert not cuts_told(scene)
+    told = scene.sessions[-1].of("contextual_update")
+    assert sum("its first 1 minute 5 seconds" in text for text in told) == 1
+
+
 def test_where_nothing_is_carried_over_no_cut_is_told() -> None:
     scene = begun(Scene(continuity="off"))
     scene.says("one two three four", 4.0)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from parleyd.conversation.dialogue.commands import Log, Publish
 from parleyd.conversation.supervisor.commands import Probe, StartFallback, StopFallback
 from parleyd.conversation.supervisor.failover import (
+    BELIEVED_S,
     FAILURES,
     FIRST_S,
     KEEP_S,
@@ -195,10 +196,30 @@ def test_it_goes_back_in_a_pause_when_a_probe_has_succeeded() -> None:
 
 def test_probes_become_rare_and_go_on() -> None:
     play = Play().away(LOST)
-    for _ in range(20):
+    tries = int(BELIEVED_S / MOST_S) - 1
+    for _ in range(tries):
         play.after(MOST_S)
         play.failover.probed(play.now_s, answers=False)
-    assert play.count(Probe) >= 15
+    assert play.count(Probe) == tries
+
+
+@pytest.mark.parametrize("is_probe_lost", [False, True])
+def test_probes_that_say_no_are_not_believed_for_ever(is_probe_lost: bool) -> None:
+    play = Play().away(LOST)
+    began_s = play.now_s
+    for _ in range(2):
+        while not play.goes_back():
+            assert play.now_s < began_s + BELIEVED_S, "the agent is tried by a session"
+            due_s = play.failover.next_look_s(play.now_s)
+            play.after(due_s - play.now_s)
+            if not is_probe_lost:
+                play.failover.probed(play.now_s, answers=False)
+        assert not play.connects()
+        # It was right: the fallback answers as before, for as long.
+        play.ends(LOST)
+        began_s = play.now_s
+        assert play.connects()
+        play.opens()
 
 
 def test_a_trial_that_fails_brings_the_fallback_back_at_once() -> None:

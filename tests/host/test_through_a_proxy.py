@@ -20,10 +20,14 @@ from websockets.sync.server import ServerConnection, serve
 
 from own_proxy import proxy
 from parleyd.agents.elevenlabs.address import post, signed_address, speech_address
+from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.elevenlabs.endings import judge_http
-from parleyd.agents.provider import Address
+from parleyd.agents.openai.agent import OpenAIAgent
+from parleyd.agents.provider import Address, Agent
+from parleyd.config.openai_section import OpenAI
 from parleyd.config.schema import Config, ElevenLabs
 from parleyd.conversation.session.connecting import connect
+from parleyd.conversation.session.probing import answers
 from parleyd.core.endings import DialError, EndingKind
 from parleyd.core.findings import Severity
 from parleyd.doctor import network
@@ -106,6 +110,31 @@ def websocket_says(address: Address) -> str:
         return str(connection.recv())
     finally:
         connection.shutdown()
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        ElevenLabsAgent(ElevenLabs(agent_id="a", base_url=f"http://{HOST}"), None),
+        OpenAIAgent(OpenAI(base_url=f"http://{HOST}/v1", model=None), None),
+    ],
+    ids=["elevenlabs", "openai"],
+)
+def test_an_agent_without_tls_is_there_behind_a_proxy_that_passes_no_handshake_on(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(lambda _: None, "127.0.0.1", 0, process_request=only_websockets) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with proxy("open", server.socket.getsockname()[1]) as running:
+            monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{running.port}")
+            assert answers(agent, WAIT_S)
+        server.shutdown()
+        thread.join(WAIT_S)
+
+
+def only_websockets(connection: ServerConnection, request: Request) -> Response | None:
+    return None if "Upgrade" in request.headers else connection.respond(404, "Not Found")
 
 
 def ask_tool(url: str) -> str:

@@ -26,6 +26,11 @@ NO_SESSION: Mapping[str, str] = MappingProxyType(
 _SPEAKS_WEBSOCKET = frozenset((101, 400, 426))
 
 
+def is_handshake(headers: Mapping[str, str]) -> bool:
+    """Whether a request with these headers is that handshake, and takes the way of a session."""
+    return headers.get("Upgrade") == NO_SESSION["Upgrade"]
+
+
 def is_page(body: str) -> bool:
     """Whether this is written for a browser. No API answers so."""
     return body.lstrip("\ufeff \t\r\n").startswith("<")

@@ -12,7 +12,6 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -43,8 +42,8 @@ from parleyd.embedded.scenario import ConnectionScript, ProtocolStep
 from parleyd.embedded.script import Script
 from parleyd.embedded.settings import AgentSettings, ToolSpec
 from parleyd.embedded.turn_delay import TurnDelay
-from parleyd.embedded.turn_times import TurnTimes
 from parleyd.embedded.uploads import Upload
+from parleyd.embedded.utterance import Utterance
 from parleyd.embedded.voice import VoiceError
 from parleyd.embedded.workers import Workers
 
@@ -91,11 +90,13 @@ class Conversation:
         self._mind = minds.mind(settings)
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer: asyncio.Task[None] | None = None
-        self._utterances: asyncio.Queue[_Utterance] = asyncio.Queue()
+        self._utterances: asyncio.Queue[Utterance] = asyncio.Queue()
         self._guesses = Guesses(workers, figures, self._answer_ahead, self._mind.drop_guess)
         # The person speaks while the agent does, perhaps only to show that they listen.
         self._may_be_ignored = False
         self._is_filling = False
+        # A tool works; the words before its call were heard.
+        self._is_calling = False
         self._is_understanding = False
         self._scripted_transcripts = list(script.transcripts)
         self._tool_results: dict[str, asyncio.Future[tuple[str, bool]]] = {}
@@ -230,7 +231,8 @@ class Conversation:
                 await self._script.fire("opening")
                 self._begin(message)
             case "pong":
-                sent_s = self._pings.pop(message.get("event_id", -1), None)
+                event_id = message.get("event_id")
+                sent_s = self._pings.pop(event_id, None) if isinstance(event_id, int) else None
                 if sent_s is not None:
                     self._ping_ms = round((now_s - sent_s) * 1000)
             case "user_message":
@@ -254,6 +256,7 @@ class Conversation:
             self._last_activity_s = time.monotonic()
             return
         await self._interrupt()
+        self._delay.forget()
         await self._understood(text)
 
     def take_file(self, upload: Upload) -> str:
@@ -278,6 +281,7 @@ class Conversation:
             await self._take_text(text)
             return
         await self._interrupt()
+        self._delay.forget()
         said = text if isinstance(text, str) else ""
         self.record.tell("heard", text=said)
         if self._plan.converse:
@@ -347,7 +351,7 @@ class Conversation:
                         await self._interrupt()
                 case SpeechGoesOn(so_far):
                     if self.line.sends("tentative_user_transcript"):
-                        self._utterances.put_nowait(_Utterance(so_far, is_final=False))
+                        self._utterances.put_nowait(Utterance(so_far, is_final=False))
                 case SpeechMayHaveEnded(so_far):
                     self._begin_guess(so_far)
                 case SpeechResumed():
@@ -359,7 +363,7 @@ class Conversation:
                     await self._script.fire("end_of_speech")
                     times, words = turn_delay.ended(self._settings.end_of_speech_ms), self._guesses.take()
                     may_be_ignored, self._may_be_ignored = self._may_be_ignored, False
-                    self._utterances.put_nowait(_Utterance(whole, True, words, times, may_be_ignored))
+                    self._utterances.put_nowait(Utterance(whole, True, words, times, may_be_ignored))
         if self._may_be_ignored and self._hearing.speech_ms > longest_ms(self._settings.interruption_ignore_terms):
             self._may_be_ignored = False
             await self._interrupt()
@@ -418,13 +422,14 @@ class Conversation:
         if self._mouth.is_heard() and not self.line.sends("interruption"):
             return
         was_cut = await self._stop_answer()
+        is_calling, self._is_calling = self._is_calling, False
         if self._mouth.is_heard():
             heard = await self._mouth.interrupt()
             # A filler is no word of the mind.
             self._mind.heard("" if self._is_filling else heard)
             self._figures.interruptions += 1
             await self._script.fire("interruption")
-        elif was_cut:
+        elif was_cut and not is_calling:
             self._mind.heard("")
 
     # ---------------------------------------------------------------- answering
@@ -469,7 +474,10 @@ class Conversation:
                         part = await self._speak(part, parts)
                     case Call(tool):
                         await self._take_the_floor()
-                        part = await self._awaited(parts, await self._call_tool(tool))
+                        self._is_calling = True
+                        result = await self._call_tool(tool)
+                        self._is_calling = False
+                        part = await self._awaited(parts, result)
                     case HangUp():
                         await self._hang_up()
                         return
@@ -477,11 +485,11 @@ class Conversation:
     async def _awaited(self, parts: AsyncGenerator[Part, Result | None], result: Result | None = None) -> Part | None:
         """See next_part. The fillers are spoken while the person waits for it."""
         after_s = self._settings.soft_timeout_s
-        return await while_waiting(next_part(parts, result), self._opening.fillers, after_s, self._fill)
+        heard = self._mouth.wait_until_heard
+        return await while_waiting(next_part(parts, result), self._opening.fillers, after_s, heard, self._fill)
 
     async def _fill(self, filler: str) -> None:
         with self._delay.goes_on():
-            await self._mouth.wait_until_heard()
             self._is_filling = True
             await self._mouth.say(filler)
 
@@ -585,15 +593,3 @@ class Conversation:
         elif limits.turn_timeout_s is not None and now_s - self._last_activity_s >= limits.turn_timeout_s:
             self._last_activity_s = now_s
             self._start_answer(self._say(limits.turn_timeout_message))
-
-
-@dataclass(frozen=True, slots=True)
-class _Utterance:
-    """guess: recognises it already. may_be_ignored: it was spoken into an answer, which goes on until its words are
-    known."""
-
-    pcm: bytes
-    is_final: bool
-    guess: asyncio.Task[str] | None = None
-    times: TurnTimes | None = None
-    may_be_ignored: bool = False

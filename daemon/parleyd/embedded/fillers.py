@@ -10,16 +10,22 @@ T = TypeVar("T")
 
 
 async def while_waiting(
-    work: Coroutine[Any, Any, T], fillers: Sequence[str], after_s: float | None, say: Callable[[str], Awaitable[None]]
+    work: Coroutine[Any, Any, T],
+    fillers: Sequence[str],
+    after_s: float | None,
+    until_heard: Callable[[], Coroutine[Any, Any, None]],
+    say: Callable[[str], Awaitable[None]],
 ) -> T:
-    """The result of the work. fillers: said one after the other, each when the work has taken after_s more."""
+    """The result of the work. fillers: said one after the other, each when the work has taken after_s more, and all
+    that was said before has been heard. No filler is said when the result is there."""
     if not fillers:
         return await work
     working = asyncio.create_task(work)
     try:
         for filler in fillers:
-            done, _ = await asyncio.wait([working], timeout=after_s)
-            if done:
+            await asyncio.wait([working], timeout=after_s)
+            await _either(working, until_heard())
+            if working.done():
                 break
             await say(filler)
         return await working
@@ -27,3 +33,13 @@ async def while_waiting(
         if not working.done():
             working.cancel()
             await asyncio.wait([working])
+
+
+async def _either(working: asyncio.Task[T], other: Coroutine[Any, Any, None]) -> None:
+    """Waits until one of both is over; the other coroutine is, then, in any case."""
+    waiting = asyncio.create_task(other)
+    try:
+        await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        await asyncio.wait([waiting])

@@ -23,7 +23,7 @@ WAIT_S = 60.0
 # The most turns that the description of a conversation holds; the oldest are dropped.
 MOST_TURNS = 500
 
-_OPENINGS = frozenset({"conversation_initiation_client_data", "session.update"})
+_OPENINGS = ("conversation_initiation_client_data", "session.update")
 
 ActivityKind = Literal[
     "connected",

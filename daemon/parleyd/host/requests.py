@@ -37,8 +37,16 @@ class Way(Struct, frozen=True):
         return answer
 
 
-def open_http(url: SplitResult, options: Sequence[Option], deadline: Deadline, *, tls: ssl.SSLContext | None) -> Way:
-    """url: http or https, with a host; its path does not matter. tls: for https; None: the url is http. Raises as
+def open_http(
+    url: SplitResult,
+    options: Sequence[Option],
+    deadline: Deadline,
+    *,
+    tls: ssl.SSLContext | None,
+    tunnel: bool = False,
+) -> Way:
+    """url: http or https, with a host; its path does not matter. tls: for https; None: the url is http. tunnel: a
+    proxy connects us with the host in any case, as for a WebSocket, whose handshake it would not pass on. Raises as
     open_line() does."""
     host, is_tls = url.hostname or "", url.scheme == "https"
     assert tls is not None or not is_tls
@@ -47,8 +55,9 @@ def open_http(url: SplitResult, options: Sequence[Option], deadline: Deadline, *
     proxy = proxy_for(host, port, is_tls=is_tls)
     connection = http.client.HTTPConnection(host, port)
     connection.default_port = default_port
-    connection.sock = open_line(host, port, options, deadline, tls=tls if is_tls else None, proxy=proxy, tunnel=is_tls)
-    if proxy is None or is_tls:
+    tunnel |= is_tls
+    connection.sock = open_line(host, port, options, deadline, tls=tls if is_tls else None, proxy=proxy, tunnel=tunnel)
+    if proxy is None or tunnel:
         return Way(connection)
     # RFC 9112, section 3.2.2: an unencrypted request goes to the proxy itself, because many proxies open no tunnel for
     # it.

@@ -516,3 +516,15 @@ def test_the_record_says_who_closed(start: Start) -> None:
         client.socket.close(1000, "User ended conversation")
     closed = agent.wait_connection().wait_closed()
     assert (closed.code, closed.reason, closed.by) == (1000, "User ended conversation", "client")
+
+
+@pytest.mark.parametrize("event_id", ["{}", "[1]", '"1"', "null"])
+def test_a_pong_whose_number_is_none_is_a_deviation_and_ends_nothing(start: Start, event_id: str) -> None:
+    agent = start(SILENT + ", ping_interval_s: 60}")
+    with Client(agent) as client:
+        client.answers_pings = False
+        client.until("ping")
+        client.socket.send(f'{{"type": "pong", "event_id": {event_id}}}')
+        client.send({"type": "user_message", "text": "Hello."})
+        client.until("agent_response")
+    assert "pong without event_id" in agent.wait_connection().deviations

@@ -182,6 +182,7 @@ def test_the_voice_is_fixed_after_the_first_sound(start: Start) -> None:
         ("{}", "missing_required_parameter"),
         ('{"type": "input_audio_buffer.dance"}', "invalid_value"),
         ('{"type": 5}', "invalid_value"),
+        ('{"type": {}}', "invalid_value"),
         ('{"type": "input_audio_buffer.append", "audio": "@@"}', "invalid_value"),
         ('{"type": "input_audio_buffer.append", "audio": "AAAA"}', "invalid_value"),
         ('{"type": "input_audio_buffer.append", "audio": "AAAA", "rate": 5}', "unknown_parameter"),

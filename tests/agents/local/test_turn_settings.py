@@ -3,6 +3,7 @@ its delay consists of."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from typing import Any
@@ -17,6 +18,7 @@ from realtime_client import RATE_HZ, RealtimeClient
 
 from parleyd.embedded import agent_file
 from parleyd.embedded.backchannels import is_ignored, longest_ms
+from parleyd.embedded.fillers import while_waiting
 from parleyd.embedded.platform import Platform, whole_agent
 from parleyd.embedded.settings import AgentSettings
 
@@ -196,6 +198,48 @@ def test_a_filler_that_is_cut_is_no_word_of_the_mind(start: Start) -> None:
         assert server.left.is_set(), "the first answer is given up"
 
 
+def test_a_filler_that_would_come_after_the_answer_is_left_out() -> None:
+    said: list[str] = []
+
+    async def talk() -> str:
+        thought = asyncio.Event()
+
+        async def think() -> str:
+            await thought.wait()
+            return "It is noon."
+
+        async def until_heard() -> None:
+            # The answer is there while the first filler is heard.
+            if said:
+                thought.set()
+                await asyncio.sleep(0.1)
+
+        async def say(filler: str) -> None:
+            said.append(filler)
+
+        return await while_waiting(think(), ["Hm.", "Still here."], 0.0, until_heard, say)
+
+    assert asyncio.run(talk()) == "It is noon."
+    assert said == ["Hm."]
+
+
+def test_words_before_a_call_were_heard_if_the_call_is_cut(start: Start) -> None:
+    tool = "tools: [{name: get_light}],"
+    first = [words("I will look. "), call("c1", "get_light", "{}"), {"finish": "tool_calls"}]
+    with Odd(first, [words("Yes."), END]) as server:
+        agent = start(of(server, tool))
+        with Client(agent, WRITTEN) as client:
+            client.until("conversation_initiation_metadata")
+            client.send({"type": "user_message", "text": "Is the light on?"})
+            client.until("client_tool_call")
+            assert ask(client, "Well?") == "Yes."
+        said = [(one["role"], one["content"]) for one in server.asked[1]["messages"][1:]]
+        assert said == [
+            ("user", "Is the light on?"), ("assistant", "I will look. "), ("tool", "The person interrupted."),
+            ("user", "Well?"),
+        ]  # fmt: skip
+
+
 def test_words_before_a_call_were_heard_if_the_answer_after_it_is_cut(start: Start) -> None:
     tool = "tools: [{name: get_light}],"
     first = [words("I will look. "), call("c1", "get_light", "{}"), {"finish": "tool_calls"}]
@@ -323,6 +367,33 @@ def test_an_answer_to_typed_words_has_no_delay_of_an_earlier_turn(start: Start) 
             client.say(spoken("What time is it?", RATE_HZ, 900))
             client.answer()
             client.update(output_modalities=["audio"])
+            client.write("And now?")
+            client.answer()
+        assert not agent.wait_connection().of_kind("delay")
+
+
+def test_typed_words_that_cut_an_answer_before_its_sound_have_no_delay(start: Start) -> None:
+    with Odd([threading.Event(), END], [words("Yes."), END]) as server:
+        agent = start(of(server))
+        with Client(agent) as client:
+            client.until("conversation_initiation_metadata")
+            client.say(spoken("What time is it?"))
+            assert server.asked_event.wait(60)
+            client.send({"type": "user_message", "text": "Well?"})
+            client.until("audio")
+            client.until("agent_response")
+        assert not agent.wait_connection().of_kind("delay")
+
+
+def test_a_response_that_is_cancelled_before_its_sound_leaves_no_delay_to_the_next(start: Start) -> None:
+    with Odd([threading.Event(), END], [words("Yes."), END]) as server:
+        agent = start(of(server))
+        with RealtimeClient(agent) as client:
+            client.until("session.created")
+            client.say(spoken("What time is it?", RATE_HZ, 900))
+            assert server.asked_event.wait(60)
+            client.send("response.cancel")
+            client.until("response.done")
             client.write("And now?")
             client.answer()
         assert not agent.wait_connection().of_kind("delay")

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 from parleyd import __version__
 from parleyd.agents.elevenlabs.endings import judge_http, one_line
 from parleyd.agents.provider import Address, Server
-from parleyd.agents.websocket_there import NO_SESSION, is_page, speaks_websocket
+from parleyd.agents.websocket_there import NO_SESSION, is_handshake, is_page, speaks_websocket
 from parleyd.config.schema import ElevenLabs
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.host import authorities, unreachable
@@ -257,7 +257,8 @@ def _ask(
     opening, answering = Deadline(timeout_s), None
     try:
         with opening:
-            way = open_http(base, (), opening, tls=authorities.context())
+            tunnel = is_handshake(headers)
+            way = open_http(base, (), opening, tls=authorities.context(), tunnel=tunnel)
         with contextlib.closing(way.connection) as connection:
             line = connection.sock
             assert line is not None

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from parleyd import __version__
 from parleyd.agents.openai import address
 from parleyd.agents.openai.endings import judge_http, known_name
+from parleyd.agents.websocket_there import is_handshake
 from parleyd.config.openai_section import OpenAI
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.core.text import one_line, without
@@ -97,7 +98,7 @@ def _answer(
             with opening if not is_whole else contextlib.nullcontext():
                 if is_whole:
                     held.enter_context(opening)
-                way = open_http(url, (), opening, tls=authorities.context())
+                way = open_http(url, (), opening, tls=authorities.context(), tunnel=is_handshake(headers))
             connection = held.enter_context(contextlib.closing(way.connection))
             assert connection.sock is not None
             connection.sock.settimeout(timeout_s)

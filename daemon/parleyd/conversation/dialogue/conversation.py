@@ -733,7 +733,9 @@ class Conversation:
         self._cue(Cue.ANSWER_ENDED, now_s)
         self._answers.heard(heard)
         if not heard.finished:
-            self._tell_cut(heard.answer, self._history.cut(heard.answer, heard.heard_ms, heard.total_ms), now_s)
+            words = self._history.cut(heard.answer, heard.heard_ms, heard.total_ms)
+            if words is not None and not heard.lost_ms:
+                self._tell_cut(heard.answer, words, now_s)
         self._publish(
             events.AnswerEnded(
                 at_s=heard.ended_s,
@@ -746,17 +748,21 @@ class Conversation:
         )
         if heard.lost_ms:
             unheard = UNHEARD_END.format(heard=duration(heard.heard_ms / 1000))
-            self.to_agent.context(unheard, None, now_s, by_person=False)
+            if not self.to_agent.context(unheard, None, now_s, by_person=False) and self._is_told_whole(heard.answer):
+                self._untold = unheard
             self._truncate(heard)
 
-    def _tell_cut(self, answer: int, words: str | None, now_s: float) -> None:
-        """An answer of an earlier session is not heard to its end. Its history is right from now on; a session whose
-        wish was made before this has been told all of it."""
-        is_told = self._is_history_told and answer <= self._answers.last_of_before
-        if words is None or not is_told or self._continuity.mode == "off":
-            return
-        self._untold = CUT_BEFORE.format(heard=words or "nothing")
-        self._tell_untold(now_s)
+    def _tell_cut(self, answer: int, words: str, now_s: float) -> None:
+        """An answer was interrupted. Its history is right from now on."""
+        if self._is_told_whole(answer):
+            self._untold = CUT_BEFORE.format(heard=words or "nothing")
+            self._tell_untold(now_s)
+
+    def _is_told_whole(self, answer: int) -> bool:
+        """Whether the answer is of an earlier session, and the one that is open, or being opened, has been told all of
+        it: its wish was made before now."""
+        is_told = self._is_history_told and self._continuity.mode != "off"
+        return is_told and answer <= self._answers.last_of_before
 
     def _tell_untold(self, now_s: float) -> None:
         if self._untold is not None and self.to_agent.context(self._untold, None, now_s, by_person=False):

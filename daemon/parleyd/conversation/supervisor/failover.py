@@ -16,8 +16,9 @@ Besides, the fallback answers while a budget is spent: what it says costs nothin
 
 **The agent is tried again**, after FIRST_S, then at intervals that double up to MOST_S (LASTING_S where the reason does
 not pass by itself): in a session with the fallback by a probe that costs nothing, and when that succeeds by a session
-in the next pause between turns; asleep by the next wake. One failure of such a trial is enough to have the fallback
-back. A session that has held for STABLE_S ends all that.
+in the next pause between turns; asleep by the next wake. A probe may be wrong, since servers and what stands before
+them differ: when the agent was not tried by a session for BELIEVED_S, it is, whatever the probes say. One failure of
+such a trial is enough to have the fallback back. A session that has held for STABLE_S ends all that.
 
 **The fallback fails**, too: it is tried again at once, then the agent has its turn as if there were no fallback, and
 the fallback is left alone for a time that doubles up to REST_MOST_S. It is told once. Only a session that has held for
@@ -44,6 +45,8 @@ FAILURES = 2
 STABLE_S = 10.0
 # The intervals after which the agent is tried again: the first, the longest, and that of a reason which does not pass.
 FIRST_S, MOST_S, LASTING_S = 5.0, 60.0, 600.0
+# How long probes without success are believed, in a session with the fallback.
+BELIEVED_S = 600.0
 # The fallback's process ends when it was not used for so long.
 KEEP_S = 60.0
 # How long a fallback that failed twice in a row is left alone, at first and at most.
@@ -78,6 +81,8 @@ class Failover:
         self._reason: str | None = None
         self._hint: str | None = None
         self._away_since_s = 0.0
+        # When the last session with the agent failed.
+        self._tried_s = 0.0
         self._is_lasting = False
         self._interval_s = FIRST_S
         self._again_s = _NEVER_S
@@ -247,7 +252,7 @@ class Failover:
         if self._is_live and not self.in_fallback and now_s - self._live_since_s >= STABLE_S:
             self._holds()
         if self._is_live and self.in_fallback and now_s >= self._again_s and not self._is_back:
-            if self._is_lasting:
+            if self._is_lasting or now_s >= self._tried_s + BELIEVED_S:
                 # Nothing but a session shows that there is credit again, or that the key is right.
                 self._is_back = True
             elif not self._is_probed:
@@ -263,8 +268,9 @@ class Failover:
         if self._is_live and self.in_fallback:
             if self._is_back or self._is_spent:
                 due_s.append(now_s + (SPENT_LOOK_S if self._is_spent else PAUSE_LOOK_S))
-            elif not self._is_probed:
-                due_s.append(self._again_s)
+            else:
+                # A probe that is under way tells its outcome by itself; if it never does, it is not waited for.
+                due_s.append(max(self._again_s, self._tried_s + BELIEVED_S) if self._is_probed else self._again_s)
         if self._is_live and not self.in_fallback and self._failures:
             due_s.append(self._live_since_s + STABLE_S)
         return min(due_s)
@@ -296,6 +302,7 @@ class Failover:
             self._away_since_s = now_s
         self._reason, self._hint, self._is_lasting = ending.reason, ending.hint, is_lasting
         self._is_back = False
+        self._tried_s = now_s
         self._later(now_s)
 
     def _later(self, now_s: float) -> None:

@@ -108,14 +108,15 @@ class LanguageMind:
                     if call is not None:
                         result = yield call
                         assert result is not None, "a call has a result"
+                        # The words before the calls were heard before these were made. Those of the next response are
+                        # cut on their own.
+                        self._answer_at = None
                         text = result.text or "Done."
                         waiting[id_] = f"Error: {text}" if result.is_error else text
             finally:
                 # A server refuses a history in which a call has no result.
                 for id_, text in waiting.items():
                     self._messages.append({"role": "tool", "tool_call_id": id_, "content": text})
-            # Its words were heard before the calls were made. Those of the next response are cut on their own.
-            self._answer_at = None
             if any(name == END_CALL for _, name, _ in written.calls.values()):
                 yield HangUp()
                 return

@@ -278,6 +278,7 @@ class Front:
                 task = self._speaking.pop(response_id, None)
                 if task is not None:
                     task.cancel()
+                    self._delay.forget()
             case actions.End(code, reason):
                 self.line.close(code, reason)
 
