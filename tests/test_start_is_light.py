@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
@@ -15,6 +16,7 @@ from parleyd.agents.elevenlabs import server_messages as elevenlabs
 from parleyd.agents.openai import server_messages as openai
 from parleyd.config.schema import Config
 from parleyd.control.messages import AnyRequest
+from programs import Program, until
 
 KINDS: dict[str, Any] = {
     "configuration": Config,
@@ -146,3 +148,17 @@ def test_what_the_first_session_needs_is_loaded_after_the_start_and_no_more(
     loaded = set(done.stdout.split())
     assert "stringprep" in loaded, "names are looked up with it"
     assert loaded & {"http.client", "parleyd.host.requests", "samplerate"} == wanted
+
+
+def test_the_daemon_loads_it_when_it_has_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "k")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    # Python tells of each import on standard error.
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    config = tmp_path / "parleyd.yaml"
+    sound = 'audio: {input: {device: "null"}, output: {device: "null"}}'
+    config.write_text(f"{ELEVENLABS}, {KEY}, base_url: 'http://127.0.0.1:9'}}\n{sound}\nwake: {{mode: manual}}\n")
+    with Program("run", "-c", config) as daemon:
+        daemon.says("provider: elevenlabs, wake: manual")
+        until(lambda: any(one.endswith("| http.client") for one in daemon.lines), "it is not loaded")
+        assert daemon.end() == os.EX_OK

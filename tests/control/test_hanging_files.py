@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 import wave
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -213,3 +214,16 @@ def test_a_file_that_hangs_while_it_is_sent_is_given_up(files: HangingFiles, mon
         files.close()
         until("the places are not free", lambda: handed_over._places._value == MOST_WAITING)
         handed_over.close(descriptor)
+
+
+def test_a_finalizer_may_close_a_file_wherever_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collector may run where `threading` holds a lock that each new thread wants before Thread.start() returns."""
+
+    def refused(_: threading.Thread) -> None:
+        raise AssertionError("Thread.start() waits")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    reading, writing = os.pipe()
+    handed_over.close(writing)
+    assert os.read(reading, 1) == b"", "it is closed"
+    os.close(reading)

@@ -167,6 +167,8 @@ NOT_WATCHED = {
     "announcement", "tools-preparing",
     # It waits for the process that it holds; whoever wants that one waits for a bounded time.
     "fallback",
+    # Whoever has handed a file over waits for it for a bounded time.
+    "handed-over file",
 }  # fmt: skip
 # What runs elsewhere than in the daemon.
 ELSEWHERE = {"embedded", "chat", "cli", "demo", "doctor", "mqtt", "tuning", "wyoming", "audio/devices"}

@@ -174,6 +174,7 @@ def _serve(loaded: Loaded, args: argparse.Namespace, bus: events.Bus, *, is_read
                 )
                 if is_read_at_once:
                     log.info("%s", in_a_terminal.hint(config))
+                agents.load_ahead(first)
                 # The objects of the start live as long as the daemon: the collector need not look at them again.
                 gc.collect()
                 gc.freeze()

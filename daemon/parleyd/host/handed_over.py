@@ -7,6 +7,7 @@ else waits makes such a call.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import threading
@@ -89,7 +90,9 @@ class _Closer:
             # Those that are there may all hang.
             self._threads += 1
             try:
-                threading.Thread(target=self._run, name="closing a file", daemon=True).start()
+                # Not Thread.start(), which waits until the thread runs: a finalizer may come where its own thread holds
+                # one of the locks of `threading`, which the new thread wants first. Both would wait for ever.
+                _thread.start_new_thread(self._run, ())
             except RuntimeError:
                 # Without a thread it is closed with the next one.
                 self._threads -= 1
