@@ -485,8 +485,8 @@ def _missed() -> RequestError:
 
 
 def _received(connection: socket.socket, most_descriptors: int) -> tuple[bytes, list[int], bool]:
-    """What has come, the descriptors with it, and whether the kernel has closed some of them. socket.recv_fds() leaves
-    the flag out that keeps them from programs that are started meanwhile. Raises OSError."""
+    """Returns the bytes that have come, the descriptors with them, and whether the kernel has closed some of these.
+    socket.recv_fds() leaves out the flag that keeps them from programs that are started meanwhile. Raises OSError."""
     found = array.array("i")
     room = socket.CMSG_LEN(most_descriptors * found.itemsize) if most_descriptors else 0
     data, ancillary, flags, _ = connection.recvmsg(65536, room, socket.MSG_CMSG_CLOEXEC)

@@ -1,4 +1,4 @@
-"""What the person has said in ElevenLabs' protocol, on its way to the recogniser."""
+"""The words of a person in ElevenLabs' protocol, on their way to the recogniser."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def trouble(error: Exception, host: str, key: str | None = None) -> Trouble:
 def _not_http(error: Exception, host: str) -> Trouble | None:
     """None: the error is none of http.client's."""
     # It takes 8 ms and a megabyte, and most devices need it later or never; and while there is no file handle left,
-    # which may be the very error, nothing can be imported. Who has not imported it raises none of its errors.
+    # which may be the very error, nothing can be imported. Where it is not loaded, nothing can raise its errors.
     if (http := sys.modules.get("http.client")) is None:
         return None
     if isinstance(error, http.RemoteDisconnected):
