@@ -261,6 +261,17 @@ def test_speech_over_http(start: Start) -> None:
     assert agent.speeches[0].voice_id == "marin"
 
 
+def test_speech_over_http_knows_the_voices_that_sessions_do_not_have(start: Start) -> None:
+    agent = start("agent: {realtime: {voices: [marin]}}")
+    body = {"model": "tts-1", "input": "Hello.", "response_format": "pcm"}
+    statuses = {
+        voice: ask(agent, "/v1/audio/speech", {**body, "voice": voice})[0]
+        for voice in ("marin", "fable", "nova", "onyx")
+    }
+    assert statuses == {"marin": 200, "fable": 200, "nova": 200, "onyx": 200}
+    assert ask(agent, "/v1/audio/speech", {**body, "voice": "cedar"})[0] == 400
+
+
 @pytest.mark.parametrize(
     ("change", "status", "param"),
     [

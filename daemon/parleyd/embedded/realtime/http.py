@@ -30,6 +30,8 @@ from parleyd.embedded.workers import Workers
 MODELS_PATH = "/v1/models"
 SPEECH_PATH = "/v1/audio/speech"
 MOST_INPUT_CHARS = 4096
+# Text to speech has voices that the sessions of the Realtime protocol do not have.
+MORE_SPEECH_VOICES = ("fable", "nova", "onyx")
 
 
 class _Speech(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -88,9 +90,10 @@ class Http:
             text = f"The format {asked.response_format} is not spoken here; ask for pcm or wav."
             raise _refused(400, "invalid_value", text, "response_format")
         voice = asked.voice if isinstance(asked.voice, str) else asked.voice.get("id", "")
-        if isinstance(asked.voice, str) and voice not in self._settings.realtime.voices:
-            known = ", ".join(self._settings.realtime.voices)
-            raise _refused(400, "invalid_value", f"There is no voice {voice}; known are {known}.", "voice")
+        known = (*self._settings.realtime.voices, *MORE_SPEECH_VOICES)
+        if isinstance(asked.voice, str) and voice not in known:
+            text = f"There is no voice {voice}; known are {', '.join(known)}."
+            raise _refused(400, "invalid_value", text, "voice")
         if not asked.input.strip() or len(asked.input) > MOST_INPUT_CHARS:
             text = f"The input must have 1 to {MOST_INPUT_CHARS} characters."
             raise _refused(400, "invalid_value", text, "input")
