@@ -12,8 +12,6 @@ import math
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ from typing import Any
 
 from fleet.history import END_S, EVERY_S, openmetrics
 from fleet.house import FLEET, Part
-from programs import free_port
+from programs import free_port, until
 
 WIDTH_PX = 1600
 COLUMNS = 24
@@ -34,7 +32,6 @@ SCRAPED_S = 15
 _STEPS_S = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10_800, 21_600, 43_200)
 # Some that Grafana offers.
 _RANGES_S = (300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, DAY_S, 2 * DAY_S, 7 * DAY_S, 30 * DAY_S, 90 * DAY_S)
-PATIENCE_S = 60.0
 
 
 def dashboard() -> dict[str, Any]:
@@ -88,15 +85,15 @@ class Filled:
         self._url = f"http://{where}"
 
     def wait(self) -> None:
-        until_s = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                with urllib.request.urlopen(f"{self._url}/-/ready", timeout=10):
-                    return
-            except OSError:
-                if time.monotonic() > until_s or self.part.process.poll() is not None:
-                    raise
-                time.sleep(0.1)
+        until(self._is_ready, "Prometheus does not become ready")
+
+    def _is_ready(self) -> bool:
+        assert self.part.process.poll() is None, self.part.log.read_text()
+        try:
+            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=10):
+                return True
+        except OSError:
+            return False
 
     def ask(self, path: str, **words: object) -> list[dict[str, Any]]:
         """Raises OSError, also for an expression that Prometheus does not take."""

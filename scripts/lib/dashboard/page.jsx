@@ -100,7 +100,7 @@ const Panel = ({ panel, frames }) => {
   const width = w * COLUMN - GAP, height = h * (ROW + GAP) - GAP;
   const empty = !frames.some((frame) => frame.length);
   const inner = (inside, high) => {
-    if (empty) return <div className="empty" style={{ padding: 16 }}>No data</div>;
+    if (empty) return <div className="empty" title={panel.title} style={{ padding: 16 }}>No data</div>;
     if (panel.type === "stat") return <Stat panel={panel} frames={frames} width={inside} height={high} />;
     if (panel.type === "table")
       return <TableNG data={frames[0]} width={inside} height={high} enableSharedCrosshair={false} noHeader={false} cellHeight="sm" />;
