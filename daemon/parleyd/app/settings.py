@@ -318,7 +318,7 @@ class SettingsKeeper:
         back_to = running.back_to if running is not None else before.revision
         confirmed = not confirm and (running is None or running.confirmed)
         # Noted before they are stored, and stored before they are in force: whatever ends the process in between, the
-        # next start knows that they are on probation. Which keys need a session is known afterwards.
+        # next start knows that they are on probation. It is known afterwards whether they need a session.
         self._store_note(Note(after.revision, back_to, confirmed, False, troubled, untried=True))
         try:
             files.write(before, after, kept=back_to)
