@@ -20,7 +20,7 @@ import pytest
 from test_run import read_until, running, write_config, write_wav
 
 from parleyd.app import probation
-from parleyd.app.settings import SettingsKeeper
+from parleyd.app.settings import SettingsError, SettingsKeeper
 from parleyd.app.settings_files import MOST_BYTES, NAME, SettingsFiles
 from parleyd.checks.configuration import ConfigError, Loaded, load
 from parleyd.config.changed_keys import Changes
@@ -769,3 +769,22 @@ def test_what_a_person_has_written_into_the_file_of_the_settings_outlives_the_ne
         assert daemon.in_force.gate.hangover_ms == 800
         assert daemon.keeper.listing(schema=False).changed_since
     assert "hangover_ms: 800" in (state / NAME).read_text()
+
+
+def test_a_setting_that_could_not_be_read_again_is_refused(config: Path, state: Path) -> None:
+    """As text it fits the key; with the next start the whole file would be left out."""
+    with RunsWith(config, state) as daemon:
+        with pytest.raises(SettingsError, match="too large") as caught:
+            daemon.keeper.put(None, {"openai.transcription.model": 10**50}, confirm=False)
+        assert caught.value.kind == "bad_settings"
+        path = state / NAME
+        path.write_text(f"openai: {{transcription: {{model: {10**50}}}}}\n")
+        with pytest.raises(ConfigError, match=rf"{NAME}:1"):
+            daemon.keeper.reload(daemon.take)
+        assert daemon.keeper.report.keys == 0
+
+
+def test_a_nul_in_a_setting_is_refused_and_ends_no_daemon(config: Path, state: Path) -> None:
+    with RunsWith(config, state) as daemon, pytest.raises(SettingsError, match="NUL") as caught:
+        daemon.keeper.put(None, {"earcons.timer": "a\0b"}, confirm=False)
+    assert caught.value.kind == "bad_settings"

@@ -190,12 +190,11 @@ class SettingsKeeper:
         with self._lock:
             text = None if self._files is None else self._files.text()
             loaded = self._load(text)
+            # A person may have edited the file.
+            present = self._present if self._files is None else self._present.as_written(self._files.parsed(text or ""))
             changed = take(loaded)
-            self._loaded, self._broken = loaded, None
-            if text is not None:
-                # A person may have edited the file.
-                self._present = self._present.as_written(settings.read(text))
-                self._touched.update(self._present.values)
+            self._loaded, self._present, self._broken = loaded, present, None
+            self._touched.update(present.values)
             self._look_for_restart(changed)
             return loaded, changed
 
@@ -309,6 +308,7 @@ class SettingsKeeper:
             raise SettingsError("bad_settings", f"the settings exceed {MOST_BYTES // 1024} KiB", "nothing was changed")
         try:
             loaded = load(self._config_path, SettingsText(str(files.path), text))
+            files.parsed(text)  # with the next start
         except ConfigError as error:
             lines = "\n".join(f"{problem.key or NAME}: {problem.text}; {problem.hint}" for problem in error.problems)
             raise SettingsError("bad_settings", lines, "nothing was changed") from None

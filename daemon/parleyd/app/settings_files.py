@@ -73,6 +73,14 @@ class SettingsFiles:
             text, hint = f"the settings cannot be read: {why}", "mend the file, or move it away to do without settings"
             raise ConfigError([Problem(str(self.path), None, None, "", text, hint)]) from error
 
+    def parsed(self, text: str) -> Settings:
+        """The settings in such a content. Raises ConfigError."""
+        try:
+            return settings.read(text)
+        except NodeError as error:
+            problem = Problem(str(self.path), error.line, error.column, "", str(error), error.hint)
+            raise ConfigError([problem]) from None
+
     def version(self, revision: int) -> Settings | None:
         """An older version; None if it is not kept, or cannot be read."""
         if revision == 0:
