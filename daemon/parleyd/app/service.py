@@ -460,11 +460,17 @@ class Service:
         config = in_force(self._config, config)
         agent, speech = agent_for(config), self._speech_for(config)
         tools = self.tools.made(config.tools, _camera_for(agent, config))
+        # The last two steps that may fail, for they take effect at once.
         if self._fallback is not None:
-            # The last step that may fail, for it takes effect at once.
             self._fallback.reconfigure(config)
-        if self.sound is not None:
-            self.sound.reconfigure(config)
+        try:
+            if self.sound is not None:
+                self.sound.reconfigure(config)
+        except UserError:
+            if self._fallback is not None:
+                with contextlib.suppress(UserError):
+                    self._fallback.reconfigure(self._config)
+            raise
         self._dialogue.reconfigure(config.barge_in, config.continuity)
         self._usage_limits.reconfigure(config)
         self.tools.reconfigure(config.tools, tools)
