@@ -22,6 +22,7 @@ from parleyd.core import events
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.core.health import Pulse
 from parleyd.embedded.local_speech import LocalSpeech, local_speech
+from parleyd.host.handed_over import of_this_process
 
 
 def test_a_thread_that_ends_does_not_hide_the_next_ones_work() -> None:
@@ -52,7 +53,7 @@ class Hanging(SoundFile):
     """A file on a disk that does not answer."""
 
     def __init__(self, path: Path, over: threading.Event) -> None:
-        super().__init__(os.open(path, os.O_RDONLY))
+        super().__init__(os.open(path, os.O_RDONLY), of_this_process(path.name))
         self.over = over
 
     def stream(self, text: str, timeout_s: float) -> Iterator[bytes]:

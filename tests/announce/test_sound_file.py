@@ -14,7 +14,10 @@ from parleyd.announce import sound_file
 from parleyd.announce.sound_file import MOST_SOUND_S, SoundFile, SoundFileError
 from parleyd.audio.pcm import AudioFormat, samples_of
 from parleyd.core.endings import DialError
+from parleyd.host.handed_over import of_this_process
 from waiting import until
+
+BELL = of_this_process("bell")
 
 
 def written(path: Path, pcm: bytes, rate_hz: int = 22050, channels: int = 1, width: int = 2) -> Path:
@@ -25,7 +28,7 @@ def written(path: Path, pcm: bytes, rate_hz: int = 22050, channels: int = 1, wid
 
 
 def opened(path: Path) -> SoundFile:
-    return SoundFile(os.open(path, os.O_RDONLY))
+    return SoundFile(os.open(path, os.O_RDONLY), of_this_process(path.name))
 
 
 def test_the_samples_come_whole_and_again_for_another_try(tmp_path: Path) -> None:
@@ -48,14 +51,14 @@ def test_where_the_descriptor_stands_is_the_senders_own(tmp_path: Path) -> None:
     path = written(tmp_path / "a.wav", bytes(1000))
     with path.open("rb") as theirs:
         theirs.seek(17)
-        sound = SoundFile(os.dup(theirs.fileno()))
+        sound = SoundFile(os.dup(theirs.fileno()), BELL)
         assert len(b"".join(sound.stream("", 1.0))) == 1000
         assert os.lseek(theirs.fileno(), 0, os.SEEK_CUR) == 17
 
 
 def test_the_descriptor_is_closed_with_the_last_one_who_reads(tmp_path: Path) -> None:
     descriptor = os.open(written(tmp_path / "a.wav", bytes(100_000)), os.O_RDONLY)
-    reading = SoundFile(descriptor).stream("", 1.0)
+    reading = SoundFile(descriptor, BELL).stream("", 1.0)
     assert next(reading)
     os.fstat(descriptor)
     del reading
@@ -76,7 +79,7 @@ def test_a_file_that_becomes_shorter_ends_early(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_on_is_an_end_too(tmp_path: Path) -> None:
     """The announcer would wait for the next piece for ever, and so would all that comes after it."""
     descriptor = os.open(written(tmp_path / "a.wav", bytes(200_000)), os.O_RDONLY)
-    pieces = SoundFile(descriptor).stream("", 1.0)
+    pieces = SoundFile(descriptor, BELL).stream("", 1.0)
     assert next(pieces)
     # A regular file, which answers EIO there: the first page of a process is never its own.
     unreadable = os.open("/proc/self/mem", os.O_RDONLY)
@@ -126,7 +129,7 @@ def test_what_is_no_sound_is_refused(content: bytes, why: str, tmp_path: Path) -
     (tmp_path / "a.wav").write_bytes(content)
     descriptor = os.open(tmp_path / "a.wav", os.O_RDONLY)
     with pytest.raises(SoundFileError, match=why) as refusal:
-        SoundFile(descriptor)
+        SoundFile(descriptor, BELL)
     assert refusal.value.hint
     del refusal
 
@@ -155,7 +158,7 @@ def test_other_kinds_of_sound_are_refused(rate_hz: int, channels: int, width: in
 def test_a_pipe_is_refused() -> None:
     reading, writing = os.pipe()
     with pytest.raises(SoundFileError, match="not a file"):
-        SoundFile(reading)
+        SoundFile(reading, BELL)
     os.close(writing)
 
 
@@ -163,6 +166,6 @@ def test_what_is_refused_is_closed_although_somebody_keeps_the_error() -> None:
     reading, writing = os.pipe()
     os.close(writing)
     with pytest.raises(SoundFileError, match="not a file") as refusal:
-        sound_file.opened(reading)
+        sound_file.opened(reading, BELL)
     until("it is not closed", lambda: not Path(f"/proc/self/fd/{reading}").exists())
     assert refusal.value.hint

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import errno
+import os
 import stat
 import wave
 from pathlib import Path
+
+import pytest
 
 from parleyd.audio.gate.gate import Passed
 from parleyd.audio.pcm import FRAME_BYTES, Frame
@@ -45,6 +49,23 @@ def test_their_size_is_bounded_too_and_other_files_stay(tmp_path: Path) -> None:
     ours = [path for path in tmp_path.iterdir() if path.name != "notes.wav"]
     assert len(ours) == 2
     assert (tmp_path / "notes.wav").exists()
+
+
+def test_of_a_recording_for_which_there_is_no_room_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their number and size are bounded on a full disk, too, and what is to be forgotten is in no part of a file."""
+
+    def full(recording: wave.Wave_write, sound: bytes) -> None:
+        recording.writeframesraw(sound[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "20260101T000000-001.wav").write_bytes(bytes(44))
+    (tmp_path / "20260101T000000-002.wav").write_bytes(bytes(44))
+    with monkeypatch.context() as patched:
+        patched.setattr(wave.Wave_write, "writeframes", full)
+        record(Recorder(Debug(record=True, record_files=1), tmp_path), [bytes(FRAME_BYTES)] * 3)
+    assert len(list(tmp_path.iterdir())) == 1, "the newest of those that were there"
 
 
 def test_what_is_to_be_forgotten_is_in_no_file(tmp_path: Path) -> None:

@@ -36,6 +36,23 @@ def only_line(text: str) -> str:
 # ---------------------------------------------------------------- what is taken
 
 
+RUN = "hooks: [{on: [answer_text], command: [/bin/echo, %s]}]"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(r'"a\0b"', "a NUL (\\0) in a text; remove it"), (r'"\ud83d"', "half a character (a single surrogate)")],
+)
+def test_no_text_has_a_nul_or_half_a_character(value: str, words: str) -> None:
+    """A path, a program or a name with one is refused by the system, wherever it is used first."""
+    for place in (f"earcons: {{timer: {value}}}", f"tools: {{command: {{x: {{run: [{value}]}}}}}}", RUN % value):
+        assert any(words in line for line in lines(LOCAL + place)), place
+
+
+def test_a_pair_of_surrogates_in_a_list_is_one_character() -> None:
+    assert good(LOCAL + RUN % r'"\ud83d\ude00"').hooks[0].command[1] == "😀"
+
+
 def test_a_file_with_nothing_but_the_agent_is_all_defaults() -> None:
     config = good("elevenlabs: {agent_id: agent_42}")
     assert config.elevenlabs.agent_id == "agent_42"

@@ -121,3 +121,12 @@ def test_whoever_changes_settings_takes_nothing_over() -> None:
     assert sections.isdisjoint(_OF_THE_FILE)
     top = {key.name for key in all_keys() if len(key.path) == 1}
     assert top == sections | set(_OF_THE_FILE), "a new section: may a setting change it?"
+
+
+def test_what_somebody_else_has_written_is_of_the_same_revision() -> None:
+    made = Settings(3, {"gate.hangover_ms": 700}, "fleet")
+    assert made.as_written(Settings(1, {"gate.hangover_ms": 700})) is made
+    edited = made.as_written(Settings(1, {"gate.hangover_ms": 800}))
+    assert (edited.revision, edited.values, edited.label) == (3, {"gate.hangover_ms": 800}, "fleet")
+    assert edited.changed_since
+    assert not Settings(3).as_written(Settings(0, {"gate.hangover_ms": 800})).changed_since

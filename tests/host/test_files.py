@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from parleyd.app import reloader
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.wav import WavInput, read_wav
 from parleyd.checks import configuration
@@ -20,7 +21,7 @@ from parleyd.config.secrets import SecretError
 from parleyd.embedded import scenario
 from parleyd.host import files
 from parleyd.host.files import open_regular, read_file
-from parleyd.host.remembered import RememberedVolume
+from parleyd.host.remembered import RememberedGain, RememberedVolume
 from parleyd.tools import timers
 from parleyd.transcript import reading
 from parleyd.usage.ledger import Book
@@ -95,16 +96,24 @@ def test_a_pipe_that_was_named_is_an_error(
 
 
 def test_a_pipe_where_state_is_kept_is_none(tmp_path: Path) -> None:
-    for name in ("usage.json", "volume.json", timers.FILE_NAME, "2026-11-21.jsonl"):
+    for name in ("usage.json", "volume.json", "gain.json", timers.FILE_NAME, "2026-11-21.jsonl"):
         os.mkfifo(tmp_path / name, 0o600)
     assert in_time(Store(tmp_path).load, tmp_path / "usage.json") == Book()
     assert in_time(lambda: RememberedVolume(tmp_path).under(None), tmp_path / "volume.json") is None
+    assert in_time(lambda: RememberedGain(tmp_path).under("default", 0.0), tmp_path / "gain.json") is None
     at = timers.now()
     path = tmp_path / timers.FILE_NAME
     assert isinstance(in_time(lambda: timers.read(path, at), path), OSError)
     since = datetime(2026, 1, 1).astimezone()
     path = tmp_path / "2026-11-21.jsonl"
     assert isinstance(in_time(lambda: list(reading.entries(tmp_path, since)), path), OSError)
+
+
+def test_a_pipe_that_the_embedded_agent_has_read_is_not_read_for_its_changes(tmp_path: Path) -> None:
+    """It may be a scenario; there is nothing in it any more, and nobody writes again."""
+    pipe = tmp_path / "scenario.yaml"
+    os.mkfifo(pipe, 0o600)
+    assert in_time(lambda: reloader._content(str(pipe)), pipe) is None
 
 
 def test_what_the_shell_gives_is_read_to_its_end(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 
 from parleyd.app.agents import Agents
 from parleyd.app.fallback import LocalFallback
+from parleyd.audio.mixer import MixerError
 from parleyd.config.openai_section import InstructionsFile, McpServer, OpenAI
 from parleyd.config.retention import Budget
 from parleyd.config.schema import Config, ElevenLabs, Local, Reconnect, Session
@@ -416,6 +417,27 @@ def test_a_reload_that_the_fallback_cannot_take_changes_nothing(tmp_path: Path) 
         with pytest.raises(UserError, match="gone"):
             one.service.reconfigure(with_file("gone"), agents.agent)
         assert one.service._config.budget.minutes_per_day == 2
+
+
+def test_a_reload_that_the_mixer_refuses_changes_nothing_for_the_fallback_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(_config: Config) -> None:
+        raise MixerError("the mixer does not answer", "see the card")
+
+    first = config("http://127.0.0.1:9", tmp_path, openai=OpenAI(instructions="Be brief."))
+    with (
+        Agents(first) as agents,
+        Daemon(first, agent=agents.agent(first), fallback=agents.fallback) as one,
+    ):
+        fallback, sound = agents.fallback, one.service.sound
+        assert fallback is not None
+        assert sound is not None
+        monkeypatch.setattr(sound, "reconfigure", refuses)
+        other = config("http://127.0.0.1:9", tmp_path, openai=OpenAI(instructions="Talk like a pirate."))
+        with pytest.raises(MixerError):
+            one.service.reconfigure(other, agents.agent)
+        assert fallback._config.openai.instructions == "Be brief."
 
 
 def test_instructions_that_are_gone_when_it_starts_are_told_and_do_not_end_the_daemon(tmp_path: Path) -> None:

@@ -120,6 +120,18 @@ def test_a_camera_that_does_not_work_is_told_to_whoever_wanted_the_picture(comma
         assert images(agent) == []
 
 
+def test_a_picture_that_is_refused_leaves_nothing_behind() -> None:
+    slow = Camera(command=["sleep", "100"], timeout_s=60.0, confirm=False, run_as="daemon")
+    with embedded() as agent, looking(agent, slow) as one:
+        one.service.look(None)
+        uploads = one.service._uploads
+        before = len(uploads._stops)
+        for _ in range(3):
+            with pytest.raises(UploadError, match="another file is being sent"):
+                one.service.look(None)
+        assert len(uploads._stops) <= before
+
+
 def test_mute_covers_the_camera(camera: Camera) -> None:
     with embedded(f"agent: {{{LOOKS}}}") as agent, looking(agent, camera) as one:
         one.service.mute(True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -19,9 +20,9 @@ import pytest
 from test_run import read_until, running, write_config, write_wav
 
 from parleyd.app import probation
-from parleyd.app.settings import SettingsKeeper
-from parleyd.app.settings_files import NAME
-from parleyd.checks.configuration import Loaded, load
+from parleyd.app.settings import SettingsError, SettingsKeeper
+from parleyd.app.settings_files import MOST_BYTES, NAME, SettingsFiles
+from parleyd.checks.configuration import ConfigError, Loaded, load
 from parleyd.config.changed_keys import Changes
 from parleyd.config.changes import changes, in_force
 from parleyd.control.client import Client, RefusedError
@@ -632,3 +633,158 @@ def test_a_key_that_was_taken_away_with_the_restart_comes_back_with_another_one(
         daemon.ill.append(Trouble("microphone", Grade.TROUBLE, "it is gone"))
         assert daemon.restarted.wait(WAIT_S), "the stall_s of the file is still in force"
         assert daemon.keeper.report.keys == 1
+
+
+class PowerCutError(BaseException):
+    """Nothing of the program runs after it, so nothing may handle it."""
+
+
+def started_again(config: Path, state: Path, times: int) -> SettingsKeeper:
+    """As a service that is killed at each start but the last one, before it is ready."""
+    for _ in range(times):
+        keeper = SettingsKeeper(config / "parleyd.yaml", state, events.Bus())
+        keeper.load_first(load(config / "parleyd.yaml"))
+    return keeper
+
+
+def test_a_change_that_ends_the_process_while_it_is_put_in_force_goes_back(config: Path, state: Path) -> None:
+    """It is in the file by then. A first change, which is on probation, goes back with it."""
+    for joins in (False, True):
+        with RunsWith(config, state) as daemon:
+            if joins:
+                daemon.keeper.put(None, {"gate.hangover_ms": 700}, confirm=False)
+
+            def dies(_loaded: Loaded) -> Changes:
+                raise PowerCutError
+
+            daemon.keeper._take = dies
+            with pytest.raises(PowerCutError):
+                daemon.keeper.put(None, {"barge_in.confirm_ms": 300}, confirm=False)
+            # The end of the daemon in order does not happen.
+            daemon.keeper._is_ready = False
+        assert started_again(config, state, 1).report.keys == (2 if joins else 1)
+        assert started_again(config, state, 1).report.keys == 0
+
+
+def test_a_power_cut_while_a_change_is_stored_leaves_the_one_before_on_probation(
+    config: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunsWith(config, state) as daemon:
+        daemon.keeper.put(None, {"gate.hangover_ms": 700}, confirm=False)
+        with monkeypatch.context() as patched:
+            patched.setattr(SettingsFiles, "write", cut)
+            with pytest.raises(PowerCutError):
+                daemon.keeper.put(None, {"barge_in.confirm_ms": 300}, confirm=False)
+        daemon.keeper._is_ready = False
+    assert started_again(config, state, 1).report.keys == 1
+    assert started_again(config, state, 1).report.keys == 0
+
+
+def cut(*_: object, **__: object) -> None:
+    raise PowerCutError
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_power_cut_while_settings_go_back_keeps_none_that_are_bad(
+    config: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunsWith(config, state) as daemon:
+        daemon.keeper.put(None, {"gate.hangover_ms": 700}, confirm=False)
+    started_again(config, state, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(SettingsFiles, "write", cut)
+        with pytest.raises(PowerCutError):
+            started_again(config, state, 1)
+    assert started_again(config, state, 1).report.keys == 0
+
+
+def test_settings_go_back_at_the_start_although_the_disk_is_full(
+    config: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunsWith(config, state) as daemon:
+        daemon.keeper.put(None, {"gate.hangover_ms": 700}, confirm=False)
+    started_again(config, state, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(SettingsFiles, "write", full)
+        assert [started_again(config, state, 1).report.keys for _ in range(2)] == [0, 0]
+    assert started_again(config, state, 1).report.keys == 0
+    assert "hangover_ms" not in (state / NAME).read_text()
+
+
+def test_settings_go_back_in_a_running_daemon_although_the_disk_is_full(
+    config: Path, state: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(probation, "WORSE_S", 0.0)
+    with RunsWith(config, state) as daemon:
+        daemon.keeper.put(None, {"gate.hangover_ms": 700}, confirm=False)
+        assert daemon.in_force.gate.hangover_ms == 700
+        monkeypatch.setattr(SettingsFiles, "write", full)
+        daemon.ill.append(Trouble("microphone", Grade.TROUBLE, "it is gone"))
+        until("they do not go back", lambda: daemon.in_force.gate.hangover_ms != 700)
+        until("it is not told", lambda: "cannot be stored" in caplog.text)
+        until("it is not over", lambda: daemon.keeper.report.probation is None)
+        assert daemon.keeper.report.keys == 0
+        daemon.keeper._is_ready = False
+    monkeypatch.undo()
+    assert started_again(config, state, 1).report.keys == 0
+
+
+def test_a_reload_that_cannot_read_the_settings_takes_nothing(config: Path, state: Path) -> None:
+    with RunsWith(config, state) as daemon:
+        daemon.keeper.put(None, {"gate.hangover_ms": 700}, confirm=False)
+        for spoil in (spoilt_bytes, too_long, a_folder):
+            spoil(state / NAME)
+            with pytest.raises(ConfigError, match=NAME) as caught:
+                daemon.keeper.reload(daemon.take)
+            assert caught.value.problems[0].hint
+            assert daemon.in_force.gate.hangover_ms == 700
+
+
+def spoilt_bytes(path: Path) -> None:
+    path.write_bytes(b"gate: {hangover_ms: 700} # \xff\n")
+
+
+def too_long(path: Path) -> None:
+    path.write_text("#" + "a" * MOST_BYTES + "\ngate: {hangover_ms: 800}\n")
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def test_what_a_person_has_written_into_the_file_of_the_settings_outlives_the_next_change(
+    config: Path, state: Path
+) -> None:
+    with RunsWith(config, state) as daemon:
+        daemon.keeper.put(None, {"gate.hangover_ms": 700}, confirm=False, label="fleet")
+        path = state / NAME
+        path.write_text(path.read_text().replace("700", "800"))
+        daemon.keeper.reload(daemon.take)
+        assert daemon.in_force.gate.hangover_ms == 800
+        daemon.keeper.put(1, {"barge_in.confirm_ms": 300}, confirm=False)
+        assert daemon.in_force.gate.hangover_ms == 800
+        assert daemon.keeper.listing(schema=False).changed_since
+    assert "hangover_ms: 800" in (state / NAME).read_text()
+
+
+def test_a_setting_that_could_not_be_read_again_is_refused(config: Path, state: Path) -> None:
+    """As text it fits the key; with the next start the whole file would be left out."""
+    with RunsWith(config, state) as daemon:
+        with pytest.raises(SettingsError, match="too large") as caught:
+            daemon.keeper.put(None, {"openai.transcription.model": 10**50}, confirm=False)
+        assert caught.value.kind == "bad_settings"
+        path = state / NAME
+        path.write_text(f"openai: {{transcription: {{model: {10**50}}}}}\n")
+        with pytest.raises(ConfigError, match=rf"{NAME}:1"):
+            daemon.keeper.reload(daemon.take)
+        assert daemon.keeper.report.keys == 0
+
+
+def test_a_nul_in_a_setting_is_refused_and_ends_no_daemon(config: Path, state: Path) -> None:
+    with RunsWith(config, state) as daemon, pytest.raises(SettingsError, match="NUL") as caught:
+        daemon.keeper.put(None, {"earcons.timer": "a\0b"}, confirm=False)
+    assert caught.value.kind == "bad_settings"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import queue
 import stat
 import threading
@@ -237,6 +239,21 @@ def test_a_broken_file_is_set_aside(tmp_path: Path, content: bytes) -> None:
     assert path.with_name(path.name + ".bad").read_bytes() == content
     with Clock(tmp_path) as clock:
         assert len(clock.clock.all()) == 1
+
+
+def test_a_file_that_this_user_may_not_read_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(path: Path, _most_bytes: int) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    path = tmp_path / timers.FILE_NAME
+    path.write_bytes(b"root's")
+    monkeypatch.setattr(timers, "read_file", refused)
+    with Clock(tmp_path) as clock:
+        clock.clock.set(60, "new")
+    assert path.with_name(path.name + ".bad").read_bytes() == b"root's"
+    assert str(path) in caplog.text
 
 
 def test_without_a_place_to_keep_them_they_run_all_the_same(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from parleyd.audio.pcm import BYTES_PER_SAMPLE, AudioFormat, mix_down
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.core.errors import UserError
 from parleyd.host import handed_over
+from parleyd.host.handed_over import Whose
 
 # The longest sound. Its mono samples are in memory while it waits for a pause.
 MOST_SOUND_S = 120.0
@@ -25,7 +26,6 @@ _MOST_CHANNELS = 2
 # Beside the samples, a file may have texts and pictures, which nobody needs here.
 _MOST_BYTES = int(MOST_SOUND_S * _HIGHEST_HZ * _MOST_CHANNELS * BYTES_PER_SAMPLE) + 2**20
 _PIECE_S = 0.5
-_HINT_HANGS = "see whether the disk or the network that it is on hangs, and copy it to this machine"
 _HINT = "make it one: ffmpeg -i FILE -ac 1 -ar 22050 -sample_fmt s16 SOUND.wav"
 
 
@@ -35,7 +35,8 @@ class SoundFileError(UserError):
 
 class SoundFile:
     """Implements agents.speech.StreamedSpeech. Takes the descriptor over, also where it refuses. Blocks while it reads
-    the head of the file, which may be for ever: use opened(). Raises SoundFileError.
+    the head of the file, which may be for ever: use opened(). whose: tells people which file it is, if it hangs. Raises
+    SoundFileError.
 
     The descriptor is closed with the last one who holds this object: the thread that reads it may outlive the
     announcement.
@@ -43,7 +44,8 @@ class SoundFile:
 
     hint_endless = "announce a shorter one"
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, whose: Whose) -> None:
+        self._whose = whose
         closing = weakref.finalize(self, handed_over.close, descriptor)
         try:
             self._begin(descriptor)
@@ -78,7 +80,7 @@ class SoundFile:
     def stream(self, text: str, timeout_s: float) -> Iterator[bytes]:
         """Neither the text nor the time counts: the file is here."""
         try:
-            with handed_over.in_time(self._opened, handed_over.PIECE_S) as sound:
+            with handed_over.in_time(self._opened, self._whose, handed_over.PIECE_S) as sound:
                 channels, at_once = sound.getnchannels(), int(_PIECE_S * sound.getframerate())
                 left = int(MOST_SOUND_S * sound.getframerate())
                 while left > 0 and (piece := self._frames(sound, min(at_once, left))):
@@ -89,10 +91,10 @@ class SoundFile:
             raise DialError(Ending(EndingKind.FINAL, str(error), error.hint)) from error
         except handed_over.BusyError as error:
             why = "other files hang, and this one was not read"
-            raise DialError(Ending(EndingKind.FINAL, why, _HINT_HANGS)) from error
+            raise DialError(Ending(EndingKind.FINAL, why, handed_over.HINT)) from error
         except handed_over.HangsError as error:
             why = f"the sound file does not answer within {handed_over.PIECE_S:g} s"
-            raise DialError(Ending(EndingKind.FINAL, why, _HINT_HANGS)) from error
+            raise DialError(Ending(EndingKind.FINAL, why, handed_over.HINT)) from error
         except (wave.Error, EOFError, OSError) as error:
             # The stick may have been pulled out. The announcer waits for an end of whatever kind.
             why = f"the sound file could not be read on: {error}"
@@ -106,7 +108,7 @@ class SoundFile:
             assert self._descriptor >= 0
             return sound.readframes(count)
 
-        return handed_over.in_time(read, handed_over.PIECE_S)
+        return handed_over.in_time(read, self._whose, handed_over.PIECE_S)
 
     def _opened(self) -> wave.Wave_read:
         """Raises SoundFileError. To be closed."""
@@ -117,16 +119,16 @@ class SoundFile:
             raise SoundFileError("this is not a WAV file with PCM", _HINT) from error
 
 
-def opened(descriptor: int) -> SoundFile:
+def opened(descriptor: int, whose: Whose) -> SoundFile:
     """Takes the descriptor over, also where it refuses. Raises SoundFileError, also if the file does not answer."""
     try:
-        return handed_over.in_time(lambda: SoundFile(descriptor))
+        return handed_over.in_time(lambda: SoundFile(descriptor, whose), whose)
     except handed_over.BusyError as error:
         handed_over.close(descriptor)
-        raise SoundFileError("other files hang, and this one was not looked at", _HINT_HANGS) from error
+        raise SoundFileError("other files hang, and this one was not looked at", handed_over.HINT) from error
     except handed_over.HangsError as error:
         text = f"the file does not answer within {handed_over.ANSWER_S:g} s"
-        raise SoundFileError(text, _HINT_HANGS) from error
+        raise SoundFileError(text, handed_over.HINT) from error
 
 
 class _InPlace(io.RawIOBase):

@@ -12,12 +12,15 @@ from parleyd.app.settings import SettingsKeeper
 from parleyd.checks.configuration import ConfigError, Loaded
 from parleyd.config.changed_keys import Changes
 from parleyd.host import notify
+from parleyd.host.files import read_file
 from parleyd.profiles.profiles import ApplyError, Profiles
 
 log = logging.getLogger(__name__)
 
 
 _SCENARIO = "local.scenario"
+# More than the embedded agent reads of it.
+_MOST_SCENARIO_BYTES = 2**20 + 1
 
 
 class ReloadError(Exception):
@@ -81,7 +84,8 @@ class Reloader:
 
 
 def _content(scenario: str | None) -> bytes | None:
+    """None also for a pipe: the embedded agent has read it, and nothing comes any more."""
     try:
-        return None if scenario is None else Path(scenario).read_bytes()
-    except OSError:
+        return None if scenario is None else read_file(Path(scenario), _MOST_SCENARIO_BYTES)
+    except (OSError, ValueError):
         return None

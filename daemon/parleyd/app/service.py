@@ -47,6 +47,7 @@ from parleyd.core import events
 from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
+from parleyd.core.text import name_text
 from parleyd.hooks.hooks import Hooks
 from parleyd.host import handed_over, notify
 from parleyd.host.apart import Apart
@@ -339,11 +340,13 @@ class Service:
             raise AnnouncementRefusedError("no_sound", "this daemon has no sound", "set audio.mode: on, and restart it")
         return self._announcer.announce(text, now=now)
 
-    def announce_sound(self, descriptor: int, name: str, *, now: bool) -> int:
+    def announce_sound(self, descriptor: int, name: str, *, now: bool, uid: int | None = None) -> int:
         """See Announcer.announce_sound. descriptor: of an open WAV file; it is taken over, also where it is refused.
+        uid: of the user who hands it over; None: the daemon's own.
         Blocks while the head of the file is read, for handed_over.ANSWER_S at most. Raises AnnouncementRefusedError,
         SoundFileError."""
-        sound = sound_file.opened(descriptor)
+        whose = handed_over.Whose(name_text(name), os.geteuid() if uid is None else uid)
+        sound = sound_file.opened(descriptor, whose)
         if self._announcer is None:
             raise AnnouncementRefusedError("no_sound", "this daemon has no sound", "set audio.mode: on, and restart it")
         return self._announcer.announce_sound(sound, name, now=now)
@@ -356,14 +359,14 @@ class Service:
         """See AgentInput.user_active."""
         return self._dialogue.user_active()
 
-    def send_file(self, descriptor: int, name: str, text: str | None) -> int:
+    def send_file(self, descriptor: int, name: str, text: str | None, uid: int | None = None) -> int:
         """See Uploads.send; wakes the daemon if it is asleep. Blocks like it. Raises UploadError also if a budget is
         spent."""
         refusal = self._usage_limits.refusal(of_its_own=False) if self._supervisor.asleep else None
         if refusal is not None:
             handed_over.close(descriptor)
             raise UploadError(refusal.text, refusal.hint)
-        number = self._uploads.send(descriptor, name, text)
+        number = self._uploads.send(descriptor, name, text, uid)
         if self._supervisor.asleep:
             self.wake()
         return number
@@ -457,11 +460,17 @@ class Service:
         config = in_force(self._config, config)
         agent, speech = agent_for(config), self._speech_for(config)
         tools = self.tools.made(config.tools, _camera_for(agent, config))
+        # The last two steps that may fail, for they take effect at once.
         if self._fallback is not None:
-            # The last step that may fail, for it takes effect at once.
             self._fallback.reconfigure(config)
-        if self.sound is not None:
-            self.sound.reconfigure(config)
+        try:
+            if self.sound is not None:
+                self.sound.reconfigure(config)
+        except UserError:
+            if self._fallback is not None:
+                with contextlib.suppress(UserError):
+                    self._fallback.reconfigure(self._config)
+            raise
         self._dialogue.reconfigure(config.barge_in, config.continuity)
         self._usage_limits.reconfigure(config)
         self.tools.reconfigure(config.tools, tools)

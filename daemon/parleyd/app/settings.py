@@ -32,6 +32,7 @@ from parleyd.config.settings import Settings
 from parleyd.core import events
 from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse, Trouble
+from parleyd.core.log_fields import fields
 from parleyd.core.states import State
 
 log = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ class SettingsKeeper:
                 # The file is not read again: it may be a pipe.
                 return alone
             try:
-                self._loaded = self._load()
+                self._loaded = self._load(None if self._files is None else self._files.text())
                 return self._loaded
             except ConfigError as error:
                 for problem in error.problems:
@@ -157,10 +158,11 @@ class SettingsKeeper:
                 log.error("the settings are left out until this is fixed; the configuration file alone is in force")
                 return alone
 
-    def _load(self) -> Loaded:
-        if self._files is None:
+    def _load(self, text: str | None) -> Loaded:
+        """text: of the settings. Raises ConfigError."""
+        if self._files is None or text is None:
             return load(self._config_path)
-        return load(self._config_path, SettingsText(str(self._files.path), self._text(self._files)))
+        return load(self._config_path, SettingsText(str(self._files.path), text))
 
     def start(
         self,
@@ -186,9 +188,13 @@ class SettingsKeeper:
         """Reads the configuration file, with the settings, and puts it in force; no change comes between the two.
         Raises ConfigError, and the errors of take; then nothing has changed."""
         with self._lock:
-            loaded = self._load()
+            text = None if self._files is None else self._files.text()
+            loaded = self._load(text)
+            # A person may have edited the file.
+            present = self._present if self._files is None else self._present.as_written(self._files.parsed(text or ""))
             changed = take(loaded)
-            self._loaded, self._broken = loaded, None
+            self._loaded, self._present, self._broken = loaded, present, None
+            self._touched.update(present.values)
             self._look_for_restart(changed)
             return loaded, changed
 
@@ -302,6 +308,7 @@ class SettingsKeeper:
             raise SettingsError("bad_settings", f"the settings exceed {MOST_BYTES // 1024} KiB", "nothing was changed")
         try:
             loaded = load(self._config_path, SettingsText(str(files.path), text))
+            files.parsed(text)  # with the next start
         except ConfigError as error:
             lines = "\n".join(f"{problem.key or NAME}: {problem.text}; {problem.hint}" for problem in error.problems)
             raise SettingsError("bad_settings", lines, "nothing was changed") from None
@@ -310,15 +317,19 @@ class SettingsKeeper:
         troubled = running.troubled if running is not None else tuple(sorted({one.part for one in self._troubles()}))
         back_to = running.back_to if running is not None else before.revision
         confirmed = not confirm and (running is None or running.confirmed)
+        # Noted before they are stored, and stored before they are in force: whatever ends the process in between, the
+        # next start knows that they are on probation. It is known afterwards whether they need a session.
+        self._store_note(Note(after.revision, back_to, confirmed, False, troubled, untried=True))
         try:
             files.write(before, after, kept=back_to)
         except OSError as error:
+            self._store_note(running)
             text = f"the settings cannot be stored: {files.path.parent}: {error.strerror}"
             raise SettingsError("unavailable", text, "nothing was changed") from error
         try:
             changed = self._take(loaded)
         except UserError as error:
-            self._put_back(files, before)
+            self._put_back(files, before, running)
             raise SettingsError("bad_settings", str(error), error.hint) from error
         self._present, self._loaded, self._broken = after, loaded, None
         if self._went_back is not None and (not self._went_back.label or (after.label and not after.changed_since)):
@@ -358,11 +369,14 @@ class SettingsKeeper:
         self._write_note(None)
         log.info("the settings of revision %d are kept: nothing waits for a restart any more", self._present.revision)
 
-    def _put_back(self, files: SettingsFiles, before: Settings) -> None:
+    def _put_back(self, files: SettingsFiles, before: Settings, running: Note | None) -> None:
         try:
             files.write(Settings(), before)
         except OSError as error:
+            # Their note stays with them.
             log.error("the refused settings stay in %s: %s", files.path, error.strerror)
+        else:
+            self._store_note(running)
 
     def _begin_probation(self, note: Note) -> None:
         now_s = time.monotonic()
@@ -445,20 +459,20 @@ class SettingsKeeper:
     def _go_back(self, note: Note, reason: str) -> None:
         self._probation = None
         has_started_with_them = self._started_on_probation
-        self._write_note(None)
         assert self._files is not None, "a note is in a file"
         older = self._files.version(note.back_to)
         if older is None:
+            self._write_note(None)
             log.error("the settings stay, although %s: revision %d is gone", reason, note.back_to)
             return
         before, after = self._present, older.after(self._present)
         # A key that the process was started without is in the older version alone.
         self._touched.update(before.values, after.values)
+        self._store_older(before, after, note)
         try:
-            self._files.write(before, after)
             loaded = load(self._config_path, SettingsText(str(self._files.path), after.text()))
             changed = self._take(loaded)
-        except (OSError, ConfigError, UserError) as error:
+        except (ConfigError, UserError) as error:
             log.error("the settings could not go back to revision %d: %s", note.back_to, error)
             return
         self._present, self._loaded = after, loaded
@@ -494,21 +508,21 @@ class SettingsKeeper:
         note = files.note()
         if note is None:
             return
+        if note.back_to < self._present.revision < note.revision:
+            # The change that the note is about was not stored any more; the one that it had joined is on probation.
+            note = msgspec.structs.replace(note, revision=self._present.revision)
         if note.revision != self._present.revision:
             self._write_note(None)
             return
         if note.starts:
             older = files.version(note.back_to)
-            self._write_note(None)
             if older is None:
+                self._write_note(None)
+                log.error("the settings stay as they are: revision %d is gone", note.back_to)
                 return
-            after = older.after(self._present)
-            try:
-                files.write(self._present, after)
-            except OSError as error:
-                log.error("the settings cannot go back: %s: %s", files.path, error.strerror)
-                return
-            before, self._present = self._present, after
+            before, after = self._present, older.after(self._present)
+            self._store_older(before, after, note)
+            self._present = after
             self._taken_back = (
                 "the daemon ended within two minutes of its start, or of a session, with them, or never became ready"
             )
@@ -518,10 +532,28 @@ class SettingsKeeper:
         self._write_note(msgspec.structs.replace(note, starts=1))
         self._started_on_probation = True
 
+    def _store_older(self, before: Settings, after: Settings, note: Note) -> None:
+        """Stores settings that have gone back, and ends their probation. Where the disk does not take them they go back
+        all the same, and again with the next start: the note goes last, so that a power cut keeps none that are bad."""
+        assert self._files is not None, "a note is in a file"
+        try:
+            self._files.write(before, after)
+        except OSError as error:
+            hint = "see the disk (df, dmesg)"
+            text = f"the settings go back, which cannot be stored: {self._files.path}: {error.strerror}"
+            log.error("%s; they go back again with the next start; %s", text, hint, extra=fields(hint=hint))
+            self._note, self._started_on_probation = None, False
+            self._store_note(msgspec.structs.replace(note, starts=max(1, note.starts)))
+        else:
+            self._write_note(None)
+
     def _write_note(self, note: Note | None) -> None:
         self._note = note
         if note is None:
             self._started_on_probation = False
+        self._store_note(note)
+
+    def _store_note(self, note: Note | None) -> None:
         if self._files is None:
             return
         try:
@@ -565,11 +597,3 @@ class SettingsKeeper:
                 restart=changed.restart,
             )
         )
-
-    @staticmethod
-    def _text(files: SettingsFiles) -> str:
-        try:
-            return files.text()
-        except (OSError, UnicodeDecodeError) as error:
-            log.error("the settings cannot be read: %s: %s", files.path, error)
-            return ""

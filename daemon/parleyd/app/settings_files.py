@@ -13,6 +13,7 @@ import msgspec
 
 from parleyd.config import settings
 from parleyd.config.nodes import NodeError
+from parleyd.config.problem import ConfigError, Problem
 from parleyd.config.settings import Settings
 from parleyd.host.files import read_file, replace_file
 
@@ -63,11 +64,22 @@ class SettingsFiles:
         return self._read(self.path) or Settings()
 
     def text(self) -> str:
-        """The content of the file; empty if there is none. Raises OSError and UnicodeDecodeError."""
+        """The content of the file; empty if there is none. Raises ConfigError."""
         try:
-            return read_file(self.path, MOST_BYTES + 1).decode()
-        except FileNotFoundError:
-            return ""
+            content = _content(self.path)
+            return "" if content is None else content.decode()
+        except (OSError, UnicodeDecodeError) as error:
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            text, hint = f"the settings cannot be read: {why}", "mend the file, or move it away to do without settings"
+            raise ConfigError([Problem(str(self.path), None, None, "", text, hint)]) from error
+
+    def parsed(self, text: str) -> Settings:
+        """The settings in such a content. Raises ConfigError."""
+        try:
+            return settings.read(text)
+        except NodeError as error:
+            problem = Problem(str(self.path), error.line, error.column, "", str(error), error.hint)
+            raise ConfigError([problem]) from None
 
     def version(self, revision: int) -> Settings | None:
         """An older version; None if it is not kept, or cannot be read."""
@@ -135,10 +147,16 @@ class SettingsFiles:
         return self._directory / f"settings.{revision}.yaml"
 
     def _read(self, path: Path) -> Settings | None:
-        try:
-            content = read_file(path, MOST_BYTES + 1)
-        except FileNotFoundError:
-            return None
-        if len(content) > MOST_BYTES:
-            raise OSError(errno.EFBIG, f"it has more than {MOST_BYTES // 1024} KiB")
-        return settings.read(content.decode())
+        content = _content(path)
+        return None if content is None else settings.read(content.decode())
+
+
+def _content(path: Path) -> bytes | None:
+    """None: there is no such file."""
+    try:
+        content = read_file(path, MOST_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    if len(content) > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it has more than {MOST_BYTES // 1024} KiB")
+    return content

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from parleyd.core import events, health
 from parleyd.core.health import Grade, Pulse, Trouble
-from parleyd.host import notify, resources
+from parleyd.host import handed_over, notify, resources
 from parleyd.host.orphans import Orphans
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,8 @@ class Watch:
             reported = self._troubles.present
             if now_s >= look_at_s:
                 look_at_s = now_s + self._interval_s
-                self.troubles = health.look(self._pulses(), resources.load(), reported, now_s)
+                files = _hanging_files()
+                self.troubles = health.look(self._pulses(), resources.load(), (*reported, *files), now_s)
                 if health.grade(self.troubles) is Grade.SICK:
                     raise StuckError(health.in_words(self.troubles))
                 notify.watchdog()
@@ -103,3 +104,15 @@ class Watch:
                 notify.status(self._told)
             self._nudged.wait(max(0.0, look_at_s - time.monotonic()))
             self._nudged.clear()
+
+
+def _hanging_files() -> tuple[Trouble, ...]:
+    hanging = handed_over.hanging()
+    if not hanging:
+        return ()
+    # Without durations: the text is told again whenever it changes.
+    names = ", ".join(dict.fromkeys(one.in_words() for one in hanging))
+    count = f"{len(hanging)} file{'' if len(hanging) == 1 else 's'}"
+    left = handed_over.MOST_WAITING - len(hanging)
+    text = f"{count} that clients have handed over hang{'s' if len(hanging) == 1 else ''} ({names}); {left} more may"
+    return (Trouble(health.FILES, Grade.TROUBLE, text, handed_over.HINT),)

@@ -5,6 +5,7 @@ Number and size are limited: the oldest recordings are deleted. The ears never w
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -91,6 +92,9 @@ class Recorder:
                     (self._directory / name).unlink(missing_ok=True)
                 self._delete_oldest()
             except OSError as error:
+                with contextlib.suppress(OSError):
+                    # It makes room, if the disk is full.
+                    self._delete_oldest()
                 text = f"utterances cannot be recorded: {self._directory}: {error.strerror}"
                 self._told.trouble(text, "make room, or make the directory writable, or set debug.record to false")
             else:
@@ -99,12 +103,18 @@ class Recorder:
 
     def _write(self, name: str, sound: bytes) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = open_own(self._directory / name, os.O_WRONLY | os.O_TRUNC)
-        with os.fdopen(descriptor, "wb") as file, wave.open(file, "wb") as recording:
-            recording.setnchannels(1)
-            recording.setsampwidth(2)
-            recording.setframerate(PIPELINE_RATE_HZ)
-            recording.writeframes(sound)
+        path = self._directory / name
+        descriptor = open_own(path, os.O_WRONLY | os.O_TRUNC)
+        try:
+            with os.fdopen(descriptor, "wb") as file, wave.open(file, "wb") as recording:
+                recording.setnchannels(1)
+                recording.setsampwidth(2)
+                recording.setframerate(PIPELINE_RATE_HZ)
+                recording.writeframes(sound)
+        except OSError:
+            # No part of it stays on a full disk.
+            path.unlink(missing_ok=True)
+            raise
 
     def _delete_oldest(self) -> None:
         """The order is that of the files' times, because names are wrong if the clock was not set."""

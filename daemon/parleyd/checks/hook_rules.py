@@ -35,5 +35,3 @@ def _command(key: str, command: Sequence[str]) -> Iterator[KeyProblem]:
     elif len(command) == 1 and re.search(r"\s", program):
         hint = f"write each argument on its own: command: [{', '.join(program.split())}]"
         yield KeyProblem(key, "this is one word, the name of a program with a blank in it", hint)
-    if any("\0" in word for word in command):
-        yield KeyProblem(key, "a program can be given no NUL", "remove it")

@@ -41,8 +41,9 @@ from parleyd.control.messages import RequestError
 from parleyd.control.own_programs import OwnPrograms
 from parleyd.control.roles import roles_of
 from parleyd.control.server import ControlServer
-from parleyd.core import events
+from parleyd.core import events, health
 from parleyd.core.errors import UserError
+from parleyd.core.health import Trouble
 from parleyd.core.log_fields import fields
 from parleyd.host import allocator, journal, notify, signals
 from parleyd.host.apart import Apart, Way
@@ -165,7 +166,7 @@ def _serve(loaded: Loaded, args: argparse.Namespace, bus: events.Bus, *, is_read
                 stack.callback(profiles.stop)
                 profiles.start(service, partial(_apply, service, agents), service.fail)
                 stack.callback(lambda: settings.stop(failed=service.failure is not None))
-                settings.start(reload.take, lambda: service.status().troubles, arrived.stop)
+                settings.start(reload.take, partial(_troubles_of_settings, service), arrived.stop)
                 log.info(
                     "parleyd %s runs; provider: %s, wake: %s",
                     parleyd.__version__,
@@ -184,6 +185,11 @@ def _serve(loaded: Loaded, args: argparse.Namespace, bus: events.Bus, *, is_read
         # The daemon was told to stop before it had started.
         return os.EX_OK
     return os.EX_OK
+
+
+def _troubles_of_settings(service: Service) -> tuple[Trouble, ...]:
+    """Those that changed settings may be the reason for."""
+    return tuple(one for one in service.status().troubles if one.part != health.FILES)
 
 
 def thread_died(service: Service, args: threading.ExceptHookArgs) -> None:

@@ -28,6 +28,7 @@ from parleyd.config.nodes import (
     is_cut_by_comment,
     key_name,
     scalar,
+    whole_text,
 )
 from parleyd.config.overlay import may_change, overlay
 from parleyd.config.problem import ConfigError, KeyProblem, Problem
@@ -333,7 +334,7 @@ class _Reader:
                 if is_text:
                     self._warn_of_comment(key.dotted, entry)
                 check_tag(entry)
-                value = str(entry.value) if is_text else self._values.read(entry)
+                value = whole_text(entry) if isinstance(entry, ScalarNode) and is_text else self._values.read(entry)
                 msgspec.convert([value], key.hint)
                 plain.append(value)
             except NodeError as error:

@@ -257,7 +257,7 @@ def scalar(node: ScalarNode) -> str | int | float | bool | None:
     NodeError."""
     check_tag(node)
     if node.tag == STR:
-        return _whole(node)
+        return whole_text(node)
     if not CORE_SCALARS[node.tag][0].search(node.value) or "\n" in node.value:
         raise NodeError.at(node, f"the value does not fit its tag !!{node.tag.removeprefix(_TAG)}", "remove the tag")
     if node.tag == NULL:
@@ -275,8 +275,11 @@ def scalar(node: ScalarNode) -> str | int | float | bool | None:
     return number
 
 
-def _whole(node: ScalarNode) -> str:
-    """The text, with surrogate pairs such as JSON's \\uD83D\\uDE00 joined to one character."""
+def whole_text(node: ScalarNode) -> str:
+    """The text, with surrogate pairs such as JSON's \\uD83D\\uDE00 joined to one character. Raises NodeError; also for
+    a NUL, which no path, program or name may have."""
+    if "\0" in node.value:
+        raise NodeError.at(node, "a NUL (\\0) in a text", "remove it")
     try:
         return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
@@ -328,4 +331,4 @@ def key_name(key: Node) -> str:
     check_tag(key)
     if key.style is None and key.value == "<<":
         raise NodeError.at(key, "merge keys (<<) are not supported", "write the keys out")
-    return _whole(key)
+    return whole_text(key)

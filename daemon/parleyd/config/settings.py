@@ -108,6 +108,13 @@ class Settings(Struct, frozen=True):
         by a name of its own (budget.prices.NAME) becomes the whole map."""
         return replace(self, values=dict(flat(nested(self.values))))
 
+    def as_written(self, found: Settings) -> Settings:
+        """The same, with the values of the file, if somebody else has written those. The revision stays: it was no
+        change that can go back."""
+        if found.values == self.values:
+            return self
+        return Settings(self.revision, found.values, self.label, changed_since=bool(self.label))
+
     def after(self, other: Settings) -> Settings:
         """These values again, as the revision after another one."""
         return replace(self, revision=other.revision + 1)

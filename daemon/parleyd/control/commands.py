@@ -76,11 +76,11 @@ class Commands:
             case messages.Announce(text=text, now=now):
                 return {"announcement": self._announce(text, now)}
             case messages.AnnounceSound(name=name, now=now):
-                return {"announcement": self._announce_sound(descriptor, name, now)}
+                return {"announcement": self._announce_sound(descriptor, name, now, caller.uid)}
             case messages.Context(text=text, context_id=context_id):
                 _in_session(service.context(text, context_id))
             case messages.SendFile(name=name, text=text):
-                return {"upload": self._send_file(descriptor, name, text)}
+                return {"upload": self._send_file(descriptor, name, text, caller.uid)}
             case messages.Look(text=text):
                 return {"upload": self._look(text)}
             case messages.Activity():
@@ -108,9 +108,9 @@ class Commands:
                 assert_never(request)
         return {}
 
-    def _send_file(self, descriptor: int | None, name: str, text: str | None) -> int:
+    def _send_file(self, descriptor: int | None, name: str, text: str | None, uid: int) -> int:
         try:
-            return self._service.send_file(_came(descriptor), name, text)
+            return self._service.send_file(_came(descriptor), name, text, uid)
         except UploadError as error:
             raise RequestError("bad_file", str(error), error.hint) from error
 
@@ -130,9 +130,9 @@ class Commands:
         except AnnouncementRefusedError as error:
             raise RequestError(error.kind, str(error), error.hint) from error
 
-    def _announce_sound(self, descriptor: int | None, name: str, now: bool) -> int:
+    def _announce_sound(self, descriptor: int | None, name: str, now: bool, uid: int) -> int:
         try:
-            return self._service.announce_sound(_came(descriptor), name, now=now)
+            return self._service.announce_sound(_came(descriptor), name, now=now, uid=uid)
         except SoundFileError as error:
             raise RequestError("bad_file", str(error), error.hint) from error
         except AnnouncementRefusedError as error:

@@ -113,6 +113,8 @@ class Load(Struct, frozen=True):
     tasks_limit: int | None = None
 
 
+# Files that clients have handed over, and that hang: no part of the daemon, and no doing of its configuration.
+FILES = "handed-over files"
 # The parts whose troubles the bus reports.
 TOLD_PARTS = ("microphone", "speaker", "agent", "fallback", "echo", "mute switch", "timer file")
 

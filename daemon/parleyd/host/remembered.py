@@ -203,8 +203,7 @@ class RememberedGain:
         if self._file is None:
             return None
         try:
-            with self._file.open("rb") as file:
-                kept = msgspec.json.decode(file.read(_MOST_GAIN_BYTES), type=_Gain)
+            kept = msgspec.json.decode(read_file(self._file, _MOST_GAIN_BYTES), type=_Gain)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:

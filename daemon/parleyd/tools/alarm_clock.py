@@ -120,7 +120,8 @@ class AlarmClock:
             try:
                 self._book = TimerBook() if self._path is None else timers.read(self._path, timers.now())
             except (OSError, ValueError) as error:
-                log.warning("the saved timers cannot be read: %s", error)
+                why = (error.strerror if isinstance(error, OSError) else None) or error
+                log.warning("the saved timers cannot be read: %s: %s; what there was is beside it", self._path, why)
                 self._book = TimerBook()
         return self._book
 

@@ -183,15 +183,13 @@ def _left_s(timer: Timer, saved_wall_s: float) -> float:
 
 
 def read(path: Path, at: Now) -> TimerBook:
-    """Returns an empty book if there is no file. Raises OSError, and ValueError if the file is unusable; then the file
-    is renamed."""
+    """Returns an empty book if there is no file. Raises OSError if it cannot be read, and ValueError if it is unusable;
+    then the file is renamed, so that nothing writes over it."""
     try:
-        data = read_file(path, MOST_BYTES)
+        return TimerBook.loaded(read_file(path, MOST_BYTES), at)
     except FileNotFoundError:
         return TimerBook()
-    try:
-        return TimerBook.loaded(data, at)
-    except ValueError:
+    except (OSError, ValueError):
         with contextlib.suppress(OSError):
             path.replace(path.with_name(path.name + ".bad"))
         raise

@@ -23,7 +23,9 @@ from parleyd.agents.pictures import ENDINGS
 from parleyd.agents.provider import ANY_MEDIA_TYPE, Agent, Attachment, Capabilities, UploadError
 from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.core import events
+from parleyd.core.text import name_text
 from parleyd.host import handed_over
+from parleyd.host.handed_over import Whose
 from parleyd.host.stopping import Stop
 from parleyd.tools.camera import CameraError, Picture
 
@@ -37,7 +39,6 @@ SESSION_S = 20.0
 ACTIVE_EVERY_S = 5.0
 # How much of a file is read at a time; an agent takes it in smaller pieces.
 _PIECE_BYTES = 256 * 1024
-_HINT_HANGS = "see whether the disk or the network that it is on hangs, and copy it to this machine"
 
 
 class Uploads:
@@ -83,15 +84,18 @@ class Uploads:
         """The agent of the session that is open, or was open last."""
         return self._fallback if self._is_fallback and self._fallback is not None else self.configured
 
-    def send(self, descriptor: int, name: str, text: str | None) -> int:
+    def send(self, descriptor: int, name: str, text: str | None, uid: int | None = None) -> int:
         """Takes the descriptor over, also where it refuses. Returns the upload's number. Raises UploadError.
 
-        name: with its ending, which tells the type; a folder before it is cut off. The caller wakes the daemon. Blocks
-        while the file is looked at, for handed_over.ANSWER_S at most."""
+        name: with its ending, which tells the type; a folder before it is cut off. uid: of the user who hands it over;
+        None: the daemon's own. The caller wakes the daemon. Blocks while the file is looked at, for
+        handed_over.ANSWER_S at most."""
         can = self.agent.capabilities
         try:
-            name, media_type, size_bytes = _in_time(lambda: _examined(descriptor, PurePath(name).name, can))
-            reader = _Reader(descriptor, name, self._goes_on)
+            name = PurePath(name).name
+            whose = Whose(name_text(name), os.geteuid() if uid is None else uid)
+            name, media_type, size_bytes = _in_time(lambda: _examined(descriptor, name, can), whose)
+            reader = _Reader(descriptor, name, whose, self._goes_on)
             attachment = Attachment(name, media_type, size_bytes, reader.read)
             return self._begin(lambda: attachment, name, text, lambda: handed_over.close(descriptor))
         except BaseException:
@@ -104,9 +108,13 @@ class Uploads:
             raise UploadError("this agent takes no pictures", "describe it to the agent in words")
         stop = Stop()
         self._stops.add(stop)
-        return self._begin(
-            lambda: self._picture(stop), "picture", text, lambda: self._stops.discard(stop), of_camera=True
-        )
+        try:
+            return self._begin(
+                lambda: self._picture(stop), "picture", text, lambda: self._stops.discard(stop), of_camera=True
+            )
+        except UploadError:
+            self._stops.discard(stop)
+            raise
 
     def shown(self, stop: Stop) -> Prepared:
         """Takes a picture for the session that is open, on the caller's thread. Raises UploadError."""
@@ -236,9 +244,9 @@ class _Job(Struct, frozen=True):
 
 
 class _Reader:
-    def __init__(self, descriptor: int, name: str, goes_on: Callable[[], None]) -> None:
+    def __init__(self, descriptor: int, name: str, whose: Whose, goes_on: Callable[[], None]) -> None:
         self._descriptor = descriptor
-        self._name = name
+        self._name, self._whose = name, whose
         self._goes_on = goes_on
         self._at_bytes = 0
         self._ahead = b""
@@ -254,12 +262,12 @@ class _Reader:
             self._goes_on()
         try:
             if not self._ahead:
-                self._ahead = handed_over.in_time(self._piece, handed_over.PIECE_S)
+                self._ahead = handed_over.in_time(self._piece, self._whose, handed_over.PIECE_S)
         except handed_over.BusyError as error:
-            raise UploadError("other files hang, and this one was not read", _HINT_HANGS) from error
+            raise UploadError("other files hang, and this one was not read", handed_over.HINT) from error
         except handed_over.HangsError as error:
             why = f"{self._name} does not answer within {handed_over.PIECE_S:g} s"
-            raise UploadError(why, _HINT_HANGS) from error
+            raise UploadError(why, handed_over.HINT) from error
         except OSError as error:
             raise UploadError(f"{self._name} cannot be read: {error.strerror}", "send another file") from error
         if not self._ahead:
@@ -273,13 +281,13 @@ class _Reader:
         return os.pread(self._descriptor, _PIECE_BYTES, self._at_bytes)
 
 
-def _in_time(examine: Callable[[], tuple[str, str, int]]) -> tuple[str, str, int]:
+def _in_time(examine: Callable[[], tuple[str, str, int]], whose: Whose) -> tuple[str, str, int]:
     try:
-        return handed_over.in_time(examine)
+        return handed_over.in_time(examine, whose)
     except handed_over.BusyError as error:
-        raise UploadError("other files hang, and this one was not looked at", _HINT_HANGS) from error
+        raise UploadError("other files hang, and this one was not looked at", handed_over.HINT) from error
     except handed_over.HangsError as error:
-        raise UploadError(f"the file does not answer within {handed_over.ANSWER_S:g} s", _HINT_HANGS) from error
+        raise UploadError(f"the file does not answer within {handed_over.ANSWER_S:g} s", handed_over.HINT) from error
 
 
 def _examined(descriptor: int, name: str, can: Capabilities) -> tuple[str, str, int]:
