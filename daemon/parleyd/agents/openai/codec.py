@@ -42,7 +42,6 @@ _INVENTED = frozenset(
     (
         "thank you for watching",
         "thanks for watching",
-        "thank you for watching!",
         "subtitles by the amara.org community",
         "please subscribe",
         "vielen dank für's zuschauen",
@@ -462,7 +461,9 @@ class OpenAICodec:
         bare = text.strip()[: events.MAX_TEXT_CHARS]
         if not bare and not final:
             return
-        is_understood = bare.lower().rstrip(".!… ") not in _INVENTED
+        # Some write dots, or nothing at all, for a noise.
+        has_words = any(sign.isalnum() for sign in bare)
+        is_understood = has_words and bare.lower().rstrip(".!… ") not in _INVENTED
         self._events.append(events.UserTranscript(utterance, bare, final, is_understood))
 
     # ------------------------------------------------------------ the agent
