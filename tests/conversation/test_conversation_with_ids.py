@@ -128,6 +128,16 @@ def test_words_that_come_late_have_their_place_and_their_number() -> None:
     assert [said.text for said in wish.history] == ["what time is it", "Noon.", "hello"]
 
 
+def test_what_was_written_for_a_noise_is_no_line_of_the_conversation() -> None:
+    scene = OppositeScene()
+    scene.happens(WordsExpected("u1"), UserTranscript("u1", "Thank you for watching!", True, is_understood=False))
+    assert [event.text for event in scene.published() if isinstance(event, events.Heard)] == ["Thank you for watching!"]
+    assert not scene.conversation.continues(scene.now_s), "a new session may greet"
+    scene.happens(UserTranscript("u2", "hello", True))
+    scene.lose()
+    assert [said.text for said in scene.conversation.wish(scene.now_s, greet=False).history] == ["hello"]
+
+
 def test_ids_of_utterances_are_those_of_one_session_and_bounded() -> None:
     utterances = Utterances()
     for number in range(MOST_UTTERANCES + 1):

@@ -545,7 +545,8 @@ class Conversation:
         self._transcripts_seen = True
         self._idle.transcript(now_s, has_words=event.is_understood, final=event.final)
         if event.final:
-            self._history.user_said(event.text, now_s, number)
+            # What a recogniser writes for a noise was said by nobody.
+            self._history.user_said(event.text if event.is_understood else "", now_s, number)
         if event.final and event.is_understood:
             self._unanswered.understood(event.text, said_s, now_s, announces_speech=can.announces_speech)
             # Not by words that come late: the agent took its leave in answer to them.
