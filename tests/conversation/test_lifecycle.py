@@ -366,6 +366,21 @@ def test_a_wake_word_is_no_matter_of_loudness() -> None:
     assert life.told(events.Woken)[0].by == "word"
 
 
+@pytest.mark.parametrize("is_false_wake", [False, True])
+def test_always_comes_back_after_quiet_hours_whatever_they_ended(is_false_wake: bool) -> None:
+    life = live(config("always"), STANDING)
+    life.take(Sleep())
+    life.take(SPEECH)
+    life.opens("c2")
+    life.facts.refused_of_its_own, life.facts.verdict = QUIET_HOURS, IdleEnd("nobody", is_false_wake)
+    life.look()
+    assert life.state is State.ASLEEP
+    life.facts.refused_of_its_own = life.facts.verdict = None
+    assert life.next_look_s <= ALLOWED_LOOK_S
+    life.look(after_s=ALLOWED_LOOK_S)
+    assert life.state is State.CONNECTING
+
+
 def test_always_is_held_for_ever_but_for_quiet_hours_and_a_farewell() -> None:
     life = live(config("always"), STANDING)
     life.facts.verdict = IdleEnd("nobody", False)

@@ -580,7 +580,8 @@ class Lifecycle:
             self._despite_budget = False
             self._spent_since_s = None
             # A session that was just opened for a timer had been sent to sleep before, and stays so.
-            self._waits_until_allowed = not self.deaf and self._always and trigger in (Trigger.IDLE, Trigger.SPENT)
+            ends_for_now = trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.SPENT)
+            self._waits_until_allowed = not self.deaf and self._always and ends_for_now
             self.deaf = False
         if before is not step.to:
             # An outage is told once when it begins and once when it ends, not at every try.
