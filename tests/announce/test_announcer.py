@@ -83,6 +83,40 @@ def test_a_sound_whose_disk_hangs_does_not_keep_the_next_ones_waiting(
     assert first.hint
 
 
+class Missing(SoundFile):
+    """A file that cannot be read on."""
+
+    def stream(self, text: str, timeout_s: float) -> Iterator[bytes]:
+        raise DialError(Ending(EndingKind.FINAL, "it is gone"))
+        yield b""
+
+
+def test_every_text_that_waits_is_told_to_be_over_when_the_daemon_stops_between_two(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(3200))
+    bus, ended, are_queued = events.Bus(), queue.Queue[events.AnnouncementEnded](), threading.Event()
+
+    def take(event: events.Event) -> None:
+        if isinstance(event, events.AnnouncementEnded):
+            ended.put(event)
+            assert are_queued.wait(60)
+            announcer.stop()
+
+    bus.subscribe(take)
+    track = Announcements(Mix(volume=1.0, duck_db=12.0), threading.Condition())
+    announcer = Announcer(None, Announce(), track, bus, timeout_s=1.0, on_death=lambda _what, _error: None)
+    for name in ("one", "two", "three"):
+        announcer.announce_sound(Missing(os.open(tmp_path / "a.wav", os.O_RDONLY)), name, now=False)
+    are_queued.set()
+    told = [ended.get(timeout=10) for _ in range(3)]
+    assert [(one.announcement, one.reason) for one in told] == [
+        (1, "it is gone"),
+        (2, "the daemon stops"),
+        (3, "the daemon stops"),
+    ]
+
+
 def test_a_sounds_name_has_no_signs_that_steer_a_terminal() -> None:
     assert _printable("the bell\x1b[2J\nfrom there") == "the bell [2J from there"
     assert _printable("\x00\n") == ""
