@@ -593,6 +593,25 @@ def test_a_line_that_is_lost_again_at_once_is_not_back() -> None:
     assert [line for line in life.of(Log) if "is back" in line.text]
 
 
+def test_a_session_tells_how_often_it_was_tried() -> None:
+    life = Life(config(max_s=540.0))
+    life.take(SPEECH)
+    life.ends(LOST)
+    life.look()
+    life.opens()
+    assert life.told(events.SessionOpened)[-1].tries == 2
+    life.facts.is_pause = True
+    life.look(after_s=540.0)
+    life.opens("c2")
+    assert life.told(events.SessionOpened)[-1].tries == 1, "an exchange is a try of its own"
+    life.take(Sleep())
+    life.take(SPEECH)
+    life.take(Sleep())
+    life.take(SPEECH)
+    life.opens("c3")
+    assert life.told(events.SessionOpened)[-1].tries == 1, "nobody waited for the one that was given up"
+
+
 def test_ten_seconds_of_good_line_start_the_delays_over() -> None:
     life = live()
     for _ in range(5):
