@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from conversing import Scene, sound
 
 from opposite import CAPABILITIES
@@ -182,6 +183,21 @@ def test_a_text_that_comes_after_the_cut_is_recorded_as_far_as_it_was_heard() ->
     assert [corrected for _, corrected in texts] == [False, True]
     assert texts[0][0].startswith("one two three")
     assert "eight" not in texts[0][0]
+
+
+@pytest.mark.parametrize("texts_before_the_cut", [0, 1])
+def test_a_correction_has_the_words_of_all_texts_of_the_answer(texts_before_the_cut: int) -> None:
+    scene = OppositeScene()
+    texts = [AnswerText("r1", "one two three four", final=True), AnswerText("r1", "five six seven eight", final=True)]
+    scene.happens(AnswerBegins("r1"), AgentAudio("r1", sound(4.0)), *texts[:texts_before_the_cut])
+    scene.wait(3.1)
+    scene.happens(Interrupted("r1"))
+    for told in scene.speaker.told:
+        if isinstance(told, HeardPart):
+            scene.conversation.answer_ended(told, scene.now_s)
+    scene.happens(*texts[texts_before_the_cut:])
+    told_texts = [event for event in scene.published() if isinstance(event, events.AnswerText)]
+    assert [event.text for event in told_texts if event.corrected][-1] == "one two three four five six"
 
 
 def test_the_text_of_an_answer_that_nobody_heard_is_not_published() -> None:

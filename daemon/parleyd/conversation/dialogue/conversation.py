@@ -478,13 +478,13 @@ class Conversation:
                 self._retries = 0
                 self._idle.voice(now_s, 0.0, answer.number, is_audible=True, is_greeting=answer.is_greeting)
         heard = self._history.agent_says(said.text, answer.number, now_s)
-        if heard == "":
-            return
-        text = said.text if heard is None else heard
-        self._publish(events.AnswerText(at_s=now_s, text=text, answer=answer.number, greeting=answer.is_greeting))
-        if heard is not None:
-            # The answer was cut before its text came, and this is the part that was heard.
-            self._publish(events.AnswerText(at_s=now_s, text=heard, corrected=True, answer=answer.number))
+        if heard != "":
+            text = said.text if heard is None else heard
+            self._publish(events.AnswerText(at_s=now_s, text=text, answer=answer.number, greeting=answer.is_greeting))
+        if heard is not None and (words := self._history.words_of(answer.number)):
+            # The answer was cut before this text came, and these are the words of it, with those of the texts before,
+            # that were heard.
+            self._publish(events.AnswerText(at_s=now_s, text=words, corrected=True, answer=answer.number))
 
     def _piece(self, answer: Answer, text: str, now_s: float) -> None:
         if answer.is_cut:

@@ -101,8 +101,12 @@ class History:
         such line. The server's correction comes later, if ever."""
         if total_ms > 0:
             self._cut(answer, heard_ms, total_ms)
-        lines = [one.text for one in self._entries if one.answer == answer]
-        return " ".join(filter(None, lines)) if lines else None
+        return self.words_of(answer)
+
+    def words_of(self, answer: int) -> str | None:
+        """All words of this answer, as they were heard; None: there is no line of it."""
+        texts = [one.text for one in self._entries if one.answer == answer]
+        return " ".join(filter(None, texts)) if texts else None
 
     def never_heard(self, answers: Iterable[int]) -> None:
         """These answers were cut before their sound began: nobody heard them."""
