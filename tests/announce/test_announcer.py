@@ -87,8 +87,8 @@ class Missing(SoundFile):
     """A file that cannot be read on."""
 
     def stream(self, text: str, timeout_s: float) -> Iterator[bytes]:
+        yield from ()
         raise DialError(Ending(EndingKind.FINAL, "it is gone"))
-        yield b""
 
 
 def test_every_text_that_waits_is_told_to_be_over_when_the_daemon_stops_between_two(tmp_path: Path) -> None:

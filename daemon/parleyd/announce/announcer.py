@@ -207,7 +207,7 @@ class Announcer:
             self._on_death("announcer", error)
 
     def _next(self) -> _Item | None:
-        """The text whose turn it is; None: there is none, and the thread ends. Raises _StoppedError if some are left."""
+        """The text whose turn it is; None: there is none, and the thread ends. Raises _StoppedError if some wait."""
         with self._lock:
             if self._queue and self._stopping.is_set():
                 raise _StoppedError

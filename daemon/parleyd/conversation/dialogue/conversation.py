@@ -136,8 +136,7 @@ INTERRUPTS = {"server": Interrupts.SERVER, "local": Interrupts.CLIENT, "off": In
 
 class Busy(Struct, frozen=True):
     """The state of the rest of the daemon. is_audible: the agent's voice is heard right now. silent_from_s: when all
-    that the
-    speaker has of it will have been heard. tools: one works, or a question waits for the person."""
+    that the speaker has of it will have been heard. tools: one works, or a question waits for the person."""
 
     is_audible: bool
     silent_from_s: float
