@@ -544,7 +544,7 @@ class Conversation:
         self._transcripts_seen = True
         self._idle.transcript(now_s, has_words=event.is_understood, final=event.final)
         if event.final:
-            # What a recogniser writes for a noise was said by nobody.
+            # A noise to which a recogniser has given words was said by nobody.
             self._history.user_said(event.text if event.is_understood else "", now_s, number)
         if event.final and event.is_understood:
             self._unanswered.understood(event.text, said_s, now_s, announces_speech=can.announces_speech)
