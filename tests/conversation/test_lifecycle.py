@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -50,6 +51,7 @@ from parleyd.conversation.supervisor.lifecycle import (
 )
 from parleyd.core import events
 from parleyd.core.endings import Ending, EndingKind
+from parleyd.core.log_fields import NOTICE
 from parleyd.core.states import State, Trigger
 from parleyd.usage.allowance import MOST_BY_DEVICE, Refusal
 
@@ -591,6 +593,21 @@ def test_a_line_that_is_lost_again_at_once_is_not_back() -> None:
     assert not [line for line in life.of(Log) if "is back" in line.text]
     life.look(after_s=STABLE_S)
     assert [line for line in life.of(Log) if "is back" in line.text]
+
+
+def test_an_agent_that_hangs_up_before_it_has_begun_is_an_outage_that_is_told_once() -> None:
+    life = Life()
+    life.take(SPEECH)
+    for _ in range(3):
+        life.ends(AGENT)
+        assert life.state is State.BACKING_OFF
+        life.look(after_s=60.0)
+    assert [trouble.text for trouble in life.told(events.Trouble)] == ["no line to the agent: the agent hung up"]
+    levels = [line.level for line in life.of(Log)]
+    assert levels.count(logging.WARNING) == 1
+    assert levels.count(logging.INFO) == 1, "the first move; those of an outage are of no interest"
+    life.opens()
+    assert [line.text for line in life.of(Log) if line.level == NOTICE] == ["the line is back after 180.0 s"]
 
 
 def test_a_session_tells_how_often_it_was_tried() -> None:

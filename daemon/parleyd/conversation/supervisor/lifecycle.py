@@ -321,6 +321,9 @@ class Lifecycle:
             text = "the session was cut for its age; set session.max_s below the agent's own limit"
             yield Log(logging.WARNING, text, {})
         is_live = self.state is State.LIVE
+        if not is_live and not self._failover.in_fallback:
+            # There has been nobody to hang up: a person who waits for the line has to know why there is none.
+            yield from self._tell_outage(f"no line to the agent: {ending.reason}", ending, logging.WARNING, now_s)
         if is_live and not is_announced and facts.is_asked_again(now_s):
             # Not an answer to what was said just before.
             reason = f"{ending.reason} before it answered; it is asked again"
