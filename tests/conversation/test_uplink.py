@@ -439,6 +439,22 @@ def test_what_is_forgotten_is_not_sent_either() -> None:
     assert everything(line) == CREDIT + [None] * 50
 
 
+def test_an_utterance_that_is_given_up_is_gone_however_soon_the_next_one_followed() -> None:
+    """With a long pre-roll the next utterance begins, in the sound that is kept, where the one before has ended."""
+    line = Uplink("silence", pre_roll_ms=1000, capacity_ms=15_000)
+    for numbers in (range(50), range(95, 145)):
+        line.talk_started(numbers.start * FRAME_S)
+        push(line, numbers, speech=True)
+        line.talk_stopped(numbers.stop * FRAME_S)
+        push(line, range(numbers.stop, numbers.stop + 20), speech=False)
+    assert line.forget_ended(1.5, now_s=100.0) == GivenUp(50 * FRAME_MS, 0, 0)
+    assert line.kept_from_s == pytest.approx(145 * FRAME_S), "the other one is the oldest now"
+    line.begin()
+    line.take(1000, now_s=100.0)
+    line.transcribed(101.0)
+    assert line.kept_ms == 0, "the transcript is of the only one that was sent"
+
+
 def test_old_utterances_go_whole_and_the_one_that_goes_on_stays() -> None:
     line = uplink()
     for numbers in (range(50), range(100, 150)):

@@ -385,7 +385,13 @@ class Uplink:
         over = sum(utterance.end_s is not None and utterance.end_s < before_s for utterance in self._utterances)
         if not self._utterances:
             return self.forget(before_s, now_s)
-        return self.forget(self._bound_of(over - 1), now_s) if over else GivenUp(0, 0, 0)
+        if not over:
+            return GivenUp(0, 0, 0)
+        gone = self.forget(self._bound_of(over - 1), now_s)
+        # The last of them may end at that very bound, where the pre-roll of the next one reaches back to it.
+        while self._utterances and self._ended_s(0) < before_s:
+            self._utterances.popleft()
+        return gone
 
     def take_losses(self) -> list[Loss]:
         """The speech that was lost to the bounds since the last call; each stretch once, when it is over."""
