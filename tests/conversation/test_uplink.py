@@ -439,6 +439,26 @@ def test_what_is_forgotten_is_not_sent_either() -> None:
     assert everything(line) == CREDIT + [None] * 50
 
 
+@pytest.mark.parametrize("was_live", [False, True])
+def test_a_transcript_is_not_taken_for_that_of_an_utterance_that_was_lost_whole(was_live: bool) -> None:
+    line = uplink(capacity_ms=1200)
+    if was_live:
+        line.begin()
+    for numbers in (range(50), range(150, 200)):
+        line.talk_started(numbers.start * FRAME_S)
+        push(line, numbers, speech=True)
+        line.take(1000, now_s=numbers.stop * FRAME_S)
+        line.talk_stopped(numbers.stop * FRAME_S)
+        push(line, range(numbers.stop, numbers.stop + 20), speech=False)
+    line.end()
+    assert line.take_losses() == [Loss(50 * FRAME_MS, TOO_MUCH)]
+    assert line.kept_from_s == pytest.approx(200 * FRAME_S)
+    line.begin()
+    line.take(1000, now_s=10.0)
+    line.transcribed(11.0)
+    assert line.kept_ms == 0, "it was the only one that was sent"
+
+
 def test_an_utterance_that_is_given_up_is_gone_however_soon_the_next_one_followed() -> None:
     """With a long pre-roll the next utterance begins, in the sound that is kept, where the one before has ended."""
     line = Uplink("silence", pre_roll_ms=1000, capacity_ms=15_000)

@@ -274,6 +274,7 @@ class Uplink:
                 self._lose(utterance.missing, TOO_MUCH, utterance.start_s)
                 utterance.missing = 0
         self._end_loss()
+        self._forget_records()
 
     def take(self, most: int, now_s: float) -> list[Frame]:
         """Up to `most` frames, in order, now sent; no further than to the end of a turn: see turn_ended."""
@@ -488,7 +489,15 @@ class Uplink:
         while True:
             self._miss(self._kept.popleft(), now_s)
             if not self._kept or self._kept[0].start_s >= bound_s:
-                return
+                break
+        if not self.live:
+            self._forget_records()
+
+    def _forget_records(self) -> None:
+        """Without a line: forgets the records of utterances that are lost whole. The next transcript would be taken for
+        that of the first of them."""
+        while len(self._utterances) > 1 and (not self._kept or self._kept[0].start_s >= self._bound_of(0)):
+            self._utterances.popleft()
 
     def _miss(self, frame: Frame, now_s: float) -> None:
         """The frame is kept no longer. On a live line it may still be heard, or have been."""
