@@ -193,6 +193,14 @@ def test_an_account_without_credit_is_told_once_until_the_agent_answers_again() 
     other = events.SessionEnded(at_s=1.0, ending=Ending(EndingKind.FINAL, "a bad key", "another"))
     assert notices(FAILED, FAILED, ended) == [said]
     assert notices(ended, ANSWERED, FAILED) == [said, said]
+    fallback, agent = (
+        events.SessionOpened(
+            at_s=1.0, conversation_id="c", handshake_ms=1, resent_ms=0, tries=1, is_fallback=is_fallback
+        )
+        for is_fallback in (True, False)
+    )
+    assert notices(ended, fallback, ANSWERED, ended, ANSWERED, ended) == [said], "the fallback has answered"
+    assert notices(ended, fallback, ANSWERED, agent, ANSWERED, ended) == [said, said]
     assert notices(other, events.AnswerFailed(at_s=1.0, text="no", hint=None)) == []
     assert notices(FAILED, budget=Budget(no_credit_text=None)) == []
 
