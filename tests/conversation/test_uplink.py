@@ -459,6 +459,27 @@ def test_a_transcript_is_not_taken_for_that_of_an_utterance_that_was_lost_whole(
     assert line.kept_ms == 0, "it was the only one that was sent"
 
 
+def test_a_transcript_is_not_taken_for_that_of_an_utterance_that_a_slow_line_has_lost() -> None:
+    line = uplink(capacity_ms=200)
+    line.begin()
+    line.talk_started(0.0)
+    push(line, range(5), speech=True)
+    line.talk_stopped(5 * FRAME_S)
+    push(line, range(5, 100), speech=False)
+    line.end()
+    assert line.take_losses() == [Loss(5 * FRAME_MS, TOO_SLOW)]
+    assert line.kept_from_s is None
+    assert not line.closed(2.0), "nothing is left that could be asked again"
+    line.talk_started(200 * FRAME_S)
+    push(line, range(200, 205), speech=True)
+    line.talk_stopped(205 * FRAME_S)
+    push(line, range(205, 210), speech=False)
+    line.begin()
+    line.take(1000, now_s=10.0)
+    line.transcribed(11.0)
+    assert line.kept_ms == 0
+
+
 def test_an_utterance_that_is_given_up_is_gone_however_soon_the_next_one_followed() -> None:
     """With a long pre-roll the next utterance begins, in the sound that is kept, where the one before has ended."""
     line = Uplink("silence", pre_roll_ms=1000, capacity_ms=15_000)

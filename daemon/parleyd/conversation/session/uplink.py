@@ -496,7 +496,9 @@ class Uplink:
     def _forget_records(self) -> None:
         """Without a line: forgets the records of utterances that are lost whole. The next transcript would be taken for
         that of the first of them."""
-        while len(self._utterances) > 1 and (not self._kept or self._kept[0].start_s >= self._bound_of(0)):
+        while self._utterances and self._utterances[0].has_sound and self._utterances[0].end_s is not None:
+            if self._kept and self._kept[0].start_s < self._bound_of(0):
+                return
             self._utterances.popleft()
 
     def _miss(self, frame: Frame, now_s: float) -> None:
