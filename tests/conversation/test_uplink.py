@@ -459,6 +459,24 @@ def test_a_transcript_is_not_taken_for_that_of_an_utterance_that_was_lost_whole(
     assert line.kept_ms == 0, "it was the only one that was sent"
 
 
+def test_of_three_utterances_that_wait_for_a_sign_the_two_oldest_go() -> None:
+    line = uplink(capacity_ms=1200)
+    line.begin()
+    for numbers in (range(50), range(150, 200), range(300, 350)):
+        line.talk_started(numbers.start * FRAME_S)
+        push(line, numbers, speech=True)
+        line.take(1000, now_s=numbers.stop * FRAME_S)
+        line.talk_stopped(numbers.stop * FRAME_S)
+        push(line, range(numbers.stop, numbers.stop + 20), speech=False)
+    assert line.kept_ms == 50 * FRAME_MS
+    line.end()
+    assert line.take_losses() == [Loss(100 * FRAME_MS, TOO_MUCH)]
+    line.begin()
+    line.take(1000, now_s=10.0)
+    line.transcribed(11.0)
+    assert line.kept_ms == 0
+
+
 def test_a_transcript_is_not_taken_for_that_of_an_utterance_that_a_slow_line_has_lost() -> None:
     line = uplink(capacity_ms=200)
     line.begin()
