@@ -84,6 +84,40 @@ def test_a_sound_whose_disk_hangs_does_not_keep_the_next_ones_waiting(
     assert first.hint
 
 
+class Missing(SoundFile):
+    """A file that cannot be read on."""
+
+    def stream(self, text: str, timeout_s: float) -> Iterator[bytes]:
+        yield from ()
+        raise DialError(Ending(EndingKind.FINAL, "it is gone"))
+
+
+def test_every_text_that_waits_is_told_to_be_over_when_the_daemon_stops_between_two(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(3200))
+    bus, ended, are_queued = events.Bus(), queue.Queue[events.AnnouncementEnded](), threading.Event()
+
+    def take(event: events.Event) -> None:
+        if isinstance(event, events.AnnouncementEnded):
+            ended.put(event)
+            assert are_queued.wait(60)
+            announcer.stop()
+
+    bus.subscribe(take)
+    track = Announcements(Mix(volume=1.0, duck_db=12.0), threading.Condition())
+    announcer = Announcer(None, Announce(), track, bus, timeout_s=1.0, on_death=lambda _what, _error: None)
+    for name in ("one", "two", "three"):
+        announcer.announce_sound(Missing(os.open(tmp_path / "a.wav", os.O_RDONLY)), name, now=False)
+    are_queued.set()
+    told = [ended.get(timeout=10) for _ in range(3)]
+    assert [(one.announcement, one.reason) for one in told] == [
+        (1, "it is gone"),
+        (2, "the daemon stops"),
+        (3, "the daemon stops"),
+    ]
+
+
 def test_a_sounds_name_has_no_signs_that_steer_a_terminal() -> None:
     assert _printable("the bell\x1b[2J\nfrom there") == "the bell [2J from there"
     assert _printable("\x00\n") == ""
@@ -160,6 +194,14 @@ def test_an_account_without_credit_is_told_once_until_the_agent_answers_again() 
     other = events.SessionEnded(at_s=1.0, ending=Ending(EndingKind.FINAL, "a bad key", "another"))
     assert notices(FAILED, FAILED, ended) == [said]
     assert notices(ended, ANSWERED, FAILED) == [said, said]
+    fallback, agent = (
+        events.SessionOpened(
+            at_s=1.0, conversation_id="c", handshake_ms=1, resent_ms=0, tries=1, is_fallback=is_fallback
+        )
+        for is_fallback in (True, False)
+    )
+    assert notices(ended, fallback, ANSWERED, ended, ANSWERED, ended) == [said], "the fallback has answered"
+    assert notices(ended, fallback, ANSWERED, agent, ANSWERED, ended) == [said, said]
     assert notices(other, events.AnswerFailed(at_s=1.0, text="no", hint=None)) == []
     assert notices(FAILED, budget=Budget(no_credit_text=None)) == []
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from conversing import Scene, sound
 
 from opposite import CAPABILITIES
@@ -128,6 +129,16 @@ def test_words_that_come_late_have_their_place_and_their_number() -> None:
     assert [said.text for said in wish.history] == ["what time is it", "Noon.", "hello"]
 
 
+def test_what_was_written_for_a_noise_is_no_line_of_the_conversation() -> None:
+    scene = OppositeScene()
+    scene.happens(WordsExpected("u1"), UserTranscript("u1", "Thank you for watching!", True, is_understood=False))
+    assert [event.text for event in scene.published() if isinstance(event, events.Heard)] == ["Thank you for watching!"]
+    assert not scene.conversation.continues(scene.now_s), "a new session may greet"
+    scene.happens(UserTranscript("u2", "hello", True))
+    scene.lose()
+    assert [said.text for said in scene.conversation.wish(scene.now_s, greet=False).history] == ["hello"]
+
+
 def test_ids_of_utterances_are_those_of_one_session_and_bounded() -> None:
     utterances = Utterances()
     for number in range(MOST_UTTERANCES + 1):
@@ -172,6 +183,21 @@ def test_a_text_that_comes_after_the_cut_is_recorded_as_far_as_it_was_heard() ->
     assert [corrected for _, corrected in texts] == [False, True]
     assert texts[0][0].startswith("one two three")
     assert "eight" not in texts[0][0]
+
+
+@pytest.mark.parametrize("texts_before_the_cut", [0, 1])
+def test_a_correction_has_the_words_of_all_texts_of_the_answer(texts_before_the_cut: int) -> None:
+    scene = OppositeScene()
+    texts = [AnswerText("r1", "one two three four", final=True), AnswerText("r1", "five six seven eight", final=True)]
+    scene.happens(AnswerBegins("r1"), AgentAudio("r1", sound(4.0)), *texts[:texts_before_the_cut])
+    scene.wait(3.1)
+    scene.happens(Interrupted("r1"))
+    for told in scene.speaker.told:
+        if isinstance(told, HeardPart):
+            scene.conversation.answer_ended(told, scene.now_s)
+    scene.happens(*texts[texts_before_the_cut:])
+    told_texts = [event for event in scene.published() if isinstance(event, events.AnswerText)]
+    assert [event.text for event in told_texts if event.corrected][-1] == "one two three four five six"
 
 
 def test_the_text_of_an_answer_that_nobody_heard_is_not_published() -> None:

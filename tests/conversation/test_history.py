@@ -41,6 +41,40 @@ def test_a_cut_is_of_one_answer(history: History) -> None:
     assert told(history) == ["agent: one two", "agent: three … (interrupted)"]
 
 
+@pytest.mark.parametrize(
+    ("heard_ms", "expected"),
+    [
+        (250, ["agent: one two … (interrupted)"]),
+        (500, ["agent: one two three four … (interrupted)"]),
+        (750, ["agent: one two three four", "agent: five six … (interrupted)"]),
+        (1000, ["agent: one two three four", "agent: five six seven eight … (interrupted)"]),
+    ],
+)
+@pytest.mark.parametrize("late_texts", [0, 1, 2])
+def test_a_cut_falls_into_one_of_the_texts_of_an_answer(
+    history: History, heard_ms: int, expected: list[str], late_texts: int
+) -> None:
+    texts = ["one two three four", "five six seven eight"]
+    for text in texts[: 2 - late_texts]:
+        history.agent_says(text, 3, 90.0)
+    words = history.cut(3, heard_ms, total_ms=1000)
+    if not late_texts:
+        assert words == "one two three four five six seven eight"[: len(words or "")]
+        assert len((words or "").split()) == 8 * heard_ms // 1000
+    for text in texts[2 - late_texts :]:
+        history.agent_says(text, 3, 91.0)
+    assert told(history) == expected
+
+
+def test_the_servers_correction_of_one_text_leaves_the_texts_before_it_alone(history: History) -> None:
+    history.agent_says("one two", 1, 90.0)
+    history.agent_says("three four five", 1, 90.5)
+    history.corrected(1, "three")
+    assert told(history) == ["agent: one two", "agent: three … (interrupted)"]
+    history.agent_says("six", 1, 91.0)
+    assert told(history)[-1] == "agent: six"
+
+
 def test_an_answer_without_any_sound_is_not_told_once_it_cannot_come(history: History) -> None:
     history.user_said("Hello?", 89.0)
     history.agent_says("one two", 1, 90.0)

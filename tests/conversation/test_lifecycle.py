@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -50,6 +51,7 @@ from parleyd.conversation.supervisor.lifecycle import (
 )
 from parleyd.core import events
 from parleyd.core.endings import Ending, EndingKind
+from parleyd.core.log_fields import NOTICE
 from parleyd.core.states import State, Trigger
 from parleyd.usage.allowance import MOST_BY_DEVICE, Refusal
 
@@ -366,6 +368,21 @@ def test_a_wake_word_is_no_matter_of_loudness() -> None:
     assert life.told(events.Woken)[0].by == "word"
 
 
+@pytest.mark.parametrize("is_false_wake", [False, True])
+def test_always_comes_back_after_quiet_hours_whatever_they_ended(is_false_wake: bool) -> None:
+    life = live(config("always"), STANDING)
+    life.take(Sleep())
+    life.take(SPEECH)
+    life.opens("c2")
+    life.facts.refused_of_its_own, life.facts.verdict = QUIET_HOURS, IdleEnd("nobody", is_false_wake)
+    life.look()
+    assert life.state is State.ASLEEP
+    life.facts.refused_of_its_own = life.facts.verdict = None
+    assert life.next_look_s <= ALLOWED_LOOK_S
+    life.look(after_s=ALLOWED_LOOK_S)
+    assert life.state is State.CONNECTING
+
+
 def test_always_is_held_for_ever_but_for_quiet_hours_and_a_farewell() -> None:
     life = live(config("always"), STANDING)
     life.facts.verdict = IdleEnd("nobody", False)
@@ -576,6 +593,40 @@ def test_a_line_that_is_lost_again_at_once_is_not_back() -> None:
     assert not [line for line in life.of(Log) if "is back" in line.text]
     life.look(after_s=STABLE_S)
     assert [line for line in life.of(Log) if "is back" in line.text]
+
+
+def test_an_agent_that_hangs_up_before_it_has_begun_is_an_outage_that_is_told_once() -> None:
+    life = Life()
+    life.take(SPEECH)
+    for _ in range(3):
+        life.ends(AGENT)
+        assert life.state is State.BACKING_OFF
+        life.look(after_s=60.0)
+    assert [trouble.text for trouble in life.told(events.Trouble)] == ["no line to the agent: the agent hung up"]
+    levels = [line.level for line in life.of(Log)]
+    assert levels.count(logging.WARNING) == 1
+    assert levels.count(logging.INFO) == 1, "the first move; those of an outage are of no interest"
+    life.opens()
+    assert [line.text for line in life.of(Log) if line.level == NOTICE] == ["the line is back after 180.0 s"]
+
+
+def test_a_session_tells_how_often_it_was_tried() -> None:
+    life = Life(config(max_s=540.0))
+    life.take(SPEECH)
+    life.ends(LOST)
+    life.look()
+    life.opens()
+    assert life.told(events.SessionOpened)[-1].tries == 2
+    life.facts.is_pause = True
+    life.look(after_s=540.0)
+    life.opens("c2")
+    assert life.told(events.SessionOpened)[-1].tries == 1, "an exchange is a try of its own"
+    life.take(Sleep())
+    life.take(SPEECH)
+    life.take(Sleep())
+    life.take(SPEECH)
+    life.opens("c3")
+    assert life.told(events.SessionOpened)[-1].tries == 1, "nobody waited for the one that was given up"
 
 
 def test_ten_seconds_of_good_line_start_the_delays_over() -> None:

@@ -173,6 +173,26 @@ def test_each_loss_is_told_once() -> None:
     assert told == [Loss(40 * FRAME_MS, TOO_MUCH), Loss(40 * FRAME_MS, TOO_MUCH)]
 
 
+def test_a_session_that_begins_before_the_end_of_the_last_one_was_noticed_ends_it() -> None:
+    """The sender of a line that broke ends by itself; when the session is then exchanged, nobody has released it."""
+    told: list[Loss] = []
+    outbox, first, second = Outbox(uplink(capacity_ms=200), told.append), object(), object()
+    outbox.admit(first)
+    outbox.begin(first)
+    for number in range(20):
+        outbox.hear(verdict(number, talk=True, started=number == 0, stopped=number == 19), wanted=True)
+        taken(outbox, first)
+    outbox.admit(second)
+    assert told == [Loss(200, TOO_MUCH)], "half of it is kept, and no agent has shown that it heard the other half"
+    outbox.end(first)
+    for number in range(20, 25):
+        outbox.hear(verdict(number, talk=False), wanted=True)
+    outbox.begin(second)
+    assert taken(outbox, second) == (CREDIT + 10, Pause.IDLE), "there was no line for the silence before it"
+    outbox.end(second)
+    assert told == [Loss(200, TOO_MUCH)]
+
+
 def test_what_was_meant_for_one_session_does_not_reach_the_next() -> None:
     outbox, first, second = Outbox(uplink()), object(), object()
     outbox.admit(first)

@@ -439,6 +439,81 @@ def test_what_is_forgotten_is_not_sent_either() -> None:
     assert everything(line) == CREDIT + [None] * 50
 
 
+@pytest.mark.parametrize("was_live", [False, True])
+def test_a_transcript_is_not_taken_for_that_of_an_utterance_that_was_lost_whole(was_live: bool) -> None:
+    line = uplink(capacity_ms=1200)
+    if was_live:
+        line.begin()
+    for numbers in (range(50), range(150, 200)):
+        line.talk_started(numbers.start * FRAME_S)
+        push(line, numbers, speech=True)
+        line.take(1000, now_s=numbers.stop * FRAME_S)
+        line.talk_stopped(numbers.stop * FRAME_S)
+        push(line, range(numbers.stop, numbers.stop + 20), speech=False)
+    line.end()
+    assert line.take_losses() == [Loss(50 * FRAME_MS, TOO_MUCH)]
+    assert line.kept_from_s == pytest.approx(200 * FRAME_S)
+    line.begin()
+    line.take(1000, now_s=10.0)
+    line.transcribed(11.0)
+    assert line.kept_ms == 0, "it was the only one that was sent"
+
+
+def test_of_three_utterances_that_wait_for_a_sign_the_two_oldest_go() -> None:
+    line = uplink(capacity_ms=1200)
+    line.begin()
+    for numbers in (range(50), range(150, 200), range(300, 350)):
+        line.talk_started(numbers.start * FRAME_S)
+        push(line, numbers, speech=True)
+        line.take(1000, now_s=numbers.stop * FRAME_S)
+        line.talk_stopped(numbers.stop * FRAME_S)
+        push(line, range(numbers.stop, numbers.stop + 20), speech=False)
+    assert line.kept_ms == 50 * FRAME_MS
+    line.end()
+    assert line.take_losses() == [Loss(100 * FRAME_MS, TOO_MUCH)]
+    line.begin()
+    line.take(1000, now_s=10.0)
+    line.transcribed(11.0)
+    assert line.kept_ms == 0
+
+
+def test_a_transcript_is_not_taken_for_that_of_an_utterance_that_a_slow_line_has_lost() -> None:
+    line = uplink(capacity_ms=200)
+    line.begin()
+    line.talk_started(0.0)
+    push(line, range(5), speech=True)
+    line.talk_stopped(5 * FRAME_S)
+    push(line, range(5, 100), speech=False)
+    line.end()
+    assert line.take_losses() == [Loss(5 * FRAME_MS, TOO_SLOW)]
+    assert line.kept_from_s is None
+    assert not line.closed(2.0), "nothing is left that could be asked again"
+    line.talk_started(200 * FRAME_S)
+    push(line, range(200, 205), speech=True)
+    line.talk_stopped(205 * FRAME_S)
+    push(line, range(205, 210), speech=False)
+    line.begin()
+    line.take(1000, now_s=10.0)
+    line.transcribed(11.0)
+    assert line.kept_ms == 0
+
+
+def test_an_utterance_that_is_given_up_is_gone_however_soon_the_next_one_followed() -> None:
+    """With a long pre-roll the next utterance begins, in the sound that is kept, where the one before has ended."""
+    line = Uplink("silence", pre_roll_ms=1000, capacity_ms=15_000)
+    for numbers in (range(50), range(95, 145)):
+        line.talk_started(numbers.start * FRAME_S)
+        push(line, numbers, speech=True)
+        line.talk_stopped(numbers.stop * FRAME_S)
+        push(line, range(numbers.stop, numbers.stop + 20), speech=False)
+    assert line.forget_ended(1.5, now_s=100.0) == GivenUp(50 * FRAME_MS, 0, 0)
+    assert line.kept_from_s == pytest.approx(145 * FRAME_S), "the other one is the oldest now"
+    line.begin()
+    line.take(1000, now_s=100.0)
+    line.transcribed(101.0)
+    assert line.kept_ms == 0, "the transcript is of the only one that was sent"
+
+
 def test_old_utterances_go_whole_and_the_one_that_goes_on_stays() -> None:
     line = uplink()
     for numbers in (range(50), range(100, 150)):

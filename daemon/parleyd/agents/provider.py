@@ -27,8 +27,7 @@ from parleyd.core.findings import Finding
 
 class Interrupts(Enum):
     """The side that decides that the person interrupts the agent. SERVER: the provider, from the sound. CLIENT: this
-    side, with
-    the command Cut. NEVER: the agent speaks to its end."""
+    side, with the command Cut. NEVER: the agent speaks to its end."""
 
     SERVER = "server"
     CLIENT = "client"

@@ -207,8 +207,11 @@ class Announcer:
             self._on_death("announcer", error)
 
     def _next(self) -> _Item | None:
+        """The text whose turn it is; None: there is none, and the thread ends. Raises _StoppedError if some wait."""
         with self._lock:
-            if self._queue and not self._stopping.is_set():
+            if self._queue and self._stopping.is_set():
+                raise _StoppedError
+            if self._queue:
                 return self._queue.popleft()
             # Before the next thread can report a pulse.
             self.pulse.rest()

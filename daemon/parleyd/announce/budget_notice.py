@@ -22,6 +22,7 @@ class BudgetNotice:
         self._announcer = announcer
         self._dialogue = dialogue
         self._is_credit_told = False
+        self._is_fallback = False
 
     def __call__(self, event: events.Event) -> None:
         match event:
@@ -36,13 +37,15 @@ class BudgetNotice:
                 self._tell_credit()
             case events.SessionEnded(ending=ending) if ending.without_credit:
                 self._tell_credit()
-            case events.AnswerStarted():
+            case events.SessionOpened(is_fallback=is_fallback):
+                self._is_fallback = is_fallback
+            case events.AnswerStarted() if not self._is_fallback:
                 self._is_credit_told = False
             case _:
                 pass
 
     def _tell_credit(self) -> None:
-        """Once, until the agent has answered again."""
+        """Once, until the agent has answered again; the answers of the fallback say nothing about its account."""
         text = self.config.budget.no_credit_text
         if self._is_credit_told or self._announcer is None or text is None:
             return

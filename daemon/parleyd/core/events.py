@@ -63,8 +63,8 @@ class StateChanged(Event, frozen=True, kw_only=True):
 
 
 class SessionOpened(Event, frozen=True, kw_only=True):
-    """handshake_ms: from the decision to connect. resent_ms: kept speech that is sent first. is_fallback: it is with
-    the fallback, not with the agent."""
+    """handshake_ms: from the decision to connect. resent_ms: kept speech that is sent first. tries: how often it was
+    tried to open it, this time included. is_fallback: it is with the fallback, not with the agent."""
 
     conversation_id: str
     handshake_ms: int

@@ -79,8 +79,8 @@ class UsageLimits:
         return any(limit is not None for limit in limits)
 
     def refusal(self, *, of_its_own: bool) -> Refusal | None:
-        """Why no session is allowed now; None if one is allowed. of_its_own: the cause is speech or the mode `always`,
-        not a command. With a fallback, which costs nothing, a spent budget is no reason."""
+        """Why no session is allowed now; None if one is allowed. of_its_own: the cause is speech, the mode `always` or
+        a timer, not a command. With a fallback, which costs nothing, a spent budget is no reason."""
         if self._has_budget and not self._has_fallback and (refusal := spent(self._budget_uses())):
             return refusal
         wall_s = self._meter.wall_s()

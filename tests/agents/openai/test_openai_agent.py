@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import io
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -18,10 +19,11 @@ import pytest
 from parleyd.agents.events import AgentError
 from parleyd.agents.openai.agent import OpenAIAgent
 from parleyd.agents.openai.images import MOST_BYTES
+from parleyd.agents.openai.speech import OpenAISpeech
 from parleyd.agents.provider import Attachment, Interrupts, SessionWish, UploadError
 from parleyd.config.base import Secret
 from parleyd.config.openai_section import InstructionsFile, McpServer, OpenAI, TurnDetection
-from parleyd.config.schema import Config
+from parleyd.config.schema import Announce, Config
 from parleyd.config.variable_sections import Scalar, Variable
 from parleyd.core.endings import DialError, EndingKind
 from parleyd.core.findings import Finding, Severity
@@ -145,6 +147,49 @@ def test_pictures_are_read_and_bounded() -> None:
         agent.prepare("c", attachment(b"", MOST_BYTES + 1), 1.0)
     with pytest.raises(UploadError, match="neither a PNG nor a JPEG"):
         agent.prepare("c", attachment(b"GIF89a"), 1.0)
+
+
+# ---------------------------------------------------------------- speech
+
+
+@pytest.mark.parametrize(
+    ("head", "is_whole"),
+    [
+        ("Content-Length: 600", True),
+        ("Content-Length: 1000", False),
+        ("Connection: close", True),
+        ("Transfer-Encoding: chunked", False),
+    ],
+)
+def test_a_line_that_is_lost_in_the_middle_of_the_sound_is_not_its_end(head: str, is_whole: bool) -> None:
+    """A body whose length was told is whole at that length; one without a length ends with the line."""
+    first = "258\r\n" if "chunked" in head else ""
+
+    def serve() -> None:
+        line, _ = listening.accept()
+        with line:
+            asked = b""
+            while not asked.endswith(b"}"):  # What is not read would reset the line.
+                asked += line.recv(65536)
+            line.sendall(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n{first}".encode() + bytes(600))
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        config = OpenAI(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}/v1")
+        sound = OpenAISpeech(config, Announce(), "marin", None).stream("hello", 60.0)
+        came_bytes, lost = 0, None
+        try:
+            for piece in sound:
+                came_bytes += len(piece)
+        except DialError as error:
+            lost = error.ending
+        thread.join(60.0)
+    assert came_bytes == 600
+    assert (lost is None) is is_whole
+    if lost is not None:
+        assert lost.kind is EndingKind.RETRY
+        assert lost.reason.endswith("was lost")
 
 
 # ---------------------------------------------------------------- the doctor

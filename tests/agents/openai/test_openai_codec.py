@@ -297,7 +297,7 @@ _COMMITTED: tuple[str, dict[str, object]] = ("input_audio_buffer.committed", {})
 _EXPECTED, _MISSING = events.WordsExpected("u"), events.NotTranscribed("u", "noise")
 _PIECE = events.UserTranscript("u", "What", final=False)
 _WHOLE = events.UserTranscript("u", "What is it?", final=True)
-_NO_WORDS = events.UserTranscript("u", "", final=True)
+_NO_WORDS = events.UserTranscript("u", "", final=True, is_understood=False)
 
 
 @pytest.mark.parametrize(
@@ -356,6 +356,13 @@ def test_texts_that_recognisers_invent_prove_nothing() -> None:
     found.receive(name, item_id="u1", transcript=" Thank you for watching! ")
     found.receive(name, item_id="u2", transcript="Thank you.")
     assert [event.is_understood for event in found.of(events.UserTranscript)] == [False, True]
+
+
+@pytest.mark.parametrize("transcript", ["", None, "...", " … ", "?"])
+def test_a_transcript_without_a_word_proves_nothing(transcript: str | None) -> None:
+    found = Session()
+    found.receive(f"{_WORDS}.completed", item_id="u1", transcript=transcript)
+    assert [event.is_understood for event in found.of(events.UserTranscript)] == [False]
 
 
 # ---------------------------------------------------------------- interruptions

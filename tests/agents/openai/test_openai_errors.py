@@ -20,6 +20,7 @@ from parleyd.agents.commands import (
     SkipGreeting,
 )
 from parleyd.agents.events import Why
+from parleyd.agents.openai.errors import RETRY_S
 from parleyd.agents.provider import SessionWish
 from parleyd.config.openai_section import OpenAI, TurnDetection
 
@@ -266,3 +267,17 @@ def test_an_mcp_call_that_failed_is_talked_about() -> None:
     found.receive("response.mcp_call.failed", item_id="mcp_1")
     found.done()
     assert found.types() == ["response.create"]
+
+
+@pytest.mark.parametrize("number", [10**400, "1e400", "nan", -1, "soon", None])
+def test_a_number_that_is_none_is_passed_over(number: object) -> None:
+    """A codec that raises ends the daemon."""
+    found = Session()
+    found.receive("rate_limits.updated", rate_limits=[{"name": "tokens", "reset_seconds": number}])
+    found.receive("response.created", response={"id": "r1"})
+    error = {"code": "rate_limit_exceeded", "message": "Rate limit reached."}
+    found.receive("response.done", response={"id": "r1", "status": "failed", "status_details": {"error": error}})
+    assert [failed.retry_after_s for failed in found.of(events.AnswerFailed)] == [RETRY_S]
+    name = "conversation.item.input_audio_transcription.completed"
+    found.receive(name, item_id="u1", transcript="Hi", usage={"type": "duration", "seconds": number})
+    assert not found.of(events.Spent)

@@ -179,11 +179,17 @@ def test_formats_of_every_dialect(told: object, configured: Any, expected: Audio
         assert (ready.input_format, ready.output_format) == (expected, expected)
 
 
-@pytest.mark.parametrize("expires_at", [None, "soon", 0, -5, 10**15, float("1e308")])
+@pytest.mark.parametrize("expires_at", [None, "soon", 0, -5, 10**15, 10**400, float("1e308"), 999, 1000.5, 1059])
 def test_an_end_that_cannot_be_is_no_end(expires_at: object) -> None:
     found = Session(ready=False, unix_s=1000.0)
     found.receive("session.updated", session=session(expires_at=expires_at))
     assert found.of(events.Ready)[0].ends_in_s is None
+
+
+def test_the_shortest_end_that_is_believed() -> None:
+    found = Session(ready=False, unix_s=1000.0)
+    found.receive("session.updated", session=session(expires_at=1060))
+    assert found.of(events.Ready)[0].ends_in_s == 60.0
 
 
 def test_a_clock_that_is_not_set_knows_no_end() -> None:

@@ -50,7 +50,7 @@ class _Multipart:
 
 
 def upload(base_url: str, conversation_id: str, attachment: Attachment, api_key: str | None, timeout_s: float) -> str:
-    """See Agent.upload."""
+    """Sends the file. Returns the id by which a message names it. timeout_s, and what it raises: see Agent.prepare."""
     body = _Multipart(attachment)
     path = f"{CONVERSATIONS_PATH}/{quote(conversation_id, safe='')}/files"
     try:

@@ -35,14 +35,14 @@ from parleyd.core.text import one_line, without
 MOST_ID_CHARS = 200
 # The server takes no shorter turn, where this side tells its end.
 LEAST_TURN_MS = 100
-# An end that is announced for later than this is not believed: the clock of this device is not set.
-MOST_SESSION_S = 86_400.0
+# An end that is announced for sooner or for later than this is not believed: it is a time of day, and the clock of the
+# server or that of this device is wrong. A session that seemed to be about to end would be exchanged again and again.
+LEAST_SESSION_S, MOST_SESSION_S = 60.0, 86_400.0
 # Texts that recognisers are known to write for noise.
 _INVENTED = frozenset(
     (
         "thank you for watching",
         "thanks for watching",
-        "thank you for watching!",
         "subtitles by the amara.org community",
         "please subscribe",
         "vielen dank für's zuschauen",
@@ -364,7 +364,7 @@ class OpenAICodec:
 
     def _ends_in_s(self, expires_at: server.Number) -> float | None:
         at_s = server.decimal(expires_at)
-        if at_s is None or not self._unix_s or not 0 < at_s - self._unix_s <= MOST_SESSION_S:
+        if at_s is None or not self._unix_s or not LEAST_SESSION_S <= at_s - self._unix_s <= MOST_SESSION_S:
             return None
         return at_s - self._unix_s
 
@@ -462,7 +462,9 @@ class OpenAICodec:
         bare = text.strip()[: events.MAX_TEXT_CHARS]
         if not bare and not final:
             return
-        is_understood = bare.lower().rstrip(".!… ") not in _INVENTED
+        # Some write dots, or nothing at all, for a noise.
+        has_words = any(sign.isalnum() for sign in bare)
+        is_understood = has_words and bare.lower().rstrip(".!… ") not in _INVENTED
         self._events.append(events.UserTranscript(utterance, bare, final, is_understood))
 
     # ------------------------------------------------------------ the agent

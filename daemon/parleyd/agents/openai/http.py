@@ -56,6 +56,9 @@ def post(config: OpenAI, key: str | None, path: tuple[str, ...], body: bytes, ti
     with _request(config, key, "POST", path, body, timeout_s) as answer:
         while piece := answer.read1(_PIECE_BYTES):
             yield piece
+        if answer.length:
+            # http.client takes the end of the line for the end of the body, although its length was told.
+            raise http.client.IncompleteRead(b"", answer.length)
 
 
 @contextlib.contextmanager

@@ -159,8 +159,7 @@ class AgentInput:
 
     def send_file(self, file: Prepared, text: str | None, sent: events.FileSent, now_s: float) -> bool:
         """A file, and the person's words to it. sent: told before the agent can answer. Returns whether there is still
-        a
-        session to tell."""
+        a session to tell."""
         if self._session is None:
             return False
         self.activity_s = self.person_s = now_s

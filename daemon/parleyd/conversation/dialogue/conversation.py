@@ -136,8 +136,7 @@ INTERRUPTS = {"server": Interrupts.SERVER, "local": Interrupts.CLIENT, "off": In
 
 class Busy(Struct, frozen=True):
     """The state of the rest of the daemon. is_audible: the agent's voice is heard right now. silent_from_s: when all
-    that the
-    speaker has of it will have been heard. tools: one works, or a question waits for the person."""
+    that the speaker has of it will have been heard. tools: one works, or a question waits for the person."""
 
     is_audible: bool
     silent_from_s: float
@@ -478,13 +477,13 @@ class Conversation:
                 self._retries = 0
                 self._idle.voice(now_s, 0.0, answer.number, is_audible=True, is_greeting=answer.is_greeting)
         heard = self._history.agent_says(said.text, answer.number, now_s)
-        if heard == "":
-            return
-        text = said.text if heard is None else heard
-        self._publish(events.AnswerText(at_s=now_s, text=text, answer=answer.number, greeting=answer.is_greeting))
-        if heard is not None:
-            # The answer was cut before its text came, and this is the part that was heard.
-            self._publish(events.AnswerText(at_s=now_s, text=heard, corrected=True, answer=answer.number))
+        if heard != "":
+            text = said.text if heard is None else heard
+            self._publish(events.AnswerText(at_s=now_s, text=text, answer=answer.number, greeting=answer.is_greeting))
+        if heard is not None and (words := self._history.words_of(answer.number)):
+            # The answer was cut before this text came, and these are the words of it, with those of the texts before,
+            # that were heard.
+            self._publish(events.AnswerText(at_s=now_s, text=words, corrected=True, answer=answer.number))
 
     def _piece(self, answer: Answer, text: str, now_s: float) -> None:
         if answer.is_cut:
@@ -545,7 +544,8 @@ class Conversation:
         self._transcripts_seen = True
         self._idle.transcript(now_s, has_words=event.is_understood, final=event.final)
         if event.final:
-            self._history.user_said(event.text, now_s, number)
+            # A noise to which a recogniser has given words was said by nobody.
+            self._history.user_said(event.text if event.is_understood else "", now_s, number)
         if event.final and event.is_understood:
             self._unanswered.understood(event.text, said_s, now_s, announces_speech=can.announces_speech)
             # Not by words that come late: the agent took its leave in answer to them.

@@ -20,15 +20,18 @@ _REMEMBERED = 64
 
 
 class HistoryEntry(Struct):
-    """A text that one side said. place: in the order of the entries. at_s: monotonic. answer: the number of the answer,
-    if it is the agent's. cut: the text is only the part that was heard."""
+    """A text that one side said. place: in the order of the entries. at_s: monotonic. whole: the text as it came.
+    answer: the number of the answer, if it is the agent's. cut: the text is only the part that was heard. corrected:
+    that part is the server's own account."""
 
     place: int
     who: Literal["person", "agent"]
     text: str
     at_s: float
+    whole: str
     answer: int | None = None
     cut: bool = False
+    corrected: bool = False
 
 
 class History:
@@ -69,7 +72,7 @@ class History:
         """place: 0 is behind all others."""
         if not place:
             self._last_place = place = self._last_place + 1
-        added = HistoryEntry(place, who, text, at_s)
+        added = HistoryEntry(place, who, text, at_s, text)
         bisect.insort(self._entries, added, key=lambda one: one.place)
         del self._entries[: -self._max_lines]
         return added
@@ -83,14 +86,14 @@ class History:
         said.answer = answer
         if answer not in self._cuts:
             return None
-        said.text, said.cut = words_heard(said.text, *self._cuts[answer]), True
+        self._shorten(answer)
         return said.text
 
     def corrected(self, answer: int, text: str) -> None:
         """The server's account of the words of this answer that were said."""
         for said in reversed(self._entries):
             if said.answer == answer:
-                said.text, said.cut = text.strip(), True
+                said.text, said.cut, said.corrected = text.strip(), True, True
                 return
 
     def cut(self, answer: int, heard_ms: int, total_ms: int) -> str | None:
@@ -98,7 +101,12 @@ class History:
         such line. The server's correction comes later, if ever."""
         if total_ms > 0:
             self._cut(answer, heard_ms, total_ms)
-        return next((one.text for one in reversed(self._entries) if one.answer == answer), None)
+        return self.words_of(answer)
+
+    def words_of(self, answer: int) -> str | None:
+        """All words of this answer, as they were heard; None: there is no line of it."""
+        texts = [one.text for one in self._entries if one.answer == answer]
+        return " ".join(filter(None, texts)) if texts else None
 
     def never_heard(self, answers: Iterable[int]) -> None:
         """These answers were cut before their sound began: nobody heard them."""
@@ -109,10 +117,17 @@ class History:
         self._cuts[answer] = heard_ms, total_ms
         while len(self._cuts) > _REMEMBERED:
             self._cuts.popitem(last=False)
-        for said in self._entries:
-            if said.answer == answer and not said.cut:
-                said.text = words_heard(said.text, heard_ms, total_ms)
-                said.cut = True
+        self._shorten(answer)
+
+    def _shorten(self, answer: int) -> None:
+        """An answer may have come in several texts: their sounds follow one another, and the cut falls into one."""
+        texts = [said for said in self._entries if said.answer == answer and not said.corrected]
+        left = len(words_heard(" ".join(said.whole for said in texts), *self._cuts[answer]).split())
+        for said in texts:
+            words = said.whole.split()
+            said.text = " ".join(words[:left]) if left < len(words) else said.whole
+            said.cut = left <= len(words) or said is texts[-1]
+            left = max(0, left - len(words))
 
     def clear(self) -> None:
         self._entries.clear()

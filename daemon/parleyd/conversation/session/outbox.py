@@ -108,9 +108,14 @@ class Outbox:
     def admit(self, sender: object) -> None:
         """From now on control messages are for this sender; audio waits for begin()."""
         with self._changed:
+            if self._uplink.live:
+                # The line of the sender before broke, and it was given up before anybody had noticed.
+                self._uplink.end()
             self._sender = sender
             self._drop_told = False
             self._forget_control()
+            losses = self._uplink.take_losses()
+        self._tell(losses)
 
     def begin(self, sender: object) -> None:
         """Audio may flow, kept speech first."""

@@ -246,7 +246,11 @@ class Session:
 
     def _converse(self) -> Ending:
         address = self._agent.dial(self._timeout_s)
-        # It may take a while, and a server that waits for the opening too long begins without it.
+        if self._hung_up is not None:
+            # The next session may have made its wish already: a wish uses up what a session can be told only once.
+            raise DialError(Ending(EndingKind.USER, "abandoned"))
+        # Before connecting: to make a session ready may take a while, such as for a program that gives a variable its
+        # value, and a server that waits too long for the opening message begins without it.
         self.wished = self._wish()
         codec = self._agent.session(self.wished)
         with self._codec_lock:

@@ -274,6 +274,7 @@ class Uplink:
                 self._lose(utterance.missing, TOO_MUCH, utterance.start_s)
                 utterance.missing = 0
         self._end_loss()
+        self._forget_records()
 
     def take(self, most: int, now_s: float) -> list[Frame]:
         """Up to `most` frames, in order, now sent; no further than to the end of a turn: see turn_ended."""
@@ -385,7 +386,13 @@ class Uplink:
         over = sum(utterance.end_s is not None and utterance.end_s < before_s for utterance in self._utterances)
         if not self._utterances:
             return self.forget(before_s, now_s)
-        return self.forget(self._bound_of(over - 1), now_s) if over else GivenUp(0, 0, 0)
+        if not over:
+            return GivenUp(0, 0, 0)
+        gone = self.forget(self._bound_of(over - 1), now_s)
+        # The last of them may end at that very bound, where the pre-roll of the next one reaches back to it.
+        while self._utterances and self._ended_s(0) < before_s:
+            self._utterances.popleft()
+        return gone
 
     def take_losses(self) -> list[Loss]:
         """The speech that was lost to the bounds since the last call; each stretch once, when it is over."""
@@ -482,7 +489,17 @@ class Uplink:
         while True:
             self._miss(self._kept.popleft(), now_s)
             if not self._kept or self._kept[0].start_s >= bound_s:
+                break
+        if not self.live:
+            self._forget_records()
+
+    def _forget_records(self) -> None:
+        """Without a line: forgets the records of utterances that are lost whole. The next transcript would be taken for
+        that of the first of them."""
+        while self._utterances and self._utterances[0].has_sound and self._utterances[0].end_s is not None:
+            if self._kept and self._kept[0].start_s < self._bound_of(0):
                 return
+            self._utterances.popleft()
 
     def _miss(self, frame: Frame, now_s: float) -> None:
         """The frame is kept no longer. On a live line it may still be heard, or have been."""

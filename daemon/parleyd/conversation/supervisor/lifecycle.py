@@ -142,7 +142,9 @@ class Lifecycle:
         self._was_refused = False
         # And the mode `always` waits for the end of quiet hours, or for a new day's budget.
         self._waits_until_allowed = False
-        # While a session is being opened. hangs: neither begun nor ended by then, it is given up.
+        # While a session is being opened. tries: those that were begun since the last one that came about. hangs:
+        # neither begun nor ended by then, it is given up.
+        self._tries = 0
         self._connect_since_s = 0.0
         self._slow_at_s: float | None = None
         self._hangs_at_s = _NEVER_S
@@ -244,7 +246,7 @@ class Lifecycle:
         self._rolling_over = False
         handshake_ms = round((now_s - self._connect_since_s) * 1000)
         more: Fields = {"conversation_id": ready.conversation_id, "handshake_ms": handshake_ms}
-        tries = max(1, self._backoff.tries)
+        tries, self._tries = self._tries, 0
         is_fallback = self._failover.in_fallback
         reason = f"conversation {ready.conversation_id}{' with the fallback' if is_fallback else ''}"
         yield from self._move(Trigger.READY, reason, now_s, facts, more=more)
@@ -319,6 +321,9 @@ class Lifecycle:
             text = "the session was cut for its age; set session.max_s below the agent's own limit"
             yield Log(logging.WARNING, text, {})
         is_live = self.state is State.LIVE
+        if not is_live and not self._failover.in_fallback:
+            # There has been nobody to hang up: a person who waits for the line has to know why there is none.
+            yield from self._tell_outage(f"no line to the agent: {ending.reason}", ending, logging.WARNING, now_s)
         if is_live and not is_announced and facts.is_asked_again(now_s):
             # Not an answer to what was said just before.
             reason = f"{ending.reason} before it answered; it is asked again"
@@ -576,11 +581,13 @@ class Lifecycle:
                 case Action.FORGET:  # pragma: no branch: these are all actions
                     yield from self._forget(trigger, reason, now_s, facts, keep_history=keep_history)
         if step.to is State.ASLEEP:
+            self._tries = 0
             self._failover.sleeps(now_s)
             self._despite_budget = False
             self._spent_since_s = None
             # A session that was just opened for a timer had been sent to sleep before, and stays so.
-            self._waits_until_allowed = not self.deaf and self._always and trigger in (Trigger.IDLE, Trigger.SPENT)
+            ends_for_now = trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.SPENT)
+            self._waits_until_allowed = not self.deaf and self._always and ends_for_now
             self.deaf = False
         if before is not step.to:
             # An outage is told once when it begins and once when it ends, not at every try.
@@ -598,6 +605,7 @@ class Lifecycle:
 
     def _connect(self, now_s: float, facts: Facts) -> Commands:
         self._retry_at_s = None
+        self._tries += 1
         self._connect_since_s = now_s
         self._slow_at_s = now_s + SLOW_S
         # Its thread keeps three deadlines of that length, unless it has died or hangs.
