@@ -209,7 +209,17 @@ def test_a_missing_variable_is_an_error_event_and_then_the_close(start: Start) -
 
 
 @pytest.mark.parametrize(
-    "frame", ["{", "[1]", '{"no": "type"}', b"\x00", '{"user_audio_chunk": "?"}', '{"user_audio_chunk": "AAAA"}']
+    "frame",
+    [
+        "{",
+        "[1]",
+        "[" * 100_000,
+        '{"no": "type"}',
+        b"\x00",
+        '{"user_audio_chunk": "?"}',
+        '{"user_audio_chunk": "ü"}',
+        '{"user_audio_chunk": "AAAA"}',
+    ],
 )
 def test_what_is_no_message_ends_the_conversation(start: Start, frame: str | bytes) -> None:
     with Client(start(SILENT + "}")) as client:

@@ -178,6 +178,7 @@ def test_the_voice_is_fixed_after_the_first_sound(start: Start) -> None:
     [
         ("{", "invalid_json"),
         ("[1]", "invalid_type"),
+        ("[" * 100_000, "invalid_json"),
         (b"\x00\x01", "invalid_message"),
         ("{}", "missing_required_parameter"),
         ('{"type": "input_audio_buffer.dance"}', "invalid_value"),
