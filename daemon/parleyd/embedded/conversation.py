@@ -97,6 +97,8 @@ class Conversation:
         self._is_filling = False
         # A tool works; the words before its call were heard.
         self._is_calling = False
+        # Something that nobody asked for waits to be said; the mind does not know of it yet.
+        self._waits_to_say = False
         self._is_understanding = False
         self._scripted_transcripts = list(script.transcripts)
         self._tool_results: dict[str, asyncio.Future[tuple[str, bool]]] = {}
@@ -421,16 +423,18 @@ class Conversation:
         """Raises LineClosedError."""
         if self._mouth.is_heard() and not self.line.sends("interruption"):
             return
+        # Nothing was heard of an answer that has no sound yet; the one before it was heard to its end.
+        is_known = not self._is_calling and not self._waits_to_say
         was_cut = await self._stop_answer()
-        is_calling, self._is_calling = self._is_calling, False
+        self._is_calling = self._waits_to_say = False
         if self._mouth.is_heard():
             heard = await self._mouth.interrupt()
             # A filler is no word of the mind.
             self._mind.heard("" if self._is_filling else heard)
             self._figures.interruptions += 1
             await self._script.fire("interruption")
-        elif was_cut and not is_calling:
-            self._mind.heard("")
+        elif was_cut and is_known:
+            self._mind.heard(self._mouth.written)
 
     # ---------------------------------------------------------------- answering
 
@@ -441,7 +445,13 @@ class Conversation:
 
     async def _after(self, previous: asyncio.Task[None] | None, coroutine: Coroutine[Any, Any, None]) -> None:
         if previous is not None:
-            await asyncio.wait([previous])
+            try:
+                await asyncio.wait([previous])
+            except asyncio.CancelledError:
+                # Who gives this one up gives up that one, too.
+                previous.cancel()
+                await asyncio.wait([previous])
+                raise
             # A task that is cancelled keeps its variables, and so would keep all answers before it.
             previous = None
         await coroutine
@@ -519,9 +529,11 @@ class Conversation:
     async def _say(self, text: str, *, end_call: bool = False) -> None:
         """Says something that nobody asked for."""
         self._delay.forget()
+        self._waits_to_say = True
         await self._ready.wait()
         self._delay_s = self._settings.reply_delay_s
         await self._take_the_floor()
+        self._waits_to_say = False
         if text:
             self._mind.greeted(text)
             await self._mouth.say(text)

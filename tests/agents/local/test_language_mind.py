@@ -179,6 +179,30 @@ def test_an_interruption_closes_the_stream_of_a_model_that_still_writes(start: S
             assert server.left.wait(60), "nobody reads it any more"
 
 
+def test_what_was_written_of_an_answer_is_what_the_person_has_of_it(start: Start) -> None:
+    """Without sound."""
+    with Odd([words("Once upon a time, there was a house. "), words("In it "), threading.Event()]) as server:
+        agent = start(of(server.base_url, "next_token_s: 60"))
+        with Client(agent, TEXT_ONLY) as client:
+            client.until("conversation_initiation_metadata")
+            client.send({"type": "user_message", "text": "A story."})
+            client.until("agent_chat_response_part", lambda one: "house" in one["text_response_part"]["text"])
+            assert ask(client, "Stop.")["agent_response"] == "Yes."
+        told = next(one["content"] for one in server.asked[1]["messages"] if one["role"] == "assistant")
+        assert told == "Once upon a time, there was a house. … (the person interrupted here)"
+
+
+def test_an_interruption_of_what_waits_to_be_said_leaves_the_answer_before_alone(start: Start) -> None:
+    with Odd([words("It is nine."), {"finish": "stop"}]) as server:
+        text = of(server.base_url, agent="reply_delay_s: 0.5,")
+        agent = start(text + "\nconnections: [{steps: [{on: spoken, do: say, text: Tick.}]}]")
+        with Client(agent, TEXT_ONLY) as client:
+            client.until("conversation_initiation_metadata")
+            ask(client, "What time is it?")
+            assert ask(client, "And now?")["agent_response"] == "Yes."
+        assert {"role": "assistant", "content": "It is nine."} in server.asked[1]["messages"]
+
+
 def test_a_key_that_cannot_be_read_is_told_at_the_start() -> None:
     script = scenario.parse(of("http://127.0.0.1:9/v1", "api_key: {env: NO_SUCH_VARIABLE}"), "test.yaml")
     with pytest.raises(UserError, match="NO_SUCH_VARIABLE"):

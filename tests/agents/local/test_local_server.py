@@ -374,6 +374,28 @@ def test_an_interruption_stops_the_stream(start: Start) -> None:
         assert all(event_id > story_id for event_id, _ in client.audio[before:])
 
 
+def test_an_interruption_stops_the_answer_that_another_one_waits_for(start: Start) -> None:
+    """What the agent says of its own accord waits until the answer before it is sent."""
+    text = (
+        SILENT
+        + ", ears: none, stream_speed: 4, ping_interval_s: 0.3}\nconnections: [{steps: [{on: speaking, do: say, text: Tick.}]}]"
+    )
+    with Client(start(text)) as client:
+        client.until("conversation_initiation_metadata")
+        client.send({"type": "user_message", "text": "Tell me a story."})
+        client.until("audio")
+        client.send({"type": "user_message", "text": "What time is it?"})
+        client.until("interruption")
+        count = len(client.audio)
+        client.until("agent_response", lambda one: one["agent_response_event"]["agent_response"].startswith("It is"))
+        client.until("audio")
+        # Several chunks of the first answer would have been due.
+        client.until("ping")
+        client.until("ping")
+        assert {event_id for event_id, _ in client.audio[count:]} == {client.audio[-1][0]}
+        assert client.audio[-1][0] != client.audio[0][0]
+
+
 def test_without_the_event_an_agent_cannot_be_interrupted(start: Start) -> None:
     events = "client_events: [audio, agent_response, agent_response_complete]"
     with Client(start(f"agent: {{first_message: '', stream_speed: 0, {events}}}")) as client:
