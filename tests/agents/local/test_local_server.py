@@ -376,10 +376,8 @@ def test_an_interruption_stops_the_stream(start: Start) -> None:
 
 def test_an_interruption_stops_the_answer_that_another_one_waits_for(start: Start) -> None:
     """What the agent says of its own accord waits until the answer before it is sent."""
-    text = (
-        SILENT
-        + ", ears: none, stream_speed: 4, ping_interval_s: 0.3}\nconnections: [{steps: [{on: speaking, do: say, text: Tick.}]}]"
-    )
+    says = "connections: [{steps: [{on: speaking, do: say, text: Tick.}]}]"
+    text = f"{SILENT}, ears: none, stream_speed: 4, ping_interval_s: 0.3}}\n{says}"
     with Client(start(text)) as client:
         client.until("conversation_initiation_metadata")
         client.send({"type": "user_message", "text": "Tell me a story."})
