@@ -17,7 +17,7 @@ from typing import Any
 
 from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.audio import pcm as sound
-from parleyd.embedded import convai_steps, incoming, messages, opening, replies, turn_delay
+from parleyd.embedded import convai_steps, in_turn, incoming, messages, opening, replies, turn_delay
 from parleyd.embedded.backchannels import is_ignored, longest_ms
 from parleyd.embedded.figures import Figures
 from parleyd.embedded.fillers import while_waiting
@@ -440,21 +440,8 @@ class Conversation:
 
     def _start_answer(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Starts an answer, after the previous one if that could not be interrupted."""
-        self._answer = self._task(self._after(self._answer, coroutine))
+        self._answer = self._task(in_turn.after(self._answer, coroutine))
         self._answer.add_done_callback(lambda _: coroutine.close())
-
-    async def _after(self, previous: asyncio.Task[None] | None, coroutine: Coroutine[Any, Any, None]) -> None:
-        if previous is not None:
-            try:
-                await asyncio.wait([previous])
-            except asyncio.CancelledError:
-                # Who gives this one up gives up that one, too.
-                previous.cancel()
-                await asyncio.wait([previous])
-                raise
-            # A task that is cancelled keeps its variables, and so would keep all answers before it.
-            previous = None
-        await coroutine
 
     async def _stop_answer(self) -> bool:
         """Gives the present answer up; returns whether there was one."""

@@ -37,7 +37,7 @@ class Mouth:
         first_sound: Callable[[], None],
     ) -> None:
         self.is_text_only = False
-        # What the client has of the answer that is being written.
+        # The words of the answer that is being written, as far as the client has them.
         self.written = ""
         self.last_id = 0
         self.current_id = 0

@@ -32,6 +32,7 @@ from parleyd.config.secrets import resolve
 from parleyd.conversation.session.speech_line import sound_over_line
 from parleyd.core.endings import DialError
 from parleyd.core.errors import UserError
+from parleyd.embedded import part_url
 from parleyd.embedded.recognise import NOT_UNDERSTOOD
 from parleyd.embedded.settings import PartAddress
 from parleyd.embedded.voice import Voice, VoiceError
@@ -212,6 +213,8 @@ def ears_at(at: PartAddress, failed: Callable[[], None] = _nobody) -> OpenAIEars
 
 
 def _openai_client(at: PartAddress) -> openai.OpenAI:
+    """Raises UserError if the address is none, or the key cannot be read."""
+    part_url.check(at.base_url or "")
     key = None if at.api_key is None else resolve(at.api_key)
     return openai.OpenAI(base_url=at.base_url, api_key=key or "none", max_retries=1, timeout=at.timeout_s)
 
@@ -284,7 +287,7 @@ def _not_heard(at: PartAddress, failed: Callable[[], None], error: Exception) ->
 
 
 def _place(at: PartAddress) -> str:
-    return at.base_url or at.wyoming or at.elevenlabs or "nowhere"
+    return part_url.shown(at.base_url or at.wyoming or at.elevenlabs or "nowhere")
 
 
 def _why(error: Exception) -> str:

@@ -209,6 +209,22 @@ def test_a_key_that_cannot_be_read_is_told_at_the_start() -> None:
         LocalAgent(script.agent, script).start()
 
 
+@pytest.mark.parametrize("part", ["mind", "ears_at", "voice_at"])
+def test_an_address_that_is_none_is_told_at_the_start(part: str) -> None:
+    script = scenario.parse(f'agent: {{ears: none, {part}: {{base_url: "http://127.0.0.1:99999/v1"}}}}', "test.yaml")
+    with pytest.raises(UserError, match="99999"):
+        LocalAgent(script.agent, script).start()
+
+
+def test_a_password_in_an_address_is_not_logged(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    agent = start(of("http://me:secret@127.0.0.1:9/v1"))
+    with Client(agent, TEXT_ONLY) as client:
+        client.until("conversation_initiation_metadata")
+        assert ask(client, "Hello.")["agent_response"] == SORRY
+    assert "http://127.0.0.1:9/v1 cannot be reached" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_odd_chunks_end_no_conversation(start: Start) -> None:
     with Odd([{"choices": None}, {"choices": []}, words("Fine."), {"finish": "stop"}]) as server:
         agent = start(of(server.base_url))

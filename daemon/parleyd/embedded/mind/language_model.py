@@ -16,6 +16,7 @@ import openai
 from openai.types.chat import ChatCompletionChunk
 
 from parleyd.config.secrets import resolve
+from parleyd.embedded import part_url
 from parleyd.embedded.mind.pieces import Pieces
 from parleyd.embedded.settings import MindSettings, ModelSettings, ToolDefinition
 
@@ -60,7 +61,8 @@ class Request:
 
 
 def client_of(settings: ModelSettings) -> openai.AsyncOpenAI:
-    """A client that keeps its connections. Raises UserError if the key cannot be read."""
+    """A client that keeps its connections. Raises UserError if the address is none, or the key cannot be read."""
+    part_url.check(settings.base_url)
     key = None if settings.api_key is None else resolve(settings.api_key)
     return openai.AsyncOpenAI(base_url=settings.base_url, api_key=key or "none", max_retries=1, timeout=60.0)
 
@@ -301,15 +303,16 @@ def _as_openai(tool: ToolDefinition) -> Mapping[str, Any]:
 
 
 def _reason(error: Exception, settings: ModelSettings) -> str:
+    place = part_url.shown(settings.base_url)
     match error:
         case TimeoutError() | openai.APITimeoutError():
-            return f"{settings.base_url} took too long"
+            return f"{place} took too long"
         case openai.APIConnectionError():
-            return f"{settings.base_url} cannot be reached"
+            return f"{place} cannot be reached"
         case openai.APIStatusError():
-            return f"{settings.base_url} answered {error.status_code}"
+            return f"{place} answered {error.status_code}"
         case _BrokenError():
-            return f"{settings.base_url} stopped in the middle of the answer"
+            return f"{place} stopped in the middle of the answer"
         case _:
             # The text of an error in the stream may repeat words of the conversation.
-            return f"{settings.base_url} reported an error in the answer"
+            return f"{place} reported an error in the answer"

@@ -102,7 +102,7 @@ class Pieces:
         return self._spoken(found)
 
     def _spoken(self, sentences: Iterable[str]) -> list[str]:
-        """What is spoken of these."""
+        """The words of these that are spoken."""
         pieces: list[str] = []
         for sentence in sentences:
             number = lone_number(sentence)
