@@ -261,6 +261,8 @@ def nested(depth: int) -> object:
         ({"x": nested(40)}, "nested"),
         ({"x": nested(100_000)}, "nested"),
         ({"x": "\ud800"}, "half a character"),
+        ({"x": float("nan")}, "finite"),
+        ({"x": ["y", {"z": float("inf")}]}, "finite"),
         ({}, "required"),
         ({"x": 1, "х": 2}, "unexpected"),  # a Cyrillic look-alike
     ],

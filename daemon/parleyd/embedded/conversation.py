@@ -17,7 +17,7 @@ from typing import Any
 
 from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.audio import pcm as sound
-from parleyd.embedded import convai_steps, incoming, messages, opening, replies, turn_delay
+from parleyd.embedded import convai_steps, in_turn, incoming, messages, opening, replies, turn_delay
 from parleyd.embedded.backchannels import is_ignored, longest_ms
 from parleyd.embedded.figures import Figures
 from parleyd.embedded.fillers import while_waiting
@@ -97,6 +97,8 @@ class Conversation:
         self._is_filling = False
         # A tool works; the words before its call were heard.
         self._is_calling = False
+        # Something that nobody asked for waits to be said; the mind does not know of it yet.
+        self._waits_to_say = False
         self._is_understanding = False
         self._scripted_transcripts = list(script.transcripts)
         self._tool_results: dict[str, asyncio.Future[tuple[str, bool]]] = {}
@@ -421,30 +423,25 @@ class Conversation:
         """Raises LineClosedError."""
         if self._mouth.is_heard() and not self.line.sends("interruption"):
             return
+        # Nothing was heard of an answer that has no sound yet; the one before it was heard to its end.
+        is_known = not self._is_calling and not self._waits_to_say
         was_cut = await self._stop_answer()
-        is_calling, self._is_calling = self._is_calling, False
+        self._is_calling = self._waits_to_say = False
         if self._mouth.is_heard():
             heard = await self._mouth.interrupt()
             # A filler is no word of the mind.
             self._mind.heard("" if self._is_filling else heard)
             self._figures.interruptions += 1
             await self._script.fire("interruption")
-        elif was_cut and not is_calling:
-            self._mind.heard("")
+        elif was_cut and is_known:
+            self._mind.heard(self._mouth.written)
 
     # ---------------------------------------------------------------- answering
 
     def _start_answer(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Starts an answer, after the previous one if that could not be interrupted."""
-        self._answer = self._task(self._after(self._answer, coroutine))
+        self._answer = self._task(in_turn.after(self._answer, coroutine))
         self._answer.add_done_callback(lambda _: coroutine.close())
-
-    async def _after(self, previous: asyncio.Task[None] | None, coroutine: Coroutine[Any, Any, None]) -> None:
-        if previous is not None:
-            await asyncio.wait([previous])
-            # A task that is cancelled keeps its variables, and so would keep all answers before it.
-            previous = None
-        await coroutine
 
     async def _stop_answer(self) -> bool:
         """Gives the present answer up; returns whether there was one."""
@@ -519,9 +516,11 @@ class Conversation:
     async def _say(self, text: str, *, end_call: bool = False) -> None:
         """Says something that nobody asked for."""
         self._delay.forget()
+        self._waits_to_say = True
         await self._ready.wait()
         self._delay_s = self._settings.reply_delay_s
         await self._take_the_floor()
+        self._waits_to_say = False
         if text:
             self._mind.greeted(text)
             await self._mouth.say(text)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from parleyd.embedded import part_url
 from parleyd.embedded.settings import AgentSettings
 
 _AGENT_OVERRIDES = ("first_message", "language")
@@ -50,7 +51,7 @@ def as_settings(
         wanted["soft_timeout_s"] = _positive(soft.get("timeout_seconds"))
         wanted["soft_timeout_messages"] = _fillers(soft, settings.soft_timeout_messages)
     custom = spoken.get("prompt", {}).get("custom_llm")
-    if settings.mind is None and isinstance(custom, Mapping) and custom.get("url"):
+    if settings.mind is None and isinstance(custom, Mapping) and part_url.is_address(str(custom.get("url"))):
         wanted["mind"] = {"base_url": str(custom["url"]), "model": str(custom.get("model_id") or "default")}
     plain = msgspec.to_builtins(settings)
     for name, value in wanted.items():

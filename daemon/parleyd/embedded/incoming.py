@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from binascii import Error as Base64Error
 from typing import Any
 
 import msgspec
@@ -36,7 +35,7 @@ def parse(message: str | bytes) -> dict[str, Any]:
         raise InvalidMessageError("binary frame")
     try:
         parsed = msgspec.json.decode(message)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidMessageError(str(error)) from None
     if not isinstance(parsed, dict):
         raise InvalidMessageError("not an object")
@@ -52,7 +51,8 @@ def audio(message: dict[str, Any], fmt: AudioFormat) -> bytes:
         raise InvalidMessageError("user_audio_chunk is not text")
     try:
         data = b64decode(chunk, validate=True)
-    except Base64Error:
+    except ValueError:
+        # Also signs that are not ASCII.
         raise InvalidMessageError("user_audio_chunk is not base64") from None
     if len(data) % fmt.sample_bytes:
         raise InvalidMessageError("user_audio_chunk has half a sample")

@@ -37,6 +37,8 @@ class Mouth:
         first_sound: Callable[[], None],
     ) -> None:
         self.is_text_only = False
+        # The words of the answer that is being written, as far as the client has them.
+        self.written = ""
         self.last_id = 0
         self.current_id = 0
         self._line = line
@@ -84,6 +86,7 @@ class Mouth:
         """The id of the answer that begins now."""
         self.current_id = self.reserve_id()
         self._reserved_id = None
+        self.written = ""
         return self.current_id
 
     async def _end(self, event_id: int) -> None:
@@ -96,9 +99,11 @@ class Mouth:
         async for piece in pieces:
             said.append(piece)
             await self._line.send(messages.agent_chat_response_part("delta", f"{piece} ", event_id))
+            self.written = " ".join(said)
         await self._line.send(messages.agent_chat_response_part("stop", "", event_id))
         self._record.tell("says", text=" ".join(said))
         await self._line.send(messages.agent_response(" ".join(said), event_id))
+        self.written = ""
 
     async def _stream_spoken(self, pieces: AsyncIterator[str], event_id: int) -> None:
         """The next piece is written and made into sound while this one is sent."""

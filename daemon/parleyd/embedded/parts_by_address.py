@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import threading
+import time
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -32,6 +33,8 @@ from parleyd.config.secrets import resolve
 from parleyd.conversation.session.speech_line import sound_over_line
 from parleyd.core.endings import DialError
 from parleyd.core.errors import UserError
+from parleyd.embedded import part_url
+from parleyd.embedded.bounded_wire import BoundedWire
 from parleyd.embedded.recognise import NOT_UNDERSTOOD
 from parleyd.embedded.settings import PartAddress
 from parleyd.embedded.voice import Voice, VoiceError
@@ -45,10 +48,11 @@ _CHUNK_BYTES = PIPELINE_RATE_HZ // 10 * BYTES_PER_SAMPLE
 _RATES_HZ = range(4_000, 192_001)
 # The rate of the sound from ElevenLabs, which an account of every size may have.
 _ELEVENLABS_HZ = 16_000
-# No piece of an answer is longer; a server that goes on is given up.
+# No piece of an answer is longer, and none takes longer to come; a server that goes on is given up.
 _MOST_SOUND_S = 120
+_MOST_ANSWER_BYTES = _MOST_SOUND_S * _RATES_HZ[-1] * BYTES_PER_SAMPLE
 # The errors of the packages at JSON of another shape than they expect; neither of them checks it.
-_GARBAGE = (ValueError, LookupError, TypeError, AttributeError)
+_GARBAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 class _BadAnswerError(ValueError):
@@ -177,15 +181,19 @@ class VoiceByAddress:
 
     def _by_openai(self, text: str) -> tuple[bytes, int]:
         assert self._client is not None
-        answer = self._client.audio.speech.create(
+        until_s = time.monotonic() + _MOST_SOUND_S
+        pcm = bytearray()
+        with self._client.audio.speech.with_streaming_response.create(
             input=text, model=self._at.model or "tts-1", voice=self._at.voice or "alloy", response_format="pcm"
-        )
-        kind = answer.response.headers.get("content-type", "")
-        pcm = answer.read()
-        # A page or a message of an error would be heard as noise.
-        if kind.startswith(("text/", "application/json")):
-            raise _BadAnswerError("the answer is no sound")
-        return _checked(pcm, _OPENAI_SPEECH_HZ)
+        ) as answer:
+            # A page or a message of an error would be heard as noise.
+            if answer.headers.get("content-type", "").startswith(("text/", "application/json")):
+                raise _BadAnswerError("the answer is no sound")
+            for piece in answer.iter_bytes():
+                pcm += piece
+                if len(pcm) > _MOST_SOUND_S * _OPENAI_SPEECH_HZ * BYTES_PER_SAMPLE or time.monotonic() > until_s:
+                    raise _BadAnswerError("its sound does not end")
+        return _checked(bytes(pcm), _OPENAI_SPEECH_HZ)
 
     def _by_wyoming(self, text: str) -> tuple[bytes, int]:
         voice = None
@@ -201,6 +209,8 @@ class VoiceByAddress:
                         raise _BadAnswerError("its sound is not mono with 16 bits")
                     rate_hz = chunk.rate
                     pcm += chunk.audio
+                    if isinstance(rate_hz, int) and len(pcm) > _MOST_SOUND_S * max(rate_hz, 1) * BYTES_PER_SAMPLE:
+                        raise _BadAnswerError("its sound does not end")
                 elif AudioStop.is_type(event.type):
                     return _checked(bytes(pcm), rate_hz)
         raise _BadAnswerError("it closed the connection")
@@ -212,6 +222,8 @@ def ears_at(at: PartAddress, failed: Callable[[], None] = _nobody) -> OpenAIEars
 
 
 def _openai_client(at: PartAddress) -> openai.OpenAI:
+    """Raises UserError if the address is none, or the key cannot be read."""
+    part_url.check(at.base_url or "")
     key = None if at.api_key is None else resolve(at.api_key)
     return openai.OpenAI(base_url=at.base_url, api_key=key or "none", max_retries=1, timeout=at.timeout_s)
 
@@ -248,10 +260,8 @@ def _wyoming_place(at: PartAddress) -> tuple[str, int]:
 @contextmanager
 def _wyoming(at: PartAddress) -> Iterator[BinaryIO]:
     with socket.create_connection(_wyoming_place(at), at.timeout_s) as connection:
-        connection.settimeout(at.timeout_s)
-        with connection.makefile("rwb") as wire:
-            # A socket's file reads and writes; its type in typeshed says so in two classes.
-            yield cast(BinaryIO, wire)
+        # It has the methods of a binary file that the package uses.
+        yield cast(BinaryIO, BoundedWire(connection, at.timeout_s, _MOST_SOUND_S, _MOST_ANSWER_BYTES))
 
 
 def _read(wire: BinaryIO) -> Event | None:
@@ -284,7 +294,7 @@ def _not_heard(at: PartAddress, failed: Callable[[], None], error: Exception) ->
 
 
 def _place(at: PartAddress) -> str:
-    return at.base_url or at.wyoming or at.elevenlabs or "nowhere"
+    return part_url.shown(at.base_url or at.wyoming or at.elevenlabs or "nowhere")
 
 
 def _why(error: Exception) -> str:

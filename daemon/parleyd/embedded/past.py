@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from parleyd.core.text import bounded
 from parleyd.embedded.record import Activity
 
+# Hundreds of conversations are remembered, and a client may type 16 MB at once.
+MOST_TEXT_CHARS = 20_000
 _ROLES = {"heard": "user", "says": "agent"}
 
 
@@ -36,7 +39,7 @@ def as_conversation(
             continue
         entry: dict[str, Any] = {
             "role": role,
-            "message": str(activity.fields.get("text", "")),
+            "message": bounded(str(activity.fields.get("text", "")), MOST_TEXT_CHARS),
             "time_in_call_secs": round(activity.at_s - began_s),
             "interrupted": False,
         }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -24,6 +25,7 @@ ENGLISH_MODELS = frozenset(("eleven_flash_v2", "eleven_turbo_v2"))
 _DEFAULT_PAGE, _MOST_PAGE = 30, 100
 MOST_CONVERSATIONS = 200
 _MAX_TOOL_NAME_CHARS = 64
+_NO_JSON = [{"loc": ["body"], "msg": "JSON decode error"}]
 
 # The fields of an agent that are kept. True: any value, as it is. A "*" stands for names of the user's own.
 _KNOWN: dict[str, Any] = {
@@ -199,6 +201,8 @@ class Platform:
                     return self._serve_conversations(method, place[1], query)
         except _RefusedError as refusal:
             return refusal.answer
+        except RecursionError:
+            return 422, {"detail": _NO_JSON}
 
     def settings_of(self, agent_id: str) -> AgentSettings:
         """The settings of this agent: the server's, with the changes that were made over HTTP."""
@@ -266,7 +270,11 @@ class Platform:
         if language != "en" and config.get("tts", {}).get("model_id") in ENGLISH_MODELS:
             message = "Non-english Agents must use turbo or flash v2_5."
             raise _RefusedError(400, {"status": "invalid_agent_config", "message": message})
-        for tool_id in config.get("agent", {}).get("prompt", {}).get("tool_ids") or ():
+        tool_ids = config.get("agent", {}).get("prompt", {}).get("tool_ids") or ()
+        if not isinstance(tool_ids, list | tuple) or not all(isinstance(tool_id, str) for tool_id in tool_ids):
+            where = ["body", "conversation_config", "agent", "prompt", "tool_ids"]
+            raise _RefusedError(422, [{"loc": where, "msg": "Input should be a list of strings"}])
+        for tool_id in tool_ids:
             if tool_id not in self.tools:
                 message = f"Document with id {tool_id} not found."
                 raise _RefusedError(404, {"status": "document_not_found", "message": message})
@@ -281,7 +289,7 @@ class Platform:
                 message = f"Conversation with id {name} not found."
                 raise _RefusedError(404, {"status": "conversation_not_found", "message": message})
             return 200, self.conversations[name]
-        after_s = int(query.get("call_start_after_unix", "0") or 0)
+        after_s = _number(query, "call_start_after_unix", 0)
         found = [
             past.as_summary(one)
             for one in reversed(self.conversations.values())
@@ -362,13 +370,21 @@ def _tool_config(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _page(key: str, items: Sequence[Any], query: Mapping[str, str]) -> dict[str, Any]:
-    size = query.get("page_size", str(_DEFAULT_PAGE))
-    cursor = query.get("cursor", "0")
-    if not size.isdigit() or not 1 <= int(size) <= _MOST_PAGE or not cursor.isdigit():
+    size = _number(query, "page_size", _DEFAULT_PAGE)
+    if not 1 <= size <= _MOST_PAGE:
         raise _RefusedError(422, [{"loc": ["query", "page_size"], "msg": "Input should be between 1 and 100"}])
-    begin, end = int(cursor), int(cursor) + int(size)
+    begin = _number(query, "cursor", 0)
+    end = begin + size
     has_more = end < len(items)
     return {key: list(items[begin:end]), "has_more": has_more, "next_cursor": str(end) if has_more else None}
+
+
+def _number(query: Mapping[str, str], name: str, default: int) -> int:
+    """A whole number in a query. Raises _RefusedError."""
+    text = query.get(name) or str(default)
+    if re.fullmatch(r"[0-9]{1,18}", text) is None:
+        raise _RefusedError(422, [{"loc": ["query", name], "msg": "Input should be a valid integer"}])
+    return int(text)
 
 
 def _summary(agent: Mapping[str, Any]) -> dict[str, Any]:
@@ -393,7 +409,7 @@ def _object(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise _RefusedError(422, [{"loc": ["body"], "msg": "JSON decode error"}])
+        raise _RefusedError(422, _NO_JSON)
     return content
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from email.message import Message
@@ -18,7 +19,11 @@ from parleyd.embedded import messages
 
 MOST_BODY_BYTES = 10 * 2**20
 MOST_HEAD_BYTES = 16 * 1024
+# No length of a body has more digits.
+_MOST_DIGITS = 18
 _METHODS = (b"POST ", b"PATCH ", b"PUT ", b"DELETE ")
+
+_log = logging.getLogger("parleyd.agent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ def connection_with_posts(answer: Answer) -> type[ServerConnection]:
             if post is not None:
                 self._buffer = bytearray()
                 self._answering = asyncio.create_task(self._answer(post))
+                self._answering.add_done_callback(self._answered)
 
         async def handshake(self, *args: Any, **more: Any) -> None:
             try:
@@ -103,6 +109,12 @@ def connection_with_posts(answer: Answer) -> type[ServerConnection]:
                 self._refuse(error)
             else:
                 self.transport.close()
+
+        def _answered(self, task: asyncio.Task[None]) -> None:
+            """A client whose request meets a defect would wait for its answer as long as it likes."""
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.error("a defect in the embedded agent", exc_info=error)
+                self._refuse(RefusedPostError(500, "Internal Server Error", {"detail": "Internal Server Error"}))
 
         def _refuse(self, error: RefusedPostError) -> None:
             self._buffer = bytearray()
@@ -132,6 +144,8 @@ def _read(received: bytearray) -> Post | None:
     length = str(headers.get("Content-Length", "0" if method == "DELETE" else ""))
     if not length.isascii() or not length.isdigit():
         raise RefusedPostError(411, "Content-Length required")
+    if len(length) > _MOST_DIGITS:
+        raise RefusedPostError(400, "Content-Length is too large")
     if int(length) > MOST_BODY_BYTES + MOST_HEAD_BYTES:
         # The rest is read up to a limit, because a client that is answered too early sees a broken connection.
         if body_bytes < min(int(length), 4 * MOST_BODY_BYTES):

@@ -16,12 +16,15 @@ from typing import Any, Literal
 
 import msgspec
 
+from parleyd.core.text import bounded
 from parleyd.embedded.scenario import Trigger
 
 # The default timeout of waiting, so that no test waits for ever.
 WAIT_S = 60.0
 # The most turns that the description of a conversation holds; the oldest are dropped.
 MOST_TURNS = 500
+# The most deviations of a client that are told, and the length of each: they repeat what it has sent.
+MOST_DEVIATIONS, MOST_DEVIATION_CHARS = 100, 300
 
 _OPENINGS = ("conversation_initiation_client_data", "session.update")
 
@@ -215,8 +218,9 @@ class ConnectionRecord:
             self._changed.notify_all()
 
     def add_deviation(self, text: str) -> None:
+        text = bounded(text, MOST_DEVIATION_CHARS)
         with self._changed:
-            if text in self.deviations:
+            if text in self.deviations or len(self.deviations) >= MOST_DEVIATIONS:
                 return
             self.deviations.append(text)
             if self._log is not None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -371,6 +372,9 @@ def depth_and_size(given: Mapping[str, object]) -> None:
         if not layer:
             return
         count += len(layer)
+        if any(isinstance(value, float) and not math.isfinite(value) for value in layer):
+            # It would pass every minimum and maximum, and JSON has no word for it.
+            raise ToolError(Fault.BAD_PARAMETERS, "A parameter is not a finite number.")
         if count > MAX_VALUES:
             raise ToolError(
                 Fault.BAD_PARAMETERS,

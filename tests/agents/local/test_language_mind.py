@@ -5,11 +5,13 @@ It streams, calls the tools that it is offered, and breaks its streams when it i
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,8 +22,12 @@ from model_servers import Model, Odd, call, models, words
 
 from parleyd.core.errors import UserError
 from parleyd.embedded import scenario
+from parleyd.embedded.mind import language_model
+from parleyd.embedded.mind.language_mind import LanguageMind
+from parleyd.embedded.mind.language_model import LanguageModel, ModelError, Request, Written
+from parleyd.embedded.mind.parts import Say, Turn
 from parleyd.embedded.server import LocalAgent
-from parleyd.embedded.settings import MindSettings
+from parleyd.embedded.settings import MindSettings, ToolDefinition
 from parleyd.embedded.voice import VoiceError
 
 SORRY = MindSettings(base_url="http://127.0.0.1:9/v1").sorry
@@ -173,10 +179,50 @@ def test_an_interruption_closes_the_stream_of_a_model_that_still_writes(start: S
             assert server.left.wait(60), "nobody reads it any more"
 
 
+def test_what_was_written_of_an_answer_is_what_the_person_has_of_it(start: Start) -> None:
+    """Without sound."""
+    with Odd([words("Once upon a time, there was a house. "), words("In it "), threading.Event()]) as server:
+        agent = start(of(server.base_url, "next_token_s: 60"))
+        with Client(agent, TEXT_ONLY) as client:
+            client.until("conversation_initiation_metadata")
+            client.send({"type": "user_message", "text": "A story."})
+            client.until("agent_chat_response_part", lambda one: "house" in one["text_response_part"]["text"])
+            assert ask(client, "Stop.")["agent_response"] == "Yes."
+        told = next(one["content"] for one in server.asked[1]["messages"] if one["role"] == "assistant")
+        assert told == "Once upon a time, there was a house. … (the person interrupted here)"
+
+
+def test_an_interruption_of_what_waits_to_be_said_leaves_the_answer_before_alone(start: Start) -> None:
+    with Odd([words("It is nine."), {"finish": "stop"}]) as server:
+        text = of(server.base_url, agent="reply_delay_s: 0.5,")
+        agent = start(text + "\nconnections: [{steps: [{on: spoken, do: say, text: Tick.}]}]")
+        with Client(agent, TEXT_ONLY) as client:
+            client.until("conversation_initiation_metadata")
+            ask(client, "What time is it?")
+            assert ask(client, "And now?")["agent_response"] == "Yes."
+        assert {"role": "assistant", "content": "It is nine."} in server.asked[1]["messages"]
+
+
 def test_a_key_that_cannot_be_read_is_told_at_the_start() -> None:
     script = scenario.parse(of("http://127.0.0.1:9/v1", "api_key: {env: NO_SUCH_VARIABLE}"), "test.yaml")
     with pytest.raises(UserError, match="NO_SUCH_VARIABLE"):
         LocalAgent(script.agent, script).start()
+
+
+@pytest.mark.parametrize("part", ["mind", "ears_at", "voice_at"])
+def test_an_address_that_is_none_is_told_at_the_start(part: str) -> None:
+    script = scenario.parse(f'agent: {{ears: none, {part}: {{base_url: "http://127.0.0.1:99999/v1"}}}}', "test.yaml")
+    with pytest.raises(UserError, match="99999"):
+        LocalAgent(script.agent, script).start()
+
+
+def test_a_password_in_an_address_is_not_logged(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    agent = start(of("http://me:secret@127.0.0.1:9/v1"))
+    with Client(agent, TEXT_ONLY) as client:
+        client.until("conversation_initiation_metadata")
+        assert ask(client, "Hello.")["agent_response"] == SORRY
+    assert "http://127.0.0.1:9/v1 cannot be reached" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_odd_chunks_end_no_conversation(start: Start) -> None:
@@ -254,3 +300,127 @@ def test_a_voice_that_fails_in_the_middle_ends_the_answer(start: Start) -> None:
             client.until("conversation_initiation_metadata")
             client.send({"type": "user_message", "text": "Hello."})
             assert client.until_closed()[0] == 1002
+
+
+def part(index: int, id_: str | None, name: str | None, arguments: str) -> SimpleNamespace:
+    return SimpleNamespace(index=index, id=id_, function=SimpleNamespace(name=name, arguments=arguments))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        # OpenAI's way.
+        [(0, "a", "f", ""), (0, None, None, '{"x": '), (0, None, None, "1}"), (1, "b", "g", ""), (1, None, None, "{}")],
+        # All with the index 0, with ids in the first part, in each, all the same, or nowhere.
+        [(0, "a", "f", ""), (0, None, None, '{"x": 1}'), (0, "b", "g", ""), (0, None, None, "{}")],
+        [(0, "a", "f", ""), (0, "a", None, '{"x": 1}'), (0, "b", "g", ""), (0, "b", None, "{"), (0, "b", None, "}")],
+        [(0, "a", "f", '{"x": 1}'), (0, "a", "g", "{}")],
+        [(0, "", "f", '{"x": 1}'), (0, "", "g", "{}")],
+        [(0, None, "f", '{"x": 1}'), (0, None, "g", "{}")],
+        # Different indexes, and the same id.
+        [(0, "a", "f", '{"x": 1}'), (1, "a", "g", "{}")],
+        # The name again and again.
+        [(0, "a", "f", '{"x": '), (0, "a", "f", "1}"), (0, "a", "f", ""), (1, "b", "g", ""), (1, "b", "g", "{}")],
+    ],
+)
+def test_calls_are_told_apart_however_a_server_numbers_them(parts: list[tuple[int, str | None, str, str]]) -> None:
+    calls: dict[int, list[str]] = {}
+    for one in parts:
+        language_model._add_call(calls, part(*one))
+    language_model._tell_apart(calls)
+    assert [call[1:] for call in calls.values()] == [["f", '{"x": 1}'], ["g", "{}"]]
+    assert len({call[0] for call in calls.values()}) == 2
+
+
+@pytest.mark.parametrize("arguments", ['{"x": ' * 50_000, '{"x": NaN}', '{"x": "\\ud83d"}', "[1]", "{"])
+def test_arguments_that_cannot_be_sent_on_are_none(arguments: str) -> None:
+    assert language_model.parameters_of(arguments) is None
+
+
+def test_a_stream_of_brackets_and_halves_of_signs_ends_no_conversation(start: Start) -> None:
+    deep = 'data: {"choices": ' + "[" * 100_000 + "\n\n"
+    with Odd([words("Hi \ud83d"), words("\ude00 there."), {"finish": "stop"}], [deep]) as server:
+        agent = start(of(server.base_url))
+        with Client(agent, TEXT_ONLY) as client:
+            client.until("conversation_initiation_metadata")
+            assert ask(client, "Hello.")["agent_response"] == "Hi there."
+            assert ask(client, "How are you?")["agent_response"] == SORRY
+
+
+Part = str | tuple[str, str] | ModelError
+
+
+class Told:
+    """The messages that a mind remembers."""
+
+    def __init__(self, *answers: list[Part]) -> None:
+        """answers: of the model, one after the other: pieces, calls as (name, arguments), and the end of the stream in
+        the middle of a piece."""
+        self._answers = list(answers)
+        model = cast(LanguageModel, SimpleNamespace(pieces=self._pieces, settings=MindSettings(base_url="")))
+        self.mind = LanguageMind(model, [ToolDefinition(name="get_light")])
+
+    async def _pieces(self, request: Request, written: Written) -> AsyncGenerator[str, None]:
+        for one in self._answers.pop(0):
+            if isinstance(one, tuple):
+                written.calls[len(written.calls)] = [f"call_{len(written.calls)}", *one]
+            elif isinstance(one, ModelError):
+                written.said += "Or t"
+                raise one
+            else:
+                written.said += f"{one} "
+                yield one
+
+    def after(self, count: int, heard: str) -> list[tuple[str, str]]:
+        """The history when so many parts of the answer were made, and this was heard of them."""
+
+        async def interrupted() -> None:
+            async with contextlib.aclosing(self.mind.answer(Turn("?"))) as parts:
+                for _ in range(count):
+                    await anext(parts)
+            self.mind.heard(heard)
+
+        asyncio.run(interrupted())
+        return [(one["role"], one["content"]) for one in self.mind._messages[1:]]
+
+
+UNKNOWN: list[list[Part]] = [["Let me look.", ("no_such_tool", "{}")], ["I have", "no eyes."]]
+NO_TOOL = ("tool", "There is no tool of this name.")
+
+
+@pytest.mark.parametrize(
+    ("heard", "history"),
+    [
+        ("Let", [("assistant", "Let … (the person interrupted here)"), NO_TOOL]),
+        ("Let me look.", [("assistant", "Let me look. … (the person interrupted here)"), NO_TOOL]),
+        (
+            "Let me look. I have no",
+            [("assistant", "Let me look. "), NO_TOOL, ("assistant", "I have no … (the person interrupted here)")],
+        ),
+        ("", [("assistant", "(interrupted before a word was heard)"), NO_TOOL]),
+    ],
+)
+def test_what_was_heard_stands_once_in_the_history_whatever_was_called(
+    heard: str, history: list[tuple[str, str]]
+) -> None:
+    """The words before and after the call of a tool that does not exist are one answer for the ear."""
+    assert Told(*UNKNOWN).after(3, heard) == history
+
+
+def test_of_an_answer_that_breaks_off_the_history_has_what_was_spoken() -> None:
+    """Not the words that the model has written ahead."""
+    told = Told(["It is nine.", ModelError("it is gone", has_spoken=True)])
+
+    async def answered() -> None:
+        async with contextlib.aclosing(told.mind.answer(Turn("?"))) as parts:
+            assert [part async for part in parts] == [Say("It is nine.")]
+
+    asyncio.run(answered())
+    assert told.mind._messages[-1] == {"role": "assistant", "content": "It is nine."}
+
+
+def test_an_interruption_leaves_the_answer_before_alone() -> None:
+    told = Told(["It is nine."])
+    assert told.after(1, "It is") == [("assistant", "It is … (the person interrupted here)")]
+    told.mind.heard("")
+    assert told.mind._messages[-1]["content"] == "It is … (the person interrupted here)"

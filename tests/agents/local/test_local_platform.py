@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -108,6 +109,45 @@ def test_a_wrong_method_for_a_tool_is_answered_with_405(agent: LocalAgent) -> No
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
 def test_a_path_that_is_not_served_is_answered_with_404(agent: LocalAgent, method: str) -> None:
     assert ask(agent, method, "/v1/convai/secrets", b"{}") == (404, {"detail": "Not Found"})
+
+
+DEEP = b'{"name": ' + b'{"a": ' * 900 + b"1" + b"}" * 900 + b"}"
+IDS = b'{"conversation_config": {"agent": {"prompt": {"tool_ids": %b}}}}'
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", f"{AGENTS}/create", IDS % b"5"),
+        ("POST", f"{AGENTS}/create", IDS % b"[{}]"),
+        ("PATCH", f"{AGENTS}/a", DEEP),
+        ("GET", f"{CONVERSATIONS}?call_start_after_unix=x", None),
+        ("GET", f"{CONVERSATIONS}?page_size=%C2%B2", None),
+        ("GET", f"{AGENTS}?cursor={'9' * 5000}", None),
+    ],
+)
+def test_a_request_of_another_shape_is_answered_with_422(
+    agent: LocalAgent, method: str, path: str, body: bytes | None
+) -> None:
+    assert ask(agent, method, path, body)[0] == 422
+
+
+def told(agent: LocalAgent, head: str) -> bytes:
+    with socket.create_connection((agent.host, agent.port), timeout=60) as line:
+        line.sendall(f"{head}\r\nHost: 127.0.0.1\r\n\r\n{{}}".encode())
+        return line.makefile("rb").readline()
+
+
+def test_a_length_that_is_no_length_is_answered(agent: LocalAgent) -> None:
+    assert b" 400 " in told(agent, f"POST {AGENTS}/create HTTP/1.1\r\nContent-Length: {'9' * 5000}")
+
+
+def test_a_request_that_meets_a_defect_is_answered(
+    agent: LocalAgent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(agent._api, "change", lambda *_: 1 / 0)
+    assert ask(agent, "PATCH", f"{AGENTS}/a", b"{}") == (500, {"detail": "Internal Server Error"})
+    assert "a defect in the embedded agent" in caplog.text
 
 
 # ---------------------------------------------------------------- files

@@ -209,7 +209,17 @@ def test_a_missing_variable_is_an_error_event_and_then_the_close(start: Start) -
 
 
 @pytest.mark.parametrize(
-    "frame", ["{", "[1]", '{"no": "type"}', b"\x00", '{"user_audio_chunk": "?"}', '{"user_audio_chunk": "AAAA"}']
+    "frame",
+    [
+        "{",
+        "[1]",
+        "[" * 100_000,
+        '{"no": "type"}',
+        b"\x00",
+        '{"user_audio_chunk": "?"}',
+        '{"user_audio_chunk": "ü"}',
+        '{"user_audio_chunk": "AAAA"}',
+    ],
 )
 def test_what_is_no_message_ends_the_conversation(start: Start, frame: str | bytes) -> None:
     with Client(start(SILENT + "}")) as client:
@@ -362,6 +372,26 @@ def test_an_interruption_stops_the_stream(start: Start) -> None:
         before = len(client.audio)
         client.until("audio", lambda message: message["audio_event"]["event_id"] > story_id)
         assert all(event_id > story_id for event_id, _ in client.audio[before:])
+
+
+def test_an_interruption_stops_the_answer_that_another_one_waits_for(start: Start) -> None:
+    """What the agent says of its own accord waits until the answer before it is sent."""
+    says = "connections: [{steps: [{on: speaking, do: say, text: Tick.}]}]"
+    text = f"{SILENT}, ears: none, stream_speed: 4, ping_interval_s: 0.3}}\n{says}"
+    with Client(start(text)) as client:
+        client.until("conversation_initiation_metadata")
+        client.send({"type": "user_message", "text": "Tell me a story."})
+        client.until("audio")
+        client.send({"type": "user_message", "text": "What time is it?"})
+        client.until("interruption")
+        count = len(client.audio)
+        client.until("agent_response", lambda one: one["agent_response_event"]["agent_response"].startswith("It is"))
+        client.until("audio")
+        # Several chunks of the first answer would have been due.
+        client.until("ping")
+        client.until("ping")
+        assert {event_id for event_id, _ in client.audio[count:]} == {client.audio[-1][0]}
+        assert client.audio[-1][0] != client.audio[0][0]
 
 
 def test_without_the_event_an_agent_cannot_be_interrupted(start: Start) -> None:

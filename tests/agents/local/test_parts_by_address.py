@@ -7,7 +7,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 
@@ -18,6 +18,7 @@ from model_servers import wyoming
 
 from parleyd.config.base import Secret
 from parleyd.core.errors import UserError
+from parleyd.embedded import parts_by_address
 from parleyd.embedded.parts_by_address import VoiceByAddress, ears_at
 from parleyd.embedded.recognise import NOT_UNDERSTOOD
 from parleyd.embedded.settings import PartAddress
@@ -128,7 +129,7 @@ def sound(rate_hz: object, payload: bytes = b"\0\0") -> bytes:
     [
         b"[]\n", b"null\n", b'{"type": "x", "data_length": "a"}\n', event("transcript", []),
         event("transcript", {"text": None}), sound("x"), sound(0), sound(-5), sound(22050.5), sound(10**12),
-        sound(22050, b"\0"),
+        sound(22050, b"\0"), b'{"type": ' + b"[" * 50_000 + b"\n",
     ],
 )  # fmt: skip
 def test_garbage_of_a_wyoming_server_is_no_answer(content: bytes) -> None:
@@ -153,6 +154,65 @@ def test_garbage_of_openais_api_is_no_answer(kind: str, body: bytes) -> None:
         with closing(VoiceByAddress(at, None, lambda: failed.append(None))) as voice:
             assert len(voice.say("Hello.", 16_000)) > 8_000, "the local voice, and no page as sound"
     assert len(failed) == 2
+
+
+@contextmanager
+def endless(head: bytes, piece: bytes) -> Iterator[str]:
+    """A server whose answer never ends; HOST:PORT."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            with suppress(OSError):
+                self.request.sendall(head)
+                while True:
+                    self.request.sendall(piece)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+PCM = b"HTTP/1.1 200 OK\r\nContent-Type: audio/pcm\r\n\r\n"
+CHUNK = event("audio-chunk", {"rate": 22_050, "width": 2, "channels": 1}, bytes(8192))
+
+
+@pytest.mark.parametrize(
+    ("kind", "head", "piece"),
+    [
+        ("base_url", PCM, bytes(8192)),
+        ("wyoming", b"", CHUNK),
+        # A line, a payload and events without end.
+        ("wyoming", b"", b" " * 8192),
+        ("wyoming", b'{"type": "audio-chunk", "payload_length": 1000000000000}\n', bytes(8192)),
+        ("wyoming", b"", event("ping", {})),
+    ],
+)
+def test_a_voice_that_does_not_end_is_given_up(
+    kind: str, head: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts_by_address, "_MOST_SOUND_S", 1)
+    monkeypatch.setattr(parts_by_address, "_MOST_ANSWER_BYTES", 2**20)
+    with endless(head, piece) as place:
+        is_wyoming = kind == "wyoming"
+        at = PartAddress(
+            base_url=None if is_wyoming else f"http://{place}/v1",
+            wyoming=f"tcp://{place}" if is_wyoming else None,
+            timeout_s=10,
+        )
+        with closing(VoiceByAddress(at, None)) as voice:
+            assert len(voice.say("Hello.", 16_000)) > 8_000, "the local voice"
+
+
+@pytest.mark.parametrize("piece", [b" " * 8192, event("ping", {})])
+def test_ears_that_do_not_come_to_an_end_are_given_up(piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts_by_address, "_MOST_SOUND_S", 1)
+    monkeypatch.setattr(parts_by_address, "_MOST_ANSWER_BYTES", 2**20)
+    with endless(b"", piece) as place:
+        at = PartAddress(wyoming=f"tcp://{place}", timeout_s=10)
+        assert ears_at(at).transcribe(bytes(3200)) == NOT_UNDERSTOOD
 
 
 def test_the_whole_agent_with_parts_elsewhere() -> None:

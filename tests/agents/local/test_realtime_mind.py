@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -247,10 +248,46 @@ SETTINGS = {"tools": [LIGHT], "tool_choice": "auto", "max_output_tokens": 50, "o
 
 
 def test_a_call_without_a_result_is_not_told_to_the_model() -> None:
-    made = Item({"type": "function_call", "call_id": "c", "name": "get_light", "arguments": "{}"})
-    question = asked([message("user", "Light?"), made, message("user", "Well?")], SETTINGS, "", "")
+    question = asked([message("user", "Light?"), made("c"), message("user", "Well?")], SETTINGS, "", "")
     assert [one["role"] for one in question.messages] == ["system", "user", "user"]
     assert question.max_tokens == 50
+
+
+def made(call_id: str, arguments: str = "{}") -> Item:
+    return Item({"type": "function_call", "call_id": call_id, "name": "get_light", "arguments": arguments})
+
+
+def result(call_id: str, output: str) -> Item:
+    return Item({"type": "function_call_output", "call_id": call_id, "output": output})
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        # The person speaks while the tool works.
+        ([made("a"), message("user", "Well?"), result("a", "on")], ["a", "a: on", "Well?"]),
+        # A result that is told twice, a call that is told twice, a result before its call, and one without it.
+        ([made("a"), result("a", "on"), result("a", "off")], ["a", "a: on"]),
+        ([made("a"), result("a", "on"), made("a")], ["a", "a: on"]),
+        ([result("a", "on"), result("b", "on"), made("a")], ["a", "a: on"]),
+        # Two of one response, and two of two responses.
+        ([made("a"), made("b"), result("b", "off"), result("a", "on")], ["a b", "a: on", "b: off"]),
+        ([made("a"), result("a", "on"), made("b"), result("b", "off")], ["a", "a: on", "b", "b: off"]),
+    ],
+)
+def test_each_call_is_followed_by_its_result_once(items: list[Item], told: list[str]) -> None:
+    def short(one: dict[str, Any]) -> str:
+        if calls := one.get("tool_calls"):
+            return " ".join(call["id"] for call in calls)
+        return f"{one['tool_call_id']}: {one['content']}" if one["role"] == "tool" else str(one["content"])
+
+    assert [short(one) for one in asked(items, SETTINGS, "", "").messages[1:]] == told
+
+
+@pytest.mark.parametrize("arguments", ["{", "[1]", "", "{" * 100_000])
+def test_arguments_of_a_client_that_are_no_object_are_an_empty_one(arguments: str) -> None:
+    question = asked([made("a", arguments), result("a", "on")], SETTINGS, "", "")
+    assert question.messages[1]["tool_calls"][0]["function"]["arguments"] == "{}"
 
 
 @pytest.mark.parametrize(

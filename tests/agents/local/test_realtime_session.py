@@ -5,19 +5,25 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import socket
 import struct
+import threading
 import time
 import urllib.error
 import urllib.request
 import wave
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from local_client import Start
-from realtime_client import RealtimeClient, words
+from realtime_client import RATE_HZ, RealtimeClient, words
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from parleyd.audio.pcm import level_dbfs
+from parleyd.embedded.realtime import protocol
+from parleyd.embedded.realtime.front import MOST_WAITING, Front
+from parleyd.embedded.record import MOST_DEVIATION_CHARS, MOST_DEVIATIONS
 from parleyd.embedded.server import LocalAgent
 
 KEYED = "agent: {api_key: right, require_auth: true}"
@@ -178,6 +184,7 @@ def test_the_voice_is_fixed_after_the_first_sound(start: Start) -> None:
     [
         ("{", "invalid_json"),
         ("[1]", "invalid_type"),
+        ("[" * 100_000, "invalid_json"),
         (b"\x00\x01", "invalid_message"),
         ("{}", "missing_required_parameter"),
         ('{"type": "input_audio_buffer.dance"}', "invalid_value"),
@@ -313,3 +320,70 @@ def test_a_slow_voice_and_a_client_that_goes_away(start: Start) -> None:
     with RealtimeClient(agent) as client:
         client.write("Thank you.")
         assert words(client.answer()) == "You are welcome."
+
+
+def test_a_client_that_sends_and_never_reads_is_not_read_without_end(start: Start) -> None:
+    """What it sends would wait in memory until it reads."""
+    agent = start("agent: {ears: none}")
+    with RealtimeClient(agent) as client:
+        client.until("session.created")
+        session = next(iter(agent._sessions))
+        assert isinstance(session, Front)
+        # Each is answered with the whole session; the answers fill the client's buffers.
+        update = json.dumps({
+            "type": "session.update", "session": {"type": "realtime", "instructions": "x" * 100_000},
+        })  # fmt: skip
+        most = 0
+
+        def send() -> None:
+            with suppress(ConnectionClosed):
+                for _ in range(600):
+                    client.socket.send(update)
+
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        for _ in range(50):
+            most = max(most, session._actions.qsize())
+            sender.join(0.02)
+        client.socket.socket.shutdown(socket.SHUT_RDWR)
+        sender.join(60)
+        agent.wait_connection().wait_closed()
+    assert most <= MOST_WAITING + 10, "a message has a few actions"
+
+
+def test_what_a_client_has_sent_before_it_is_gone_is_noted_also_when_nothing_could_be_sent(start: Start) -> None:
+    agent = start("agent: {ears: none}\nconnections: [{metadata: {delay_s: 0.3}}]")
+    with RealtimeClient(agent) as client:
+        for number in range(3 * MOST_WAITING):
+            client.send("conversation.item.delete", item_id=f"x{number}")
+        client.socket.socket.shutdown(socket.SHUT_RDWR)
+    record = agent.wait_connection()
+    record.wait_closed()
+    assert len(record.deviations) >= MOST_WAITING
+
+
+def test_the_sound_of_one_turn_is_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "MOST_BUFFER_S", 1)
+    with RealtimeClient(start("agent: {ears: none}")) as client:
+        client.until("session.created")
+        client.update(audio={"input": {"turn_detection": None}})
+        client.say(bytes(RATE_HZ * 2))
+        client.send("input_audio_buffer.append", audio="AAAA" * 2)
+        assert client.error()["param"] == "audio"
+        client.send("input_audio_buffer.clear")
+        client.say(bytes(RATE_HZ * 2))
+        client.send("input_audio_buffer.commit")
+        client.until("input_audio_buffer.committed")
+
+
+def test_deviations_are_bounded(start: Start) -> None:
+    agent = start("agent: {ears: none}")
+    with RealtimeClient(agent) as client:
+        client.until("session.created")
+        for number in range(MOST_DEVIATIONS + 5):
+            client.send(f"{number}" + "x" * 1000)
+        for _ in range(MOST_DEVIATIONS + 5):
+            client.error()
+    told = agent.wait_connection().deviations
+    assert len(told) == MOST_DEVIATIONS
+    assert max(map(len, told)) <= MOST_DEVIATION_CHARS

@@ -24,7 +24,7 @@ _OPENS = re.compile(
 _BEGUN = re.compile(
     r"(?:<[/|｜]?[a-z_=|｜]{0,40}|\[[A-Z_]{0,10}|`{1,2}|[{\[]\s*(?:\{\s*)?)\Z|"
     # Not a row of numbers, which may be long: 1, 2, 3.
-    r"[\d)][\d().,]*(?: ?\* ?[\d().,]+)*(?: ?\*)? ?\Z",
+    r"[\d)][\d().,]*(?: ?\*{1,2} ?[\d().,]+)*(?: ?\*{1,2})? ?\Z",
     re.IGNORECASE,
 )
 # A longer end is not held, whatever it may become.

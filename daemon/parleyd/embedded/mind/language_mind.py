@@ -52,7 +52,9 @@ class LanguageMind:
         self._system = wordings.HABITS
         self._messages: list[dict[str, Any]] = []
         self._notes: dict[str, str] = {}
-        self._answer_at: int | None = None
+        # The messages that are spoken now, or were last: their places, and their words as they are spoken. These are
+        # several if the model called only tools that do not exist in between.
+        self._spoken: list[tuple[int, str]] = []
         self._guess = Guess(model)
 
     # ---------------------------------------------------------------- the interface
@@ -69,7 +71,7 @@ class LanguageMind:
     def answer(self, turn: Turn) -> AsyncGenerator[Part, Result | None]:
         self._messages = self._with(turn)
         self._notes.clear()
-        self._answer_at = None
+        self._spoken.clear()
         self._guess.keep_only(self._request(self._messages))
         return self._answer()
 
@@ -83,10 +85,12 @@ class LanguageMind:
             written = Written() if guess is None else guess.written
             pieces = self._model.pieces(self._request(self._messages), written) if guess is None else guess.pieces()
             is_whole = False
+            said: list[str] = []
             try:
                 async with contextlib.aclosing(pieces) as spoken:
                     async for piece in spoken:
                         has_spoken = True
+                        said.append(piece)
                         yield Say(piece)
                 is_whole = True
             except ModelError as error:
@@ -96,7 +100,7 @@ class LanguageMind:
                 if not is_whole:
                     # Calls that nobody carries out would be calls without a result.
                     written.calls.clear()
-                self._keep_answer(written)
+                self._keep_answer(written, " ".join(said), is_whole=is_whole)
             if not written.calls:
                 if not has_spoken:
                     log.warning("the mind says nothing: %s", written.why_silent())
@@ -110,7 +114,7 @@ class LanguageMind:
                         assert result is not None, "a call has a result"
                         # The words before the calls were heard before these were made. Those of the next response are
                         # cut on their own.
-                        self._answer_at = None
+                        self._spoken.clear()
                         text = result.text or "Done."
                         waiting[id_] = f"Error: {text}" if result.is_error else text
             finally:
@@ -139,12 +143,26 @@ class LanguageMind:
 
     def greeted(self, text: str) -> None:
         self._messages.append({"role": "assistant", "content": text})
-        self._answer_at = len(self._messages) - 1
+        self._spoken = [(len(self._messages) - 1, text)]
 
     def heard(self, text: str) -> None:
-        at = self._answer_at
-        if at is not None and at < len(self._messages) and self._messages[at]["role"] == "assistant":
-            self._messages[at]["content"] = wordings.heard(text)
+        words = text.split()
+        unheard: list[int] = []
+        is_cut = False
+        for at, said in self._spoken:
+            count = len(said.split())
+            if is_cut:
+                unheard.append(at)
+            elif len(words) <= count or at == self._spoken[-1][0]:
+                self._messages[at]["content"] = wordings.heard(" ".join(words))
+                is_cut = True
+            words = words[count:]
+        for at in reversed(unheard):
+            if "tool_calls" in self._messages[at]:
+                self._messages[at]["content"] = ""
+            else:
+                del self._messages[at]
+        self._spoken.clear()
 
     def note(self, text: str, context_id: str | None) -> None:
         self._notes[context_id or f"#{len(self._notes)}"] = text
@@ -170,11 +188,13 @@ class LanguageMind:
             del self._messages[-1]
         self.greeted(self._model.settings.sorry)
 
-    def _keep_answer(self, written: Written) -> None:
-        """Adds the text and the calls of a response to the history."""
-        if not written.said and not written.calls:
+    def _keep_answer(self, written: Written, said: str, *, is_whole: bool) -> None:
+        """Adds the text and the calls of a response to the history. said: what was spoken of its text. is_whole: it has
+        come to its end; of any other only the words are kept that were spoken."""
+        content = written.said if is_whole else said
+        if not content and not written.calls:
             return
-        message: dict[str, Any] = {"role": "assistant", "content": written.said}
+        message: dict[str, Any] = {"role": "assistant", "content": content}
         if written.calls:
             message["tool_calls"] = [
                 {
@@ -186,5 +206,5 @@ class LanguageMind:
                 for id_, name, arguments in written.calls.values()
             ]
         self._messages.append(message)
-        if written.said:
-            self._answer_at = len(self._messages) - 1
+        if content:
+            self._spoken.append((len(self._messages) - 1, said))

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
+import msgspec
 import openai
 from openai.types.chat import ChatCompletionChunk
 
 from parleyd.config.secrets import resolve
+from parleyd.embedded import part_url
 from parleyd.embedded.mind.pieces import Pieces
 from parleyd.embedded.settings import MindSettings, ModelSettings, ToolDefinition
 
 log = logging.getLogger("parleyd.agent")
+
+_HALF_SIGN = re.compile("[\ud800-\udfff]")
 
 
 class ModelError(Exception):
@@ -56,7 +61,8 @@ class Request:
 
 
 def client_of(settings: ModelSettings) -> openai.AsyncOpenAI:
-    """A client that keeps its connections. Raises UserError if the key cannot be read."""
+    """A client that keeps its connections. Raises UserError if the address is none, or the key cannot be read."""
+    part_url.check(settings.base_url)
     key = None if settings.api_key is None else resolve(settings.api_key)
     return openai.AsyncOpenAI(base_url=settings.base_url, api_key=key or "none", max_retries=1, timeout=60.0)
 
@@ -205,7 +211,7 @@ async def _text(
                     chunk = await anext(chunks)
             except StopAsyncIteration:
                 break
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 # The SDK lets bad JSON in a stream through (openai 3.57).
                 raise _BrokenError from error
             text, is_last = _take(chunk, written)
@@ -215,6 +221,7 @@ async def _text(
                 yield text
     if not is_over:
         raise _BrokenError
+    _tell_apart(written.calls)
 
 
 def _take(chunk: Any, written: Written) -> tuple[str, bool]:
@@ -228,7 +235,7 @@ def _take(chunk: Any, written: Written) -> tuple[str, bool]:
             is_last = choice.finish_reason is not None
             for call in delta.tool_calls or ():
                 _add_call(written.calls, call)
-            text += delta.content or ""
+            text += _text_of(delta.content)
     except (AttributeError, TypeError) as error:
         # The SDK lets any JSON through, of any shape (openai 3.57).
         raise _BrokenError from error
@@ -240,26 +247,49 @@ class _BrokenError(Exception):
     """The stream stopped without a finish_reason, or became unreadable."""
 
 
+def _text_of(value: str | None) -> str:
+    """The text without halves of signs, which servers send that cut a stream between the two halves: they cannot be
+    sent on. Raises TypeError for what is no text."""
+    return "" if not value else _HALF_SIGN.sub("", value)
+
+
 def _add_call(calls: dict[int, list[str]], delta: Any) -> None:
-    index = delta.index or 0
-    if delta.id and index in calls and calls[index][0] != str(delta.id):
-        # Some servers give all calls of an answer the index 0.
-        index = len(calls)
-    elif not delta.id and index == 0 and calls:
-        index = max(calls)
-    call = calls.setdefault(index, [f"call_{index}", "", ""])
-    if delta.id:
-        call[0] = str(delta.id)
+    index, id_ = delta.index or 0, _text_of(None if delta.id is None else str(delta.id))
+    name, arguments = "", ""
     if delta.function is not None:
-        call[1] += delta.function.name or ""
-        call[2] += delta.function.arguments or ""
+        name, arguments = _text_of(delta.function.name), _text_of(delta.function.arguments)
+    if id_ and index in calls and calls[index][0] != id_:
+        # Some servers give all calls of an answer the index 0.
+        index = next((at for at, call in calls.items() if call[0] == id_), max(calls) + 1)
+    elif not id_ and index == 0 and calls:
+        index = max(calls)
+    is_complete = index in calls and calls[index][1] and parameters_of(calls[index][2] or "-") is not None
+    if name and arguments and is_complete:
+        # Some give them no ids either, or all the same.
+        index = max(calls) + 1
+    call = calls.setdefault(index, [id_ or f"call_{index}", "", ""])
+    call[0] = id_ or call[0]
+    # Some repeat the name with each part of the arguments.
+    call[1] += "" if call[2] or name == call[1] else name
+    call[2] += arguments
+
+
+def _tell_apart(calls: Mapping[int, list[str]]) -> None:
+    """Gives calls with the same id different ones: each has a result of its own, and a server refuses ids that stand
+    twice."""
+    known: set[str] = set()
+    for index, call in calls.items():
+        if call[0] in known:
+            call[0] = next(id_ for number in count(index) if (id_ := f"call_{number}") not in known)
+        known.add(call[0])
 
 
 def parameters_of(arguments: str) -> dict[str, Any] | None:
     """The arguments of a call; None if they are no JSON object."""
     try:
-        parameters = json.loads(arguments or "{}")
-    except ValueError:
+        # Unlike Python's own reader it refuses what cannot be sent on: NaN, and halves of signs.
+        parameters = msgspec.json.decode(arguments or "{}")
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     return parameters if isinstance(parameters, dict) else None
 
@@ -273,15 +303,16 @@ def _as_openai(tool: ToolDefinition) -> Mapping[str, Any]:
 
 
 def _reason(error: Exception, settings: ModelSettings) -> str:
+    place = part_url.shown(settings.base_url)
     match error:
         case TimeoutError() | openai.APITimeoutError():
-            return f"{settings.base_url} took too long"
+            return f"{place} took too long"
         case openai.APIConnectionError():
-            return f"{settings.base_url} cannot be reached"
+            return f"{place} cannot be reached"
         case openai.APIStatusError():
-            return f"{settings.base_url} answered {error.status_code}"
+            return f"{place} answered {error.status_code}"
         case _BrokenError():
-            return f"{settings.base_url} stopped in the middle of the answer"
+            return f"{place} stopped in the middle of the answer"
         case _:
             # The text of an error in the stream may repeat words of the conversation.
-            return f"{settings.base_url} reported an error in the answer"
+            return f"{place} reported an error in the answer"

@@ -7,12 +7,13 @@ sentence-stream, which knows abbreviations and numbers.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from sentence_stream import SentenceBoundaryDetector
 
 from parleyd.embedded.mind.directions import without_directions
 from parleyd.embedded.mind.hidden import Shown, without_lone_signs
-from parleyd.embedded.mind.speakable import speakable, with_times
+from parleyd.embedded.mind.speakable import ListNumbers, lone_number, speakable, with_times
 
 # A shorter beginning ("Well,") sounds cut off, and saves hardly any time. Chinese and Japanese say more in as many
 # signs, and have no blank behind their punctuation.
@@ -38,6 +39,10 @@ class Pieces:
         self._first = ""
         self._before = "\n"
         self._has_begun = False
+        self._numbers = ListNumbers()
+        # A number alone, which is that of an item of a list if words follow, and spoken if another number does.
+        self._number = ""
+        self._was_number = self._has_spoken = False
 
     @property
     def held_chars(self) -> int:
@@ -60,9 +65,9 @@ class Pieces:
         plain = all_plain = self._plain(self._first)
         pieces: list[str] = []
         if (cut := _CLAUSE_END.match(plain)) and "\n" not in cut[0].strip():
-            if clause := speakable(cut[0]):
+            if clause := self._spoken([cut[0]]):
                 self._has_begun = True
-                pieces.append(clause)
+                pieces += clause
                 plain = plain[cut.end() :]
         elif "\n" not in plain and not _ends_sentence(plain) and len(self._first) <= _FIRST_CLAUSE_MOST_CHARS:
             # The first clause may come yet.
@@ -76,8 +81,8 @@ class Pieces:
     def end(self) -> list[str]:
         """The rest."""
         rest = self._plain(self._first + self._shown.end())
-        found = [*self._detector.add_chunk(rest), self._detector.finish()]
-        return [piece for one in found if (piece := speakable(one))]
+        pieces = self._spoken([*self._detector.add_chunk(rest), self._detector.finish()])
+        return [*pieces, self._number] if self._number else pieces
 
     def _plain(self, shown: str) -> str:
         """The text without what is not spoken at all; sentences are found in the rest."""
@@ -94,7 +99,26 @@ class Pieces:
             at = _breath(waiting)
             self._detector = SentenceBoundaryDetector()
             found += [waiting[:at], *self._detector.add_chunk(waiting[at:])]
-        return [piece for one in found if (piece := speakable(one))]
+        return self._spoken(found)
+
+    def _spoken(self, sentences: Iterable[str]) -> list[str]:
+        """The words of these that are spoken."""
+        pieces: list[str] = []
+        for sentence in sentences:
+            number = lone_number(sentence)
+            if number is not None:
+                may_be_item = self._numbers.goes_on(number) and self._has_spoken and not self._was_number
+                if may_be_item and not self._number:
+                    self._number = sentence.strip()
+                    continue
+                pieces += [self._number] if self._number else []
+                piece = sentence.strip()
+            else:
+                piece = speakable(sentence, self._numbers)
+            if piece:
+                pieces.append(piece)
+                self._number, self._was_number, self._has_spoken = "", number is not None, True
+        return pieces
 
     def _waiting(self) -> str:
         return self._detector.current_sentence + self._detector.remaining_text

@@ -330,7 +330,7 @@ def parse(message: str | bytes) -> Plain:
         raise RefusedError("invalid_message", "Binary frames are not supported.")
     try:
         parsed = msgspec.json.decode(message)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise RefusedError("invalid_json", "We could not parse the JSON body of your event.") from None
     if not isinstance(parsed, dict):
         raise RefusedError("invalid_type", "Invalid type: expected an object.")

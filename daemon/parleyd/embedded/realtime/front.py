@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 REALTIME_PATH = "/v1/realtime"
 KEY_PROTOCOL = "openai-insecure-api-key."
+# The most actions that wait to be carried out before the next message of the client is read: of one that sends and
+# never reads, they would wait for ever.
+MOST_WAITING = 32
 
 _log = logging.getLogger("parleyd.agent")
 
@@ -104,6 +107,9 @@ class Front:
         self._script = Script(plan, self)
         self._delay = TurnDelay(figures, record)
         self._actions: asyncio.Queue[Action] = asyncio.Queue()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._is_over = False
         self._scripted_transcripts = list(plan.transcripts)
         self._tasks: set[asyncio.Task[None]] = set()
         self._speaking: dict[str, asyncio.Task[None]] = {}
@@ -112,16 +118,22 @@ class Front:
         try:
             if not await self._is_refused():
                 await self._script.fire("connect")
-                self.spawn(self._begin())
+                self._start(self._begin()).add_done_callback(lambda _: self._read_the_rest())
                 async for message in self.line.received():
                     if not self.line.is_closing:
                         self._receive(message)
+                        await self._has_room.wait()
                 await self._end_tasks()
                 await self._note_the_rest()
         finally:
             await self._end_tasks()
             # After those that could begin another one.
             self._drop_answer_ahead()
+
+    def _read_the_rest(self) -> None:
+        """Nothing can be sent any more, so nothing is carried out: what the client has sent by now is noted."""
+        self._is_over = True
+        self._has_room.set()
 
     async def _end_tasks(self) -> None:
         tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._guesses.tasks]
@@ -229,6 +241,8 @@ class Front:
     def _post(self, actions: Iterable[Action]) -> None:
         for action in actions:
             self._actions.put_nowait(action)
+        if self._actions.qsize() > MOST_WAITING and not self._is_over:
+            self._has_room.clear()
 
     # ---------------------------------------------------------------- out
 
@@ -239,6 +253,8 @@ class Front:
                 await self._carry_out(action)
             finally:
                 self._actions.task_done()
+            if self._actions.qsize() <= MOST_WAITING:
+                self._has_room.set()
 
     async def _carry_out(self, action: Action) -> None:
         match action:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from parleyd.embedded.mind import wordings
 from parleyd.embedded.realtime.client_messages import Plain
 from parleyd.embedded.realtime.items import Item
@@ -55,18 +57,21 @@ def _is_written(settings: Plain) -> bool:
 
 
 def _messages(items: Sequence[Item]) -> Iterator[dict[str, Any]]:
-    results = {str(item.plain["call_id"]) for item in items if item.kind == "function_call_output"}
-    calls = {str(item.plain["call_id"]) for item in items if item.kind == "function_call"}
-    made: list[dict[str, Any]] = []
+    """A strict server refuses a call without a result, a result that does not follow its call at once, and two of the
+    same id: the person may speak while a tool works, and a client may tell a result twice. The first one counts."""
+    results: dict[str, str] = {}
+    for item in items:
+        if item.kind == "function_call_output":
+            results.setdefault(str(item.plain["call_id"]), str(item.plain["output"]))
+    made: list[tuple[dict[str, Any], str]] = []
     for item in items:
         if item.kind == "function_call":
-            # A strict server refuses a call without a result; calls of one response belong into one message.
-            if item.plain["call_id"] in results:
-                made.append(_call(item.plain))
+            # Calls of one response belong into one message.
+            if (result := results.pop(str(item.plain["call_id"]), None)) is not None:
+                made.append((_call(item.plain), result))
             continue
-        if made and item.kind != "function_call_output":
-            yield {"role": "assistant", "content": "", "tool_calls": made}
-            made = []
+        yield from _with_results(made)
+        made = []
         match item.kind:
             case "user":
                 yield {"role": "user", "content": wordings.said(item.text or "", item.files)}
@@ -76,19 +81,31 @@ def _messages(items: Sequence[Item]) -> Iterator[dict[str, Any]]:
                 words = _heard(item)
                 if words:
                     yield {"role": "assistant", "content": words}
-            case "function_call_output" if item.plain["call_id"] in calls:
-                if made:
-                    yield {"role": "assistant", "content": "", "tool_calls": made}
-                    made = []
-                content = str(item.plain["output"])
-                yield {"role": "tool", "tool_call_id": item.plain["call_id"], "content": content}
             case "mcp_call":
                 yield {"role": "system", "content": f"{item.plain['name']} answered: {item.plain['output']}"}
+    yield from _with_results(made)
 
 
 def _call(plain: Plain) -> dict[str, Any]:
-    function = {"name": plain["name"], "arguments": plain["arguments"]}
+    function = {"name": plain["name"], "arguments": _object(plain["arguments"])}
     return {"id": plain["call_id"], "type": "function", "function": function}
+
+
+def _with_results(made: Sequence[tuple[dict[str, Any], str]]) -> Iterator[dict[str, Any]]:
+    """The message with these calls, and those of their results."""
+    if made:
+        yield {"role": "assistant", "content": "", "tool_calls": [call for call, _ in made]}
+    for call, result in made:
+        yield {"role": "tool", "tool_call_id": call["id"], "content": result}
+
+
+def _object(arguments: str) -> str:
+    """The arguments; an empty object for what a client has told as those of an earlier call, and is none."""
+    try:
+        is_object = isinstance(msgspec.json.decode(arguments), dict)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        is_object = False
+    return arguments if is_object else "{}"
 
 
 def _heard(item: Item) -> str:

@@ -51,6 +51,8 @@ from parleyd.embedded.spoken import heard_words, sentences
 
 LEAST_COMMIT_MS = 100
 LONGEST_APPEND_CHARS = 15 * 1024 * 1024
+# The longest turn that a client ends itself: 58 MB.
+MOST_BUFFER_S = 1200
 _COUNTED_REQUESTS = 5_000
 
 # Errors that a client may run into by bad luck alone; all others are deviations from the protocol.
@@ -227,6 +229,9 @@ class Protocol:
             raise RefusedError("invalid_value", "The audio of one event may have 15 MiB.", "audio")
         data = client_messages.base64_bytes(audio, "audio")
         pcm = self._decoded(data)
+        if len(self._buffer) + len(pcm) > MOST_BUFFER_S * WIRE_RATE_HZ * BYTES_PER_SAMPLE:
+            text = f"The input audio buffer may have {MOST_BUFFER_S} seconds; commit or clear it."
+            raise RefusedError("invalid_value", text, "audio")
         self._heard_bytes += len(pcm)
         yield SoundArrived(pcm)
         if self.session.detection is None:
@@ -335,6 +340,8 @@ class Protocol:
     def recognised(self, item_id: str, text: str, now: datetime) -> Actions:
         """The recogniser has finished with an item."""
         yield Tell("heard", {"text": text})
+        if not self.session.transcribes:
+            self._to_tell.pop(item_id, None)
         how = self._to_tell.get(item_id, Transcription())
         if self._items.has(item_id):
             item = self._items.find(item_id)
@@ -344,7 +351,7 @@ class Protocol:
                 for part in item.plain["content"]
             ]
             item.plain = {**item.plain, "content": content}
-        if self.session.transcribes and item_id in self._to_tell:
+        if item_id in self._to_tell:
             match how.come:
                 case "after_answer":
                     self._held.append(item_id)
