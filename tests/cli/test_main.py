@@ -229,6 +229,29 @@ def test_the_version_and_the_help_are_commands_for_newcomers() -> None:
     assert "did you mean version?" in parleyd("verison").stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "address"),
+    [
+        ("--mind", "localhost:11434"),
+        ("--mind", "foo"),
+        ("--mind", "tcp://127.0.0.1:1"),
+        ("--ears-at", "127.0.0.1:10300"),
+        ("--ears-at", "tcp://127.0.0.1"),
+        ("--voice-at", "http://"),
+        ("--voice-at", "http://[::1/v1"),
+    ],
+)
+def test_the_agent_does_not_serve_with_an_address_that_is_none(option: str, address: str) -> None:
+    with pytest.raises(UserError, match=f"argument {option}: '.*' is no address; use http://HOST:PORT/v1"):
+        parser_for(["agent"]).parse_args(["agent", option, address])
+
+
+def test_addresses_of_the_agent_s_parts_are_taken_as_they_are() -> None:
+    words = ["--mind", "http://127.0.0.1:11434/v1", "--ears-at", "tcp://pi.local:10300", "--voice-at", "https://h/v1"]
+    args = parser_for(["agent"]).parse_args(["agent", *words])
+    assert [args.mind, args.ears_at, args.voice_at] == words[1::2]
+
+
 @pytest.mark.parametrize(("fraction", "percent"), [("0.5", "50"), ("0.05", "5"), ("0.999", "99.9")])
 def test_a_volume_as_the_configuration_has_it_is_not_taken_for_less_than_one_percent(
     fraction: str, percent: str
