@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from parleyd.checks.configuration import ConfigError, parse
 from parleyd.cli.commands import COMMANDS
+from parleyd.cli.main import parser_for
 from parleyd.config.keys import all_keys
 from parleyd.usage.prices import PRICES, cost
 
@@ -146,6 +149,22 @@ def test_the_readme_has_every_command_in_its_table() -> None:
     assert table is not None
     rows = " ".join(line for line in table[0].splitlines() if line.startswith("| `"))
     assert set(COMMANDS) - set(re.findall(r"[a-z][a-z-]+", rows)) == set()
+
+
+def test_the_readme_names_every_command_without_json() -> None:
+    sentence = re.search(r"accepts\s+`--json`,\s+except\s+(.*?)\.", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert sentence is not None
+
+    def without_json(parser: argparse.ArgumentParser) -> Iterator[str]:
+        below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        for action in below:
+            for deeper in action.choices.values():
+                yield from without_json(deeper)
+        if not below and "--json" not in parser.format_help():
+            yield parser.prog.removeprefix("parleyd ")
+
+    found = {name for command in COMMANDS for name in without_json(parser_for([command]))}
+    assert set(re.findall(r"`([a-z ]+)`", sentence[1])) - {"help"} == found
 
 
 def test_the_packages_that_build_the_debian_package_are_those_of_its_control_file() -> None:

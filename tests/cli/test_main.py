@@ -199,6 +199,59 @@ def test_wrong_usage_is_told_with_the_usage() -> None:
     assert told.stderr.endswith("parleyd volume: argument LEVEL: 'loud' is not a volume; use 0 to 100, up or down\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "told_usage", "text"),
+    [
+        (("check", "new.yaml"), "parleyd check", "unrecognized arguments: new.yaml; a configuration is named by -c: "
+         "-c new.yaml"),
+        (("doctor", "-v"), "parleyd doctor", "unrecognized arguments: -v"),
+        (("usage", "now.yml", "-x"), "parleyd usage", "unrecognized arguments: now.yml -x"),
+        (("devices", "x.yaml"), "parleyd devices", "unrecognized arguments: x.yaml"),
+        (("tools", "run", "get_time", "{}", "more"), "parleyd tools run", "unrecognized arguments: more"),
+        (("-v",), "parleyd", "unrecognized arguments: -v"),
+        (("--verison", "status"), "parleyd", "unrecognized arguments: --verison"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_word_that_nobody_asks_for_is_told_with_the_usage_of_its_command(
+    words: tuple[str, ...], told_usage: str, text: str
+) -> None:
+    told = parleyd(*words)
+    assert (told.returncode, told.stdout) == (os.EX_USAGE, "")
+    assert told.stderr.startswith(f"usage: {told_usage} [-h]")
+    assert f"{told_usage}: {text}\n" in told.stderr
+
+
+def test_the_version_and_the_help_are_commands_for_newcomers() -> None:
+    asked, option = parleyd("version"), parleyd("--version")
+    assert (asked.returncode, asked.stdout) == (os.EX_OK, option.stdout)
+    assert "did you mean help?" in parleyd("hlep").stderr
+    assert "did you mean version?" in parleyd("verison").stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "address"),
+    [
+        ("--mind", "localhost:11434"),
+        ("--mind", "foo"),
+        ("--mind", "tcp://127.0.0.1:1"),
+        ("--ears-at", "127.0.0.1:10300"),
+        ("--ears-at", "tcp://127.0.0.1"),
+        ("--voice-at", "http://"),
+        ("--voice-at", "http://[::1/v1"),
+    ],
+)
+def test_the_agent_does_not_serve_with_an_address_that_is_none(option: str, address: str) -> None:
+    with pytest.raises(UserError, match=f"argument {option}: '.*' is no address; use http://HOST:PORT/v1"):
+        parser_for(["agent"]).parse_args(["agent", option, address])
+
+
+def test_addresses_of_the_agent_s_parts_are_taken_as_they_are() -> None:
+    words = ["--mind", "http://127.0.0.1:11434/v1", "--ears-at", "tcp://pi.local:10300", "--voice-at", "https://h/v1"]
+    args = parser_for(["agent"]).parse_args(["agent", *words])
+    assert [args.mind, args.ears_at, args.voice_at] == words[1::2]
+
+
 @pytest.mark.parametrize(("fraction", "percent"), [("0.5", "50"), ("0.05", "5"), ("0.999", "99.9")])
 def test_a_volume_as_the_configuration_has_it_is_not_taken_for_less_than_one_percent(
     fraction: str, percent: str

@@ -155,6 +155,24 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
          "use a whole number from 200 to 3000 ms (default 500)"),
         ("gate: {pre_roll_ms: 500ms}", "p.yaml:2: gate.pre_roll_ms: 500ms is text, not a number; "
          "leave out the unit and use a whole number from 200 to 3000 ms (default 500)"),
+        ("reconnect: {max_s: 500ms}", "p.yaml:2: reconnect.max_s: 500ms is text, not a number; "
+         "its unit is s: use a number from 1 to 3600 s (default 60)"),
+        ("reconnect: {initial_s: 500ms}", "p.yaml:2: reconnect.initial_s: 500ms is text, not a number; "
+         "its unit is s: write 0.5"),
+        ("session: {idle_timeout_s: 1 min}", "p.yaml:2: session.idle_timeout_s: '1 min' is text, not a number; "
+         "its unit is s: write 60"),
+        ("session: {idle_timeout_s: 30sec}", "p.yaml:2: session.idle_timeout_s: 30sec is text, not a number; "
+         "leave out the unit and use a number from 1 to 3600 s (default 20)"),
+        ("gate: {hangover_ms: 1.5s}", "p.yaml:2: gate.hangover_ms: 1.5s is text, not a number; "
+         "its unit is ms: write 1500"),
+        ("gate: {hangover_ms: 0.2005s}", "p.yaml:2: gate.hangover_ms: 0.2005s is text, not a number; "
+         "its unit is ms: use a whole number from 200 to 5000 ms (default 900)"),
+        ("gate: {hangover_ms: 1.2.3s}", "p.yaml:2: gate.hangover_ms: 1.2.3s is not a number; "
+         "use a whole number from 200 to 5000 ms (default 900)"),
+        ("barge_in: {duck_db: 12DB}", "p.yaml:2: barge_in.duck_db: 12DB is text, not a number; "
+         "leave out the unit and use a number from 0 to 60 dB (default 12)"),
+        ("barge_in: {duck_db: 3s}", "p.yaml:2: barge_in.duck_db: 3s is text, not a number; "
+         "its unit is dB: use a number from 0 to 60 dB (default 12)"),
         ("gate: {pre_roll_ms: '500'}", "p.yaml:2: gate.pre_roll_ms: '500' is text, not a number; remove the quotes"),
         ("gate: {pre_roll_ms: }", "p.yaml:2: gate.pre_roll_ms: there is no value; "
          "use a whole number from 200 to 3000 ms (default 500), or remove the key"),

@@ -23,6 +23,13 @@ def test_the_least_that_works() -> None:
     assert problems("openai: {base_url: http://127.0.0.1:8080/v1}\n") == []
 
 
+def test_openai_itself_takes_nobody_without_a_key() -> None:
+    assert problems("")[0][:2] == ("openai.api_key", "OpenAI opens no session without a key")
+    assert "sudo parleyd secret openai" in problems("")[0][2]
+    # A section that another provider's configuration keeps is not asked.
+    assert parse("provider: local\nopenai: {voice: cedar}\n", "p.yaml").warnings == ()
+
+
 @pytest.mark.parametrize(
     ("section", "key", "word"),
     [
@@ -31,7 +38,7 @@ def test_the_least_that_works() -> None:
         ("{base_url: 'http://192.168.1.5:1/v1'}", "base_url", "https://"),
         ("{base_url: 'ws://127.0.0.1/v1'}", "base_url", "URL"),
         ("{model: gpt-live-1}", "model", "gpt-realtime-2.1"),
-        ("{model: gpt-realtime}", "model", "2027-01-20"),
+        ("{model: gpt-realtime, api_key: {env: A}}", "model", "2027-01-20"),
         ("{model: 'a b'}", "model", "blank"),
         ("{voice: ''}", "voice", "empty"),
         ("{instructions: 'Hello {{name}}.'}", "instructions", "openai.dynamic_variables.name"),
@@ -42,7 +49,7 @@ def test_the_least_that_works() -> None:
         ("{turn_detection: {type: semantic, threshold: 0.5}}", "turn_detection.threshold", "type: server"),
         ("{turn_detection: {eagerness: low}}", "turn_detection.eagerness", "semantic"),
         ("{turn_detection: {type: vad}}", "turn_detection.type", "semantic"),
-        ("{transcription: {model: whisper-1}}", "transcription.model", "2027-02-26"),
+        ("{transcription: {model: whisper-1}, api_key: {env: A}}", "transcription.model", "2027-02-26"),
         ("{truncation: {mode: disabled, retention_ratio: 0.5}}", "truncation.retention_ratio", "remove"),
         ("{language: 'e n'}", "language", "blank"),
         ("{speed: 2}", "speed", "1.5"),
@@ -98,5 +105,8 @@ def test_a_section_that_is_not_used_is_not_held_against_the_provider() -> None:
 
 
 def test_profiles_may_change_all_of_it() -> None:
-    text = "profiles: {night: {settings: {openai: {voice: cedar, instructions: Whisper., language: de}}}}\n"
+    text = (
+        "openai: {api_key: {env: A}}\n"
+        "profiles: {night: {settings: {openai: {voice: cedar, instructions: Whisper., language: de}}}}\n"
+    )
     assert problems(text) == []

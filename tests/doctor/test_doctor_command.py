@@ -19,6 +19,7 @@ from elevenlabs.client import ElevenLabs
 from as_nobody import prefix_as_nobody
 from parleyd.control import client
 from parleyd.core.findings import Finding, Severity, good
+from parleyd.doctor import configuration as doctor_configuration
 from parleyd.doctor import daemon, installation, report
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.run import Check, Outcome, examine
@@ -127,6 +128,15 @@ def test_without_sound_no_sound_card_is_missed(tmp_path: Path) -> None:
     found, _ = as_json("-c", tmp_path / "c.yaml")
     for check in ("device files", "device holders", "sound devices", "microphone level"):
         assert severities(found[check]) == ["skipped"], check
+
+
+def test_where_there_is_no_file_yet_the_set_up_is_named_that_makes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_configuration, "config_path", lambda: tmp_path / "none.yaml")
+    (found,) = doctor_configuration.configuration(Examination(None))
+    assert found.severity is Severity.WARNING
+    assert found.hint == "parleyd setup makes one; -c FILE names another"
 
 
 def test_a_file_that_cannot_be_used_yet_hides_nothing_of_the_sound(tmp_path: Path) -> None:

@@ -545,6 +545,20 @@ def test_a_tool_of_the_platform_comes_into_the_folder_with_its_id(
     assert facts(capsys, "plan", "-c", file, "--project", project)[0] == 0
 
 
+@pytest.mark.parametrize(
+    "words", [("platform", "plan"), ("platform", "create", "Kitchen"), ("conversations",)], ids=" ".join
+)
+@pytest.mark.parametrize("provider", ["local", "openai"])
+def test_another_provider_s_configuration_is_not_sent_for_a_key(
+    words: tuple[str, ...], provider: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "parleyd.yaml"
+    file.write_text(f"provider: {provider}\nelevenlabs: {{agent_id: kitchen}}\n")
+    assert main([*words, "-c", str(file)]) == os.EX_CONFIG
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"only ElevenLabs has a platform, and the configuration says provider: {provider}; " in told
+
+
 @pytest.mark.parametrize("gone", ["no key", "a key of another machine"])
 def test_without_a_key_nothing_is_written_that_would_double_a_tool(
     gone: str, tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]

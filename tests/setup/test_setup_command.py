@@ -197,6 +197,9 @@ def test_a_machine_without_sound(file: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr.split(";")[0]) == (69, "parleyd: there is no microphone")
+    # Nobody is asked, so nobody can say it again; a device without one can be wanted.
+    assert "for none: --answer microphone=null" in " ".join(done.stderr.split())
+    assert "again" not in done.stderr
 
 
 def test_a_speaker_at_hdmi_alone_is_said_so(file: Path) -> None:

@@ -34,7 +34,11 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_the_list_and_what_the_agents_page_needs(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tools", "-c", config]) == 0
-    assert "say_back   command   (text)  at most 10 s\n" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert "say_back   command   (text)  at most 10 s\n" in listed
+    # Nobody is sent to the page of an agent that has none.
+    assert "ElevenLabs" not in listed
+    assert "Nothing has to be set up elsewhere." in listed
     assert main(["tools", "-c", config, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert [tool["tool_config"]["name"] for tool in printed] == ["get_time", "set_timer", "say_back"]

@@ -117,7 +117,7 @@ def test_on_a_terminal_ctrl_c_evaluates_what_there_is(vcard: VirtualCard, tmp_pa
         os.close(ours)
     text = shown.decode()
     assert interrupted
-    assert "Ctrl-C ends it sooner" in text
+    assert "Ctrl-C ends it sooner; # is the level, | what speech has to reach\r\n" in text
     assert re.search(r"^vmic, \d+\.\d s: peak -4[01] dBFS", text, re.MULTILINE)
     assert (tmp_path / "picture.png").exists()
     # The line that moves is erased each time, and nothing is wrapped by the terminal.

@@ -218,6 +218,27 @@ def test_the_echo_of_a_room(vcard: VirtualCard, tmp_path: Path, capsys: pytest.C
     assert {each["value"] for each in told["advice"] if each["key"]} <= {"aec", "half_duplex"}
 
 
+@pytest.mark.parametrize(
+    ("audio", "words", "key"),
+    [
+        ('{input: {device: "null"}}', (), "audio.input.device is null"),
+        ('{input: {device: "null"}}', ("--echo",), "audio.input.device is null"),
+        ('{output: {device: "null"}}', ("--echo",), "audio.output.device is null"),
+        ("off", (), "audio.mode is off"),
+        ("off", ("--echo",), "audio.mode is off"),
+    ],
+)
+def test_a_device_that_the_configuration_does_not_want_is_not_called_muted(
+    audio: str, words: tuple[str, ...], key: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "parleyd.yaml"
+    config.write_text(f"provider: local\naudio: {audio}\n")
+    with pytest.raises(UserError, match=key) as caught:
+        command("-c", config, "--json", "--seconds", "1", *words)
+    assert caught.value.exit_code == 78
+    assert caught.value.hint is not None
+
+
 @pytest.mark.parametrize("words", [("--echo", "--wav", "x.wav"), ("--wav", "x.wav", "--save", "y.wav")])
 def test_what_does_not_go_together_is_refused(words: tuple[str, ...]) -> None:
     with pytest.raises(UserError) as caught:

@@ -112,4 +112,7 @@ def test_the_stored_book_is_read_while_no_daemon_runs(
     (tmp_path / "usage.json").write_text("{")
     assert main(["usage", "-c", str(file)]) == 65
     assert "is damaged" in capsys.readouterr().err
+    (tmp_path / "usage.json").unlink()
+    assert main(["usage", "-c", str(file)]) == 69
+    assert "no daemon runs; start it: parleyd run, or its service" in " ".join(capsys.readouterr().err.split())
     assert main(["usage", "--days", "0"]) == 64

@@ -97,6 +97,16 @@ class ElevenLabsProvider:
         return f"agent {config.elevenlabs.agent_id}"
 
 
+def about_tools(config: Config) -> str:
+    """How the agent of this configuration learns of the tools of this device; the embedded agent has no page."""
+    if config.provider == "local":
+        return (
+            "The embedded agent sets timers by itself, and calls what local.scenario says. Nothing has to be set up "
+            "elsewhere."
+        )
+    return provider_of(config).about_tools
+
+
 def provider_of(config: Config) -> Provider:
     """The provider of this configuration; the embedded agent, which has no client of its own, is spoken with over
     the protocol of one."""

@@ -43,6 +43,10 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
         return
     if settled("base_url"):
         yield from _base_url(section)
+    if settled("api_key") and section.api_key is None and section.is_openais:
+        text = "OpenAI opens no session without a key"
+        hint = "store it with sudo parleyd secret openai, and write api_key: {credential: openai}"
+        yield KeyProblem(f"{KEY}.api_key", text, hint, is_warning=True)
     if settled("model") and settled("base_url"):
         yield from _model(section)
     if settled("instructions") and settled("dynamic_variables"):

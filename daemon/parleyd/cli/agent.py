@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -63,14 +64,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="an agent as the platform exports it, JSON or YAML; may be given several times",
     )
     parser.add_argument(
-        "--mind", metavar="URL", help="a language model: a server of OpenAI's chat completions, such as Ollama's"
+        "--mind",
+        type=_web_address,
+        metavar="URL",
+        help="a language model: a server of OpenAI's chat completions, such as Ollama's",
     )
     parser.add_argument("--model", metavar="NAME", help="the model's name there")
     parser.add_argument("--mind-key-file", type=Path, metavar="FILE", help="the file whose first line is its key")
     parser.add_argument(
-        "--ears-at", metavar="URL", help="a recogniser: OpenAI's API (http://…/v1) or Wyoming (tcp://HOST:PORT)"
+        "--ears-at",
+        type=_part_address,
+        metavar="URL",
+        help="a recogniser: OpenAI's API (http://…/v1) or Wyoming (tcp://HOST:PORT)",
     )
-    parser.add_argument("--voice-at", metavar="URL", help="a voice, likewise")
+    parser.add_argument("--voice-at", type=_part_address, metavar="URL", help="a voice, likewise")
     parser.add_argument("--input-format", choices=FORMATS, metavar="FORMAT", help=f"{', '.join(FORMATS)}")
     parser.add_argument(
         "--output-format", choices=FORMATS, metavar="FORMAT", help="the same choices; default: pcm_16000"
@@ -177,6 +184,26 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; use 0 to 65535")
     return int(text)
+
+
+def _web_address(text: str) -> str:
+    if not _is_address(text, "http", "https"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; use http://HOST:PORT/v1")
+    return text
+
+
+def _part_address(text: str) -> str:
+    if not _is_address(text, "http", "https", "tcp"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; use http://HOST:PORT/v1 or tcp://HOST:PORT")
+    return text
+
+
+def _is_address(text: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname) and (parts.scheme != "tcp" or parts.port is not None)
+    except ValueError:
+        return False
 
 
 def _scenario(path: Path | None) -> Scenario:

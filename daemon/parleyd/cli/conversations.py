@@ -24,7 +24,7 @@ from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
 from parleyd.core.text import one_line, printable
 from parleyd.platform.conversations import PARTS, LocalTurn, Summary, Turn, summary, turns
-from parleyd.platform.failures import EX_CONFIGURATION, PlatformError
+from parleyd.platform.failures import EX_CONFIGURATION, PlatformError, without_a_key
 from parleyd.platform.rest import ask, pages
 from parleyd.transcript.reading import entries, moment
 
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     key = resolve_key(config.elevenlabs.api_key if args.key_file is None else Secret(file=str(args.key_file)))
     if key is None:
         hint = "set elevenlabs.api_key, or name a file with --key-file FILE"
-        raise PlatformError("without a key the platform cannot be asked", hint, EX_CONFIGURATION)
+        raise without_a_key(config.provider, hint)
     local = _local(config)
     if args.id is not None:
         return _one(config.elevenlabs.base_url, key, args.id, local, is_json=args.json)

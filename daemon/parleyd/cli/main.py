@@ -144,6 +144,18 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"formatter_class": _Formatter, **options})
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuses what is left over here, and not in the parser of all commands, whose usage says nothing about it."""
+        known, extras = super().parse_known_args(args, namespace)
+        if extras:
+            self.error(f"unrecognized arguments: {' '.join(extras)}{self._about(extras)}")
+        return known, extras
+
+    def _about(self, extras: list[str]) -> str:
+        is_file = len(extras) == 1 and extras[0].endswith((".yaml", ".yml"))
+        takes_one = "-c FILE" in self.format_usage()
+        return f"; a configuration is named by -c: -c {extras[0]}" if is_file and takes_one else ""
+
     def error(self, message: str) -> NoReturn:
         raise _UsageError(message, self.prog, self.format_usage())
 
@@ -223,8 +235,10 @@ def _failed_in_json(failure: UserError) -> int:
 
 
 def _asks_for_help(arguments: list[str]) -> list[str]:
-    """Handles `parleyd help [COMMAND]`, which newcomers type."""
+    """Handles `parleyd help [COMMAND]` and `parleyd version`, which newcomers type."""
     match [word for word in arguments if word != "--debug"]:
+        case ["version"]:
+            return ["--version"]
         case ["help"]:
             return ["--help"]
         case ["help", *commands]:
@@ -234,14 +248,17 @@ def _asks_for_help(arguments: list[str]) -> list[str]:
 
 
 def _refuse_unknown(arguments: Sequence[str]) -> None:
-    """Refuses an unknown command, and suggests a similar one; argparse would only list all commands."""
+    """Refuses an unknown command, and suggests a similar one: argparse would list all commands, and say of an unknown
+    option that the command is missing."""
     first = next((word for word in arguments if word != "--debug"), "-")
-    if first in COMMANDS or first.startswith("-"):
+    if first in COMMANDS or any(option.startswith(first) for option in ("-h", "--help", "--version", "--debug")):
         return
+    if first.startswith("-"):
+        parser_for(()).error(f"unrecognized arguments: {first}")
     # Imported here, because other commands start sooner without it.
     import difflib
 
-    near = difflib.get_close_matches(first, COMMANDS, n=1)
+    near = difflib.get_close_matches(first, (*COMMANDS, "help", "version"), n=1)
     hint = f"did you mean {near[0]}?" if near else "parleyd help lists them"
     raise UserError(f"there is no command {first!r}", hint, os.EX_USAGE)
 

@@ -26,9 +26,19 @@ ORDERS = {
 }
 
 
+_DESCRIPTIONS = {
+    "stop": "Ends the running daemon, and waits until it has ended. systemd starts a service again: stop that with "
+    "systemctl.",
+}
+
+
+def _tells(order: str) -> str:
+    return f"Tells the running daemon to {SUMMARIES[order]}."
+
+
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for order in ORDERS:
-        parser = subparsers.add_parser(order, description=f"Tells the running daemon to {SUMMARIES[order]}.")
+        parser = subparsers.add_parser(order, description=_DESCRIPTIONS.get(order, _tells(order)))
         add_options(parser)
         if order == "wake":
             parser.add_argument("--anyway", action="store_true", help="ignore a spent budget")

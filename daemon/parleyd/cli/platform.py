@@ -25,7 +25,7 @@ from parleyd.host.files import replace_file
 from parleyd.platform.carry_out import Done
 from parleyd.platform.case import Case, create, desired_of, state_of
 from parleyd.platform.desired import PROMPT, TOOL_IDS
-from parleyd.platform.failures import EX_CONFIGURATION, EX_LEFT, PlatformError
+from parleyd.platform.failures import EX_CONFIGURATION, EX_LEFT, PlatformError, without_a_key
 from parleyd.platform.fit import Change, Plan, RemoteTool
 from parleyd.platform.folder import Folder
 from parleyd.platform.place import Place
@@ -193,7 +193,7 @@ def _asking(config: Config, key_file: Path | None) -> Callable[[], Sequence[Remo
 def _key(config: Config, file: Path | None) -> str:
     key = resolve_key(config.elevenlabs.api_key if file is None else Secret(file=str(file)))
     if key is None:
-        raise PlatformError("without a key the platform cannot be asked", f"name it: {_KEY_PLACES}", EX_CONFIGURATION)
+        raise without_a_key(config.provider, f"name the key: {_KEY_PLACES}")
     return key
 
 

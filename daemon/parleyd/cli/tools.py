@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from parleyd.app.agents import provider_of
+from parleyd.app.agents import about_tools, provider_of
 from parleyd.app.out_of_reach import apart_for
 from parleyd.cli.configured import config_of
 from parleyd.cli.daemon import add_socket, connected
@@ -82,7 +82,7 @@ def _list(args: argparse.Namespace) -> int:
         show(f"{indent}{tool.description}", indent=indent)
     if any(tool.kind in ("command", "python") for tool in tools.values()):
         show(f"\nHere programs run {apart.ways().in_words()}.")
-    show(f"\n{provider_of(config).about_tools}")
+    show(f"\n{about_tools(config)}")
     return os.EX_OK
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import wave
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -77,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
     if args.wav and args.save:
         raise UserError("--save keeps what a microphone heard; --wav is a recording already", None, os.EX_USAGE)
     config = _config(args.config)
+    if args.wav is None:
+        _refuse_no_device(config, ("input", "output") if args.echo else ("input",))
     return _echo(args, config) if args.echo else _gate(args, config)
 
 
@@ -84,6 +87,18 @@ def _config(path: Path | None) -> Config:
     if path is None and not config_path().exists():
         return Config()
     return config_of(path or config_path(), load_for_sound)
+
+
+def _refuse_no_device(config: Config, directions: Sequence[str]) -> None:
+    """Where the configuration wants no device, its silence is no fault of a microphone."""
+    key = "audio.mode is off" if config.audio.mode == "off" else None
+    for direction in directions:
+        if key is None and getattr(config.audio, direction).device == "null":
+            key = f"audio.{direction}.device is null"
+    if key is not None:
+        hint = "name a device, `parleyd devices` lists them"
+        hint += "" if "output" in directions else "; or give a recording with --wav PATH"
+        raise UserError(f"the configuration wants no sound here: {key}", hint, os.EX_CONFIG)
 
 
 def _gate(args: argparse.Namespace, config: Config) -> int:

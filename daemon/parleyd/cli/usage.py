@@ -102,7 +102,8 @@ def _from_file(args: argparse.Namespace) -> dict[str, Any]:
                 f"{place} is damaged", "the daemon sets it aside at its next start", os.EX_DATAERR
             ) from None
         return dict(statement(book, budget, datetime.now(), args.days))
-    raise UserError("nothing was counted here yet, and no daemon runs", "parleyd status says why", os.EX_UNAVAILABLE)
+    text = "nothing was counted here yet, and no daemon runs"
+    raise UserError(text, "start it: parleyd run, or its service", os.EX_UNAVAILABLE)
 
 
 # ---------------------------------------------------------------- the page

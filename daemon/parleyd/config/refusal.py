@@ -14,6 +14,17 @@ from parleyd.config.nodes import NULL, STR
 from parleyd.core.text import one_line
 
 _MAX_SHOWN = 60
+_NUMBER = r"\s*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)\s*"
+# The units of keys and their neighbours, as people write them, each in the smallest of its kind.
+_UNITS = {
+    "time": {
+        **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1),
+        **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1000),
+        **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60_000),
+        **dict.fromkeys(("h", "hr", "hour", "hours"), 3_600_000),
+    },
+    "level": {"db": 1},
+}
 
 
 def shown(text: str) -> str:
@@ -60,13 +71,31 @@ def refusal(key: Key, node: Node, value: Any) -> tuple[str, str]:
 def _refused_number(
     key: Key, number: inspect.IntType | inspect.FloatType, value: Any, what: str, wanted: str
 ) -> tuple[str, str]:
-    if isinstance(value, str) and re.fullmatch(r"\s*[-+]?[0-9.]+\s*", value):
+    if isinstance(value, str) and re.fullmatch(_NUMBER, value):
         return f"{what} is text, not a number", "remove the quotes"
-    if isinstance(value, str) and key.unit and re.fullmatch(r"\s*[-+]?[0-9.]+\s*[a-zA-Z]+\s*", value):
-        return f"{what} is text, not a number", f"leave out the unit and {wanted}"
+    if isinstance(value, str) and key.unit and (given := re.fullmatch(rf"({_NUMBER})([a-zA-Z]+)\s*", value)):
+        hint = _without_unit(float(given[1]), given[2].lower(), key.unit, number, wanted)
+        return f"{what} is text, not a number", hint
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"{what} is not a number", wanted
     if isinstance(number, inspect.IntType) and not float(value).is_integer():
         return f"{what} is not a whole number", wanted
-    is_low = (number.ge is not None and value < number.ge) or (number.gt is not None and value <= number.gt)
-    return f"{what} is too {'small' if is_low else 'large'}", wanted
+    return f"{what} is too {'small' if _is_low(number, value) else 'large'}", wanted
+
+
+def _without_unit(value: float, given: str, unit: str, number: inspect.IntType | inspect.FloatType, wanted: str) -> str:
+    """The hint for a number with the unit `given`: what it is in the key's own unit, which may be another."""
+    factors = next((factors for factors in _UNITS.values() if unit.lower() in factors), {})
+    if given in factors and factors[given] == factors[unit.lower()]:
+        return f"leave out the unit and {wanted}"
+    if given in factors:
+        own = round(value * factors[given] / factors[unit.lower()], 6)
+        is_high = (number.le is not None and own > number.le) or (number.lt is not None and own >= number.lt)
+        is_whole = own.is_integer() or not isinstance(number, inspect.IntType)
+        if is_whole and not is_high and not _is_low(number, own):
+            return f"its unit is {unit}: write {own:.15g}"
+    return f"its unit is {unit}: {wanted}"
+
+
+def _is_low(number: inspect.IntType | inspect.FloatType, value: float) -> bool:
+    return (number.ge is not None and value < number.ge) or (number.gt is not None and value <= number.gt)

@@ -35,7 +35,7 @@ def configuration(examination: Examination) -> Iterator[Finding]:
     if examination.config_path is None and not os.path.lexists(path):
         examination.config = Config()
         text = f"there is no {path} yet; what follows is about the defaults"
-        yield warning(text, "copy config/parleyd.yaml there and put the agent's id into it, or use -c FILE")
+        yield warning(text, "parleyd setup makes one; -c FILE names another")
         return
     try:
         loaded = load(path)

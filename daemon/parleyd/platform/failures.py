@@ -18,3 +18,12 @@ class PlatformError(UserError):
     """The agent could not be read or written; the exit code says which kind it is."""
 
     hint: str
+
+
+def without_a_key(provider: str, hint: str) -> PlatformError:
+    """provider: that of the configuration; the agents of another one are on no platform, and a key would not help.
+    hint: where to name the key."""
+    if provider != "elevenlabs":
+        text = f"only ElevenLabs has a platform, and the configuration says provider: {provider}"
+        return PlatformError(text, f"for an agent there {hint}", EX_CONFIGURATION)
+    return PlatformError("without a key the platform cannot be asked", hint, EX_CONFIGURATION)

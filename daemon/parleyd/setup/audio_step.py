@@ -35,9 +35,9 @@ _KINDS: dict[Direction, Kind] = {"input": "source", "output": "sink"}
 _VARIABLES = {"input": "PULSE_SOURCE", "output": "PULSE_SINK"}
 _NAMES = {"input": "microphone", "output": "speaker"}
 _HINTS = {
-    "input": "plug one in and say again; a HAT needs its dtoverlay= in /boot/firmware/config.txt; `arecord -l` lists "
-    "what the kernel knows",
-    "output": "plug one in and say again; `aplay -l` lists what the kernel knows",
+    "input": "plug one in; a HAT needs its dtoverlay= in /boot/firmware/config.txt; `arecord -l` lists what the kernel "
+    "knows",
+    "output": "plug one in; `aplay -l` lists what the kernel knows",
 }
 _MODES = (
     Option("aec", "aec", "the echo is cancelled, and you can interrupt"),
@@ -104,7 +104,7 @@ def _chosen(setup: Setup, direction: Direction) -> SoundDevice:
             break
         text = f"there is no {key}"
         if not setup.dialog.is_person:
-            raise UserError(text, _HINTS[direction])
+            raise UserError(text, f"{_HINTS[direction]}; for none: --answer {key}=null")
         setup.page.problem(f"There is no {key}.", _HINTS[direction])
         setup.dialog.pause("Enter looks again, skip leaves the sound out:")
     if direction == "output" and only_hdmi(found):

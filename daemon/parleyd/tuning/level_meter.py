@@ -57,10 +57,10 @@ class LevelMeter(Listener):
         self._resampler = Resampler(rate_hz, PIPELINE_RATE_HZ)
         text = f"listening for {self._seconds:g} s: {self._what_to_do}"
         if self._moves:
-            text = textwrap.fill(text, shutil.get_terminal_size().columns - 1)
+            keys = "Ctrl-C ends it sooner; # is the level, | what speech has to reach"
+            columns = shutil.get_terminal_size().columns - 1
+            text = "\n".join(textwrap.fill(line_, columns) for line_ in (text, keys))
         print(text, file=self._out, flush=True)
-        if self._moves:
-            print("Ctrl-C ends it sooner; # is the level,\n| what speech has to reach", file=self._out, flush=True)
 
     def heard(self, pcm: bytes) -> None:
         self._pending += self._resampler.process(pcm)
