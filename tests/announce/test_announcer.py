@@ -108,7 +108,8 @@ def test_every_text_that_waits_is_told_to_be_over_when_the_daemon_stops_between_
     track = Announcements(Mix(volume=1.0, duck_db=12.0), threading.Condition())
     announcer = Announcer(None, Announce(), track, bus, timeout_s=1.0, on_death=lambda _what, _error: None)
     for name in ("one", "two", "three"):
-        announcer.announce_sound(Missing(os.open(tmp_path / "a.wav", os.O_RDONLY)), name, now=False)
+        descriptor = os.open(tmp_path / "a.wav", os.O_RDONLY)
+        announcer.announce_sound(Missing(descriptor, of_this_process("a.wav")), name, now=False)
     are_queued.set()
     told = [ended.get(timeout=10) for _ in range(3)]
     assert [(one.announcement, one.reason) for one in told] == [
