@@ -151,6 +151,34 @@ def test_home_assistant_comes_back_and_removes_the_device(house: House, mosquitt
             watcher.wait(lambda topic, text: topic == DISCOVERY and bool(text), since)
 
 
+def test_what_a_change_of_the_configuration_leaves_out_is_taken_away_in_home_assistant(
+    tmp_path: Path, house: House, mosquitto: Mosquitto
+) -> None:
+    """House has mqtt.texts: all. Home Assistant would go on to show the last answer."""
+
+    def components(text: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(text)["components"]
+        return found
+
+    with house.daemon(), Watcher(mosquitto.port) as watcher:
+        with house.bridge() as bridge:
+            watcher.online("online")
+            bridge.end()
+        since = watcher.mark()
+        silent = tmp_path / "silent"
+        silent.mkdir()
+        with House(silent, mosquitto.port).bridge():
+            taken = watcher.behind(
+                lambda topic, text: topic == DISCOVERY and components(text).get("answer") == {"platform": "sensor"},
+                since,
+            )
+            watcher.wait(lambda topic, text: topic == DISCOVERY and "answer" not in components(text), taken)
+    with Watcher(mosquitto.port) as late:
+        kept = late.wait(lambda topic, _: topic == DISCOVERY)[1]
+        assert "answer" not in components(kept)
+        assert list(faults(json.loads(kept))) == []
+
+
 def test_no_message_ends_the_program(house: House, mosquitto: Mosquitto) -> None:
     with house.daemon(), house.bridge() as bridge, Watcher(mosquitto.port) as watcher:
         watcher.online("online")
