@@ -226,6 +226,36 @@ def test_a_message_whose_topic_is_no_text_is_ignored_and_said() -> None:
         broker.drop()
 
 
+@pytest.mark.parametrize(("told", "expected"), [(b"\x03\x21\x00\x02", 2), (b"\x03\x21\xff\xff", 16), (b"\x00", 16)])
+def test_a_broker_that_takes_few_messages_at_once_gets_no_more(told: bytes, expected: int) -> None:
+    """A stand-in, whose first answer names its receive maximum; a broker that gets more ends the connection. mosquitto
+    confirms too soon for that. expected: messages that are not confirmed."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        broker = Broker(Mqtt(host="127.0.0.1", port=listening.getsockname()[1]), "house-1", "5", ["x"], None)
+        broker.open()
+        connection, _ = listening.accept()
+        with connection, connection.makefile("rb") as reading:
+
+            def packet() -> tuple[int, bytes]:
+                """Its first byte, and the rest of it; none here has more than 127 bytes."""
+                kind, length = reading.read(2)
+                return kind, reading.read(length)
+
+            connection.sendall(bytes((0x20, 2 + len(told), 0, 0)) + told)
+            served(broker, lambda: broker.is_ready, "it is not connected")
+            for number in range(20):
+                broker.publish(Publish(f"t/{number}", "x"))
+            served(broker, lambda: not broker.wants_write, "it sends without end")
+            came = [packet() for _ in range(2 + expected)]
+            assert [kind for kind, _ in came] == [0x10, 0x82, *[0x33] * expected]
+            connection.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                packet()
+            connection.settimeout(None)
+            assert not broker.is_idle
+        broker.drop()
+
+
 def test_a_text_with_half_a_character_is_sent(mosquitto: Mosquitto) -> None:
     broker = Broker(Mqtt(host="127.0.0.1", port=mosquitto.port), "house-1", "5", ["y"], None)
     with Watcher(mosquitto.port) as watcher:

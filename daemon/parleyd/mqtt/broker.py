@@ -1,6 +1,6 @@
 """One connection to the broker, by paho-mqtt, without a thread: its owner waits for the socket, and calls serve().
 
-At most MOST_FLYING messages are under way. The newest text of each retained topic waits, and the last MOST_EVENTS of
+At most MOST_FLYING messages are under way, or as many as the broker takes at once. The newest text of each retained topic waits, and the last MOST_EVENTS of
 all others, so that a broker that hangs costs no more memory than that.
 """
 
@@ -70,6 +70,7 @@ class Broker:
         self._waiting: dict[str, Publish] = {}
         self._events: deque[Publish] = deque(maxlen=MOST_EVENTS)
         self._flying: dict[int, str] = {}
+        self._most_flying = MOST_FLYING
         self._arrived: list[Message] = []
         self._opened_s = 0.0
         self.failure: BrokerError | None = None
@@ -196,7 +197,7 @@ class Broker:
             found.close()
 
     def _send(self) -> None:
-        while len(self._flying) < MOST_FLYING:
+        while len(self._flying) < self._most_flying:
             free = next((topic for topic in self._waiting if topic not in self._flying.values()), None)
             if free is not None:
                 what = self._waiting.pop(free)
@@ -217,10 +218,12 @@ class Broker:
 
     # ------------------------------------------------------------ paho's callbacks, within serve()
 
-    def _on_connect(self, _client: object, _data: object, _flags: object, reason: ReasonCode, _more: object) -> None:
+    def _on_connect(self, _client: object, _data: object, _flags: object, reason: ReasonCode, more: Any) -> None:
         if reason.is_failure:
             self.failure = self._refusal(reason)
             return
+        # A broker of MQTT 5 may take fewer at once, and paho sends more all the same.
+        self._most_flying = min(MOST_FLYING, getattr(more, "ReceiveMaximum", MOST_FLYING))
         self.is_ready = True
         self._client.subscribe(self._subscriptions)
 
