@@ -1,7 +1,7 @@
 """One connection to the broker, by paho-mqtt, without a thread: its owner waits for the socket, and calls serve().
 
-At most MOST_FLYING messages are under way, or as many as the broker takes at once. The newest text of each retained topic waits, and the last MOST_EVENTS of
-all others, so that a broker that hangs costs no more memory than that.
+At most MOST_FLYING messages are under way, or as many as the broker takes at once. The newest text of each retained
+topic waits, and the last MOST_EVENTS of all others, so that a broker that hangs costs no more memory than that.
 """
 
 from __future__ import annotations

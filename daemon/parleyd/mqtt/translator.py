@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from parleyd.config.mqtt_section import Mqtt
 from parleyd.config.profile_sections import NONE
 from parleyd.core.text import one_line
+from parleyd.core.wall_clock import EARLIEST_S
 from parleyd.mqtt.activity import Activity
 from parleyd.mqtt.desired import Desired
 from parleyd.mqtt.discovery import components_in, discovery, without
@@ -36,6 +38,9 @@ _TROUBLES = (
 )
 # The use of minutes and money is certain at the end of a session.
 _LOOKS = (*_TROUBLES, "session_ended", "budget_near", "budget_spent")
+_SPENT = ("minutes", "money", "tokens")
+# Until the clock is set the daemon has the use for the day that comes, and tells it as that of a day in 1970.
+_EARLIEST_DAY = datetime.fromtimestamp(EARLIEST_S, UTC).date().isoformat()
 
 
 Command = Publish | Ask | Order | Warn
@@ -57,6 +62,8 @@ class Translator:
         # (key, platform) of the components that Home Assistant knows by descriptions that came to the broker.
         self._components: set[tuple[str, str]] = set()
         self._said: dict[str, str] = {}
+        # The days whose use was published.
+        self._billed: set[str] = set()
         self._desired = Desired(self.topics)
 
     # ------------------------------------------------------------ the broker
@@ -179,13 +186,16 @@ class Translator:
 
     def usage(self, answer: Mapping[str, Any]) -> list[Command]:
         """The use of each day, at a topic of its own: a message that a broker has lost, or never had, comes again with
-        the next connection, and whoever adds them up counts none twice."""
+        the next connection, and whoever adds them up counts none twice. A clock that was wrong may have dated some of
+        it to a day that then has less, or nothing."""
+        listed = {str(day["day"]): {key: day[key] for key in _SPENT} for day in answer["days"]}
+        used = {day: spent for day, spent in listed.items() if any(spent.values()) and day >= _EARLIEST_DAY}
+        # Days that are older than all that were asked for have what they had; newer ones were those of a clock ahead.
+        self._billed = {day for day in self._billed if day >= min(listed, default="")} | used.keys()
         commands: list[Command] = []
-        for day in answer["days"]:
-            spent = {key: day[key] for key in ("minutes", "money", "tokens")}
-            if any(spent.values()):
-                said = as_json(spent | {"currency": answer["currency"]})
-                commands.extend(self._new(self.topics.usage(str(day["day"])), said))
+        for day in sorted(self._billed, reverse=True):
+            spent = used.get(day, dict.fromkeys(_SPENT, 0))
+            commands.extend(self._new(self.topics.usage(day), as_json(spent | {"currency": answer["currency"]})))
         return commands
 
     def _usage_question(self) -> list[Command]:
