@@ -39,17 +39,21 @@ class Store:
         except FileNotFoundError:
             return Book()
         except OSError as error:
-            log.warning("%s cannot be read: %s; usage is counted from zero", self._path, error.strerror)
+            # The next save would overwrite it.
+            self._set_aside(self._path, f"cannot be read ({error.strerror})")
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            aside = self._path.with_suffix(".damaged")
-            try:
-                self._path.replace(aside)
-            except OSError as error:
-                text = "%s is damaged, and cannot be set aside (%s); usage is counted from zero"
-                log.warning(text, self._path, error.strerror)
-            else:
-                log.warning("%s is damaged; usage is counted from zero, and what there was is in %s", self._path, aside)
+            self._set_aside(self._path, "is damaged")
         return Book()
+
+    def _set_aside(self, path: Path, why: str) -> None:
+        aside = path.with_suffix(".damaged")
+        try:
+            path.replace(aside)
+        except OSError as error:
+            text = "%s %s, and cannot be set aside (%s); usage is counted from zero"
+            log.warning(text, path, why, error.strerror)
+        else:
+            log.warning("%s %s; usage is counted from zero, and what there was is in %s", path, why, aside)
 
     def save(self, book: Book) -> None:
         """Never raises: a full or read-only disk is reported once, and the next save contains everything."""
