@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -224,6 +225,32 @@ def test_a_message_whose_topic_is_no_text_is_ignored_and_said() -> None:
         assert "whose topic is not UTF-8" in broker.complaints[0][0]
         assert broker.failure is None
         broker.drop()
+
+
+def test_a_command_that_waited_while_the_program_stood_still_is_as_old_as_it_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It lay in the kernel's buffer, also after the broker had given up the connection: nobody shall hear an
+    announcement hours later. What comes in the normal course is as new as it is read: it may expire within a second."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        broker = Broker(Mqtt(host="127.0.0.1", port=listening.getsockname()[1]), "house-1", "5", ["x"], None)
+        broker.open()
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(b"\x20\x03\x00\x00\x00")
+            served(broker, lambda: broker.is_ready, "it is not connected")
+            ages_s = []
+            for gap_s in (0.9, 3600.0, 0.9):
+                looked_s = time.monotonic()
+                broker.serve(readable=False, writable=False)
+                connection.sendall(b"\x30\x04\x00\x01x\x00")
+                assert select.select([broker.fileno()], [], [], PATIENCE_S)[0]
+                monkeypatch.setattr(time, "monotonic", lambda at_s=looked_s + gap_s: at_s)
+                [came] = broker.serve(readable=True, writable=False)
+                monkeypatch.undo()
+                ages_s.append(looked_s + gap_s - came.at_s)
+        broker.drop()
+    assert [round(age_s) for age_s in ages_s] == [0, 3600, 0]
 
 
 @pytest.mark.parametrize(("told", "expected"), [(b"\x03\x21\x00\x02", 2), (b"\x03\x21\xff\xff", 16), (b"\x00", 16)])

@@ -34,6 +34,8 @@ CONNECT_S = 5.0
 # The time for the broker's first answer.
 GREETING_S = 10.0
 KEEP_ALIVE_S = 30
+# Its owner looks every second. After more than this it has stood still (SIGSTOP), and the kernel took messages for it.
+_STILL_S = 5.0
 # Reason codes of MQTT 5, to which paho translates those of 3.1.1.
 _BAD_VERSION, _BAD_PASSWORD, _NOT_AUTHORISED, _TAKEN_OVER = 132, 134, 135, 142
 
@@ -73,6 +75,9 @@ class Broker:
         self._most_flying = MOST_FLYING
         self._arrived: list[Message] = []
         self._opened_s = 0.0
+        self._looked_s = 0.0
+        # The earliest at which what is read now may have come; None: just now.
+        self._came_s: float | None = None
         self.failure: BrokerError | None = None
         self.is_ready = False
         self.is_subscribed = False
@@ -111,7 +116,7 @@ class Broker:
         if self._is_5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.MaximumPacketSize = 4 * MAX_PAYLOAD_BYTES
-        self._opened_s = time.monotonic()
+        self._opened_s = self._looked_s = time.monotonic()
         try:
             client.connect(
                 settings.host,
@@ -151,6 +156,12 @@ class Broker:
 
     def serve(self, *, readable: bool, writable: bool) -> list[Message]:
         """Returns the messages that have come. Afterwards failure says whether the connection is over."""
+        now_s = time.monotonic()
+        if not readable:
+            self._came_s = None
+        elif now_s - self._looked_s > _STILL_S:
+            self._came_s = self._looked_s
+        self._looked_s = now_s
         if readable:
             self._client.loop_read()
         if writable:
@@ -270,7 +281,7 @@ class Broker:
             Message(
                 topic=topic,
                 payload=bytes(came.payload),
-                at_s=time.monotonic(),
+                at_s=time.monotonic() if self._came_s is None else self._came_s,
                 is_retained=came.retain,
                 response_topic=getattr(more, "ResponseTopic", None),
                 correlation=getattr(more, "CorrelationData", None),
