@@ -271,6 +271,15 @@ def test_a_description_that_is_not_its_own_takes_nothing_away(payload: bytes) ->
     assert known().message(message(DISCOVERY, payload, is_retained=True)) == []
 
 
+def test_no_description_takes_memory_without_end() -> None:
+    translator = known()
+    strange = {f"k{number}": {"platform": "sensor", "name": "K"} for number in range(1000)}
+    payload = json.dumps({"origin": {"name": "parleyd"}, "components": strange}).encode()
+    described = said(translator.message(message(DISCOVERY, payload, is_retained=True)), DISCOVERY)
+    taken_away = [one for one in platforms(described).values() if isinstance(one, list)]
+    assert 100 < len(taken_away) <= 200
+
+
 # ---------------------------------------------------------------- the activity
 
 OPEN, STOPPED, CLOSED = (event(name, utterance=1) for name in ("utterance_started", "talk_stopped", "utterance_ended"))
