@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,6 +114,21 @@ def test_what_is_wrong_is_said_with_its_exit_code_and_nothing_is_published(
     assert build(keys, good, "--key", KEY).returncode == os.EX_USAGE
     told = build(keys, tmp_path / "torn.deb" / "x", "--key", KEY)
     assert (told.returncode, "the folder cannot be made" in told.stderr) == (os.EX_CANTCREAT, True)
+
+
+def test_lists_that_somebody_has_just_been_told_of_stay(keys: dict[str, str], tmp_path: Path) -> None:
+    """apt has read InRelease, and fetches what it names; the version before may be months old."""
+    folder = tmp_path / "web"
+    hashes = folder / "dists/bookworm/main/binary-amd64/by-hash/SHA256"
+    old_s = time.time() - 30 * 86400
+    seen: list[set[str]] = []
+    for version in range(1, 4):
+        assert build(keys, folder, "--key", KEY, package(tmp_path, f"{version}~deb12")).returncode == os.EX_OK
+        seen.append({one.name for one in hashes.iterdir()})
+        for one in hashes.iterdir():
+            os.utime(one, (old_s, old_s))
+    assert seen[0] < seen[1], "those of the version before are there"
+    assert not seen[0] & seen[2], "nobody has been told of these for a month"
 
 
 def candidate(folder: Path, work: Path, architecture: str) -> str:

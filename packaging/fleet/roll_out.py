@@ -2,8 +2,9 @@
 """Gives settings to a fleet of parleyd devices, ring by ring, and stops at the first ring in which a device does not
 keep them: docs/fleet.md. A ring is a group (mqtt.groups). It needs paho-mqtt 2 alone, and no parleyd.
 
-Exit codes: 0: all rings keep them; 1: a ring has not, and has its earlier settings again; 65: the file has no settings;
-66: a file is missing, or no device of a ring is there; 69: the broker is away, or lets nobody in with this certificate.
+Exit codes: 0: all rings keep them; 1: a ring has not, and has its earlier settings again; 65: the file has no settings,
+or other settings have its revision; 66: a file is missing, or no device of a ring is there; 69: the broker is away, or
+lets nobody in with this certificate.
 """
 
 from __future__ import annotations
@@ -172,6 +173,20 @@ def without_devices(fleet: Fleet, rings: list[str]) -> list[str]:
     return found
 
 
+def reused(fleet: Fleet, rings: list[str], said: Mapping[str, Any]) -> list[str]:
+    """The rings that want other settings under this revision: what their devices have said of those would be taken for
+    what they say of the new ones."""
+    found = []
+    for ring in rings:
+        try:
+            before = json.loads(fleet.wanted.get(ring) or b"{}")
+        except ValueError:
+            continue
+        if isinstance(before, dict) and before.get("revision") == said["revision"] and before != said:
+            found.append(f"{ring}: other settings have the revision {said['revision']}; give these another")
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("settings", type=Path, help='a JSON file: {"gate.hangover_ms": 700, ...}')
@@ -219,6 +234,9 @@ def main() -> int:
         if empty := without_devices(fleet, args.rings):
             print(*empty, "nothing was changed", sep="\n", file=sys.stderr)
             return os.EX_NOINPUT
+        if taken := reused(fleet, args.rings, said):
+            print(*taken, "nothing was changed", sep="\n", file=sys.stderr)
+            return os.EX_DATAERR
         for ring in args.rings:
             if not ring_keeps(fleet, ring, said, args):
                 return 1

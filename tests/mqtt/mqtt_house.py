@@ -122,9 +122,9 @@ class Watcher:
     def wait(self, fits: Callable[[str, str], bool], since: int = 0) -> Any:
         """Returns the message: its properties are its fourth part."""
 
-        return self.came[self._behind(fits, since) - 1]
+        return self.came[self.behind(fits, since) - 1]
 
-    def _behind(self, fits: Callable[[str, str], bool], since: int) -> int:
+    def behind(self, fits: Callable[[str, str], bool], since: int) -> int:
         """Waits for the message, and returns the mark behind it."""
 
         def found() -> int:
@@ -145,7 +145,7 @@ class Watcher:
         def fits(topic: str, payload: str) -> bool:
             return topic == f"{BASE}/state" and fields.items() <= json.loads(payload).items()
 
-        return self._behind(fits, since)
+        return self.behind(fits, since)
 
     def online(self, what: str, since: int = 0) -> None:
         self.wait_for(f"{BASE}/online", what, since)

@@ -1,12 +1,18 @@
-"""The threads that talk to the daemon, where the kernel gives this program nothing."""
+"""The threads that talk to the daemon: where the kernel gives this program nothing, and what an order to end finds."""
 
 from __future__ import annotations
 
+import json
 import resource
+import socket
+import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from parleyd.control.follower import Gone
+from parleyd.control.protocol import PROTOCOL
 from parleyd.mqtt.daemon_link import Answered, DaemonLink, Known, News
 from parleyd.mqtt.orders import Order, Reply
 from parleyd.mqtt.publications import Ask
@@ -53,3 +59,40 @@ def test_a_program_without_a_handle_left_says_so_and_goes_on(tmp_path: Path) -> 
     assert known.error is not None
     assert "is not running" in known.error["text"]
     assert "is not running" in answered.answer["error"]["text"]
+
+
+def answered(link: DaemonLink) -> Answered:
+    while not isinstance(news := link.news.get(timeout=WAIT_S), Answered):
+        pass
+    return news
+
+
+@pytest.mark.parametrize("has_ended", [True, False])
+def test_an_order_to_restart_is_carried_out_only_where_somebody_took_it(tmp_path: Path, has_ended: bool) -> None:
+    """A daemon may end before it has answered. One that is away, or hangs, restarts nothing."""
+    place = tmp_path / "control.sock"
+    link = DaemonLink(place, lambda: None)
+    listening = socket.socket(socket.AF_UNIX)
+
+    def ends() -> None:
+        # The thread that follows the daemon connects as well.
+        while True:
+            line, _ = listening.accept()
+            with line, line.makefile("rb") as requests:
+                line.sendall(json.dumps({"parleyd": "0.1.0", "protocol": PROTOCOL}).encode() + b"\n")
+                if json.loads(requests.readline())["do"] == "stop":
+                    return
+
+    if has_ended:
+        listening.bind(str(place))
+        listening.listen()
+        threading.Thread(target=ends, daemon=True).start()
+    with listening:
+        link.start()
+        link.give(Order("stop", {}, Reply("restart", "answers"), time.monotonic() + 3600))
+        answer = answered(link).answer
+        link.stop()
+    if has_ended:
+        assert answer == {"ok": True, "result": {}}
+    else:
+        assert answer["error"]["kind"] == "not_running"

@@ -14,7 +14,7 @@ from parleyd.mqtt.desired import LOOK_S, PUTS_PER_MINUTE, SETTLE_S, Desired
 from parleyd.mqtt.names import Device, Topics
 from parleyd.mqtt.orders import MAX_PAYLOAD_BYTES, Message, Order, Orders, Refused
 from parleyd.mqtt.publications import Ask, Publish
-from parleyd.mqtt.translator import Translator
+from parleyd.mqtt.translator import Command, Translator
 
 DEVICE = Device("d1", "Voice", "0.1.0")
 SETTINGS = Mqtt(settings="on", groups=["all", "ring-1"], usage_days=31)
@@ -408,3 +408,36 @@ def test_the_translator_passes_settings_on_in_both_directions() -> None:
 def test_an_answer_to_what_another_daemon_was_told_is_none(bench: Bench) -> None:
     assert bench.desired.put({"ok": True, "result": {}}, bench.now_s) == []
     assert bench.wait()["state"] == "none"
+
+
+def days(spent: dict[str, float]) -> dict[str, Any]:
+    """The daemon's answer. spent: minutes by day."""
+    return {"currency": "EUR", "days": [day(name, minutes) for name, minutes in spent.items()]}
+
+
+def minutes_at(commands: list[Command]) -> dict[str, float]:
+    """What is published, by day."""
+    said = [one for one in commands if isinstance(one, Publish)]
+    return {one.topic.removeprefix("parleyd/d1/usage/"): json.loads(one.payload)["minutes"] for one in said}
+
+
+def test_usage_that_a_clock_has_dated_wrongly_is_billed_once() -> None:
+    """A board without a clock battery starts with an old date, or one that is ahead, and the network corrects it."""
+    translator = Translator(SETTINGS, DEVICE)
+    translator.connected()
+    translator.told({"event": "snapshot", "status": {"state": "asleep"}})
+    # The clock is not set: the daemon has these for the day that comes.
+    assert minutes_at(translator.usage(days({"1970-01-01": 3.0, "1969-12-31": 0.0}))) == {}
+    assert minutes_at(translator.usage(days({"2026-11-20": 3.0, "2026-11-19": 0.0}))) == {"2026-11-20": 3.0}
+    corrected = days({"2026-11-21": 3.0, "2026-11-20": 0.0})
+    assert minutes_at(translator.usage(corrected)) == {"2026-11-21": 3.0, "2026-11-20": 0.0}
+    assert minutes_at(translator.usage(corrected)) == {}
+    # It was ahead, so that the day is no longer among those that are asked for.
+    assert minutes_at(translator.usage(days({"2026-11-18": 3.0}))) == {"2026-11-18": 3.0, "2026-11-21": 0.0}
+    # The broker may have lost it; what was said of a day that is no more counts again, too.
+    translator.connected()
+    assert minutes_at(translator.usage(days({"2026-11-18": 3.0}))) == {
+        "2026-11-18": 3.0, "2026-11-20": 0.0, "2026-11-21": 0.0,
+    }  # fmt: skip
+    # Older days have their use, and are only no longer asked for.
+    assert minutes_at(translator.usage(days({"2027-01-02": 1.0}))) == {"2027-01-02": 1.0}

@@ -209,6 +209,77 @@ def test_a_device_that_was_removed_there_is_not_described_again_until_the_next_s
     assert f"{BASE}/state" in topics(translator.connected())
 
 
+def platforms(payload: Any) -> dict[str, Any]:
+    """Key → platform; of a component that is taken away the platform in brackets."""
+    components = payload["components"]
+    return {key: one["platform"] if len(one) > 1 else [one["platform"]] for key, one in components.items()}
+
+
+def test_what_the_device_has_no_more_is_taken_away_in_home_assistant() -> None:
+    """Home Assistant keeps a component that is only left out of the next description, with its last state."""
+    before = known(Mqtt(texts="answers"))
+    kept = said(before.connected(), DISCOVERY)
+    assert platforms(kept).items() >= {"answer": "sensor", "muted": "binary_sensor", "mute": "button"}.items()
+    # Another start: no words, and a switch in the place of the button and its sensor.
+    allowed = Mqtt(commands=[*Mqtt().commands, "unmute"])
+    translator = Translator(allowed, DEVICE)
+    translator.connected()
+    assert translator.message(message(DISCOVERY, json.dumps(kept).encode(), is_retained=True)) == []
+    translator.told({"event": "snapshot", "status": STATUS})
+    first = said(translator.profiles(PROFILES), DISCOVERY)
+    wanted = {"answer": ["sensor"], "muted": ["binary_sensor"], "mute": ["button"], "state": "sensor"}
+    assert platforms(first).items() >= wanted.items()
+    # Until the broker has it, it is said again with each connection.
+    assert said(translator.connected(), DISCOVERY) == first
+    assert said(translator.profiles(PROFILES), DISCOVERY) is None
+    then = said(translator.message(message(DISCOVERY, json.dumps(first).encode())), DISCOVERY)
+    assert then == said(known(allowed).connected(), DISCOVERY)
+    assert platforms(then)["mute"] == "switch"
+    assert translator.message(message(DISCOVERY, json.dumps(then).encode())) == []
+    # A broker sends what it kept after the device has described itself, too.
+    late = known(allowed)
+    assert platforms(
+        said(late.message(message(DISCOVERY, json.dumps(kept).encode(), is_retained=True)), DISCOVERY)
+    ) == (platforms(first))
+
+
+def test_nothing_is_taken_away_before_the_daemon_has_told_what_it_is() -> None:
+    """A component that is taken away loses the name and the place that a person gave it."""
+    kept = json.dumps(said(known().connected(), DISCOVERY)).encode()
+    translator = Translator(Mqtt(), DEVICE)
+    translator.connected()
+    translator.message(message(DISCOVERY, kept, is_retained=True))
+    starting = STATUS | {"state": "starting", "microphone": None, "speaker": None}
+    translator.told({"event": "snapshot", "status": starting})
+    assert not [one for one in platforms(said(translator.profiles(None), DISCOVERY)).values() if isinstance(one, list)]
+    translator.status(STATUS)
+    assert "profile" not in platforms(said(translator.profiles(None), DISCOVERY))
+    without_profiles = said(translator.profiles(PROFILES | {"profiles": []}), DISCOVERY)
+    assert platforms(without_profiles)["profile"] == ["select"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"x", b"[]", b"{}", b"\xff", b"[" * 100_000,
+        b'{"origin": {"name": "parleyd"}, "components": 1}',
+        b'{"origin": {"name": "parleyd"}, "components": {"a": 1}}',
+        b'{"origin": {"name": "another"}, "components": {"a": {"platform": "sensor", "name": "A"}}}',
+    ],
+)  # fmt: skip
+def test_a_description_that_is_not_its_own_takes_nothing_away(payload: bytes) -> None:
+    assert known().message(message(DISCOVERY, payload, is_retained=True)) == []
+
+
+def test_no_description_takes_memory_without_end() -> None:
+    translator = known()
+    strange = {f"k{number}": {"platform": "sensor", "name": "K"} for number in range(1000)}
+    payload = json.dumps({"origin": {"name": "parleyd"}, "components": strange}).encode()
+    described = said(translator.message(message(DISCOVERY, payload, is_retained=True)), DISCOVERY)
+    taken_away = [one for one in platforms(described).values() if isinstance(one, list)]
+    assert 100 < len(taken_away) <= 200
+
+
 # ---------------------------------------------------------------- the activity
 
 OPEN, STOPPED, CLOSED = (event(name, utterance=1) for name in ("utterance_started", "talk_stopped", "utterance_ended"))

@@ -98,3 +98,20 @@ def test_what_it_is_given_is_looked_at_first(fleet: Fleet) -> None:
     code, said = fleet.roll_out("all", who="stranger")
     assert code == 69
     assert "lets nobody in with stranger.pem" in said
+
+
+def test_a_revision_that_other_settings_have_is_refused(fleet: Fleet) -> None:
+    """What the devices have said of those would be taken for what they say of the new ones."""
+    fleet.tell()
+    with Watcher(fleet.mosquitto.port) as watcher:
+        for topic, text in (
+            ("group/ring-1/config/desired", '{"revision": "new", "settings": {"gate.hangover_ms": 600}}'),
+            ("a/config/reported", '{"state": "kept", "groups": ["ring-1"], "desired": {"group/ring-1": "new"}}'),
+        ):
+            watcher.client.publish(f"parleyd/{topic}", text, 1, retain=True)
+            watcher.wait_for(f"parleyd/{topic}", text)
+    code, said = fleet.roll_out("ring-1", settings='{"gate.hangover_ms": 700}')
+    assert (code, said.splitlines()[-1]) == (65, "nothing was changed")
+    assert "ring-1: other settings have the revision new" in said
+    # A run that broke off may be repeated.
+    assert fleet.roll_out("ring-1", settings='{"gate.hangover_ms": 600}')[0] == 0

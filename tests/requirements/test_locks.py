@@ -114,6 +114,25 @@ def test_on_32_bits_a_lock_lacks_the_canceller_alone(tmp_path: Path, name: str) 
     assert {*_keyed_whole(tmp_path / "armhf.lock")} < {*_keyed_whole(lock)}
 
 
+@pytest.mark.parametrize("processor", ["amd64", "armhf"])
+def test_a_build_finds_its_builders_by_their_names(tmp_path: Path, processor: str) -> None:
+    """That of pocketsphinx calls `cython`; without it the compiler has run for minutes before that is noticed."""
+    (tmp_path / "bin").mkdir()
+    dpkg = tmp_path / "bin/dpkg"
+    dpkg.write_text(f"#!/bin/sh\necho {processor}\n")
+    dpkg.chmod(0o755)
+    words = f'PATH={tmp_path}/bin:$PATH; . "$0/scripts/lib/locked"; locked_run=(printf "%s\n--\n")\n'
+    words += 'cd "$2"; locked_wheels python3 "$1" . a/folder'
+    found = subprocess.run(
+        ["bash", "-euc", words, ROOT, ROOT / "requirements/package.lock", tmp_path],
+        check=True, timeout=30, capture_output=True, text=True,
+    ).stdout.split("\n--\n")  # fmt: skip
+    assert "wheel" in found
+    # A folder that is no whole path would be another one where pip builds.
+    assert any(word.startswith(f"PATH={tmp_path}/a/folder/builder/bin:") for word in found)
+    assert ("-DFETCHCONTENT_FULLY_DISCONNECTED=ON" in "".join(found)) == (processor == "armhf")
+
+
 def _keyed_whole(lock: Path) -> list[tuple[str, str]]:
     return [(key, " ".join(hashes)) for key, hashes in _keyed(lock)]
 

@@ -403,8 +403,26 @@ def test_a_file_that_cannot_be_read_is_kept_and_told(config: Path, state: Path) 
     (state / "settings.7.yaml").write_text("# revision: 7\ngate: {hangover_ms: 700}\n")
     with daemon(config), Client() as client:
         assert client.ask("config")["versions"] == [7]
-        assert client.ask("put_config", changes={"barge_in.confirm_ms": 300})["revision"] == 8
+        # The one that cannot be read was the eighth.
+        assert client.ask("put_config", changes={"barge_in.confirm_ms": 300})["revision"] == 9
+        assert client.ask("config")["versions"] == [8, 7]
+        assert client.ask("undo_config", to=7)["now"]
     assert (state / "settings.broken.yaml").read_text() == "gate: [\n"
+    assert "hangover_ms: 700" in (state / NAME).read_text()
+
+
+def test_revisions_never_go_backwards(config: Path, state: Path) -> None:
+    """Somebody has deleted the file, or it was set aside at the last start. Revisions that begin anew would overwrite
+    older versions, and be deleted as the oldest of them."""
+    for revision in range(10, 15):
+        (state / f"settings.{revision}.yaml").write_text(f"# revision: {revision}\ngate: {{hangover_ms: 700}}\n")
+    with a_keeper(config, state, []) as keeper:
+        assert keeper.report.revision == 15
+        assert keeper.put(None, {"barge_in.confirm_ms": 300}, confirm=False).revision == 16
+        keeper.put(None, {"barge_in.confirm_ms": 310}, confirm=False)
+        assert keeper.undo(None, None).revision == 18
+        assert keeper.listing(schema=False).values["barge_in.confirm_ms"].value == 300
+    assert "confirm_ms: 300" in (state / NAME).read_text()
 
 
 def test_a_second_change_does_not_confirm_the_first(config: Path) -> None:

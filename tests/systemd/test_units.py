@@ -305,6 +305,24 @@ def test_what_only_root_can_run_names_the_whole_command(tmp_path: Path, script: 
     assert done.stderr.endswith(f"a Debian of its own: sudo {ROOT}/scripts/{script} {' '.join(words)}\n")
 
 
+@pytest.mark.parametrize("script", ["build-image", "test-ansible", "test-repository", "test-service"])
+def test_a_package_that_is_not_there_is_named_with_its_exit_code(tmp_path: Path, script: str) -> None:
+    """Also where its folder is not there either."""
+    # The scripts take namespaces of their own first, which wants root, and is not to be had in a chroot.
+    own = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc", "true")
+    if subprocess.run(own, capture_output=True, check=False, timeout=60).returncode != 0:
+        pytest.skip("no namespaces of its own here")
+    missing = tmp_path / "a folder" / "parleyd.deb"
+    done = run(ROOT / "scripts" / script, "--package", missing)
+    assert (done.returncode, f"{missing}: there is no such file; scripts/build-deb makes it" in done.stderr) == (
+        os.EX_NOINPUT,
+        True,
+    ), done.stderr
+    for words in (["--package"], ["--nonsense"]):
+        done = run(ROOT / "scripts" / script, *words)
+        assert (done.returncode, f"scripts/{script} " in done.stderr) == (os.EX_USAGE, True), done.stderr
+
+
 def build_depends(processor: str) -> set[str]:
     """As the scripts read it."""
     words = '. "$0/scripts/lib/packages"; build_depends "$0/packaging/debian/control" "$1"'

@@ -497,8 +497,7 @@ class SettingsKeeper:
         except (OSError, NodeError, UnicodeDecodeError) as error:
             self._broken = f"the settings cannot be read: {error}"
             log.error("%s: %s; they are kept as settings.broken.yaml", files.path, self._broken)
-            # The revisions go on, so that no older version is overwritten.
-            self._present = Settings(max(files.versions(), default=0))
+            self._present = Settings(files.next_revision())
             try:
                 files.set_aside()
             except OSError as problem:

@@ -60,8 +60,16 @@ class SettingsFiles:
         self._went_back = directory / "settings.went-back.json"
 
     def read(self) -> Settings:
-        """The present settings. Raises OSError and NodeError."""
-        return self._read(self.path) or Settings()
+        """The present settings; of a file that is gone, none. Raises OSError and NodeError."""
+        present = self._read(self.path) or Settings()
+        if present.revision >= max(self.versions(), default=0):
+            return present
+        return msgspec.structs.replace(present, revision=self.next_revision())
+
+    def next_revision(self) -> int:
+        """A revision that no older version has: revisions go on, whatever became of the present file, so that no older
+        version is overwritten, or newer than a later one."""
+        return max(self.versions(), default=0) + 1
 
     def text(self) -> str:
         """The content of the file; empty if there is none. Raises ConfigError."""

@@ -51,7 +51,9 @@ class TurnError(Exception):
     """Another program waits for an answer of the agent, for longer than this one may wait."""
 
 
-class _GoneError(NotRunningError):
+class GoneError(NotRunningError):
+    """The daemon was there, and has ended, or ended the connection."""
+
     def __init__(self) -> None:
         super().__init__("the daemon has ended, or dropped this connection", "see its log: journalctl -u parleyd")
 
@@ -119,7 +121,7 @@ class Client:
         """Ends the daemon. Returns whether it has ended within timeout_s. Raises RefusedError and StuckError."""
         with self._process() as ends:
             # The daemon may be stopping already, and close the connection.
-            with contextlib.suppress(_GoneError):
+            with contextlib.suppress(GoneError):
                 self.ask("stop")
             return bool(select.select([ends], [], [], timeout_s)[0])
 
@@ -210,10 +212,10 @@ class Client:
         try:
             line = self._lines.readline()
         except ConnectionError as error:
-            raise _GoneError from error
+            raise GoneError from error
         if not line.endswith(b"\n"):
             # The daemon drops a slow reader in the middle of a line.
-            raise _GoneError
+            raise GoneError
         try:
             told = json.loads(line)
         except ValueError:

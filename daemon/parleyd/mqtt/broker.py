@@ -1,7 +1,7 @@
 """One connection to the broker, by paho-mqtt, without a thread: its owner waits for the socket, and calls serve().
 
-At most MOST_FLYING messages are under way. The newest text of each retained topic waits, and the last MOST_EVENTS of
-all others, so that a broker that hangs costs no more memory than that.
+At most MOST_FLYING messages are under way, or as many as the broker takes at once. The newest text of each retained
+topic waits, and the last MOST_EVENTS of all others, so that a broker that hangs costs no more memory than that.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ CONNECT_S = 5.0
 # The time for the broker's first answer.
 GREETING_S = 10.0
 KEEP_ALIVE_S = 30
+# Its owner looks every second. After more than this it has stood still (SIGSTOP), and the kernel took messages for it.
+_STILL_S = 5.0
 # Reason codes of MQTT 5, to which paho translates those of 3.1.1.
 _BAD_VERSION, _BAD_PASSWORD, _NOT_AUTHORISED, _TAKEN_OVER = 132, 134, 135, 142
 
@@ -70,8 +72,12 @@ class Broker:
         self._waiting: dict[str, Publish] = {}
         self._events: deque[Publish] = deque(maxlen=MOST_EVENTS)
         self._flying: dict[int, str] = {}
+        self._most_flying = MOST_FLYING
         self._arrived: list[Message] = []
         self._opened_s = 0.0
+        self._looked_s = 0.0
+        # The earliest at which what is read now may have come; None: just now.
+        self._came_s: float | None = None
         self.failure: BrokerError | None = None
         self.is_ready = False
         self.is_subscribed = False
@@ -110,7 +116,7 @@ class Broker:
         if self._is_5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.MaximumPacketSize = 4 * MAX_PAYLOAD_BYTES
-        self._opened_s = time.monotonic()
+        self._opened_s = self._looked_s = time.monotonic()
         try:
             client.connect(
                 settings.host,
@@ -150,6 +156,12 @@ class Broker:
 
     def serve(self, *, readable: bool, writable: bool) -> list[Message]:
         """Returns the messages that have come. Afterwards failure says whether the connection is over."""
+        now_s = time.monotonic()
+        if not readable:
+            self._came_s = None
+        elif now_s - self._looked_s > _STILL_S:
+            self._came_s = self._looked_s
+        self._looked_s = now_s
         if readable:
             self._client.loop_read()
         if writable:
@@ -196,7 +208,7 @@ class Broker:
             found.close()
 
     def _send(self) -> None:
-        while len(self._flying) < MOST_FLYING:
+        while len(self._flying) < self._most_flying:
             free = next((topic for topic in self._waiting if topic not in self._flying.values()), None)
             if free is not None:
                 what = self._waiting.pop(free)
@@ -217,10 +229,12 @@ class Broker:
 
     # ------------------------------------------------------------ paho's callbacks, within serve()
 
-    def _on_connect(self, _client: object, _data: object, _flags: object, reason: ReasonCode, _more: object) -> None:
+    def _on_connect(self, _client: object, _data: object, _flags: object, reason: ReasonCode, more: Any) -> None:
         if reason.is_failure:
             self.failure = self._refusal(reason)
             return
+        # A broker of MQTT 5 may take fewer at once, and paho sends more all the same.
+        self._most_flying = min(MOST_FLYING, getattr(more, "ReceiveMaximum", MOST_FLYING))
         self.is_ready = True
         self._client.subscribe(self._subscriptions)
 
@@ -267,7 +281,7 @@ class Broker:
             Message(
                 topic=topic,
                 payload=bytes(came.payload),
-                at_s=time.monotonic(),
+                at_s=time.monotonic() if self._came_s is None else self._came_s,
                 is_retained=came.retain,
                 response_topic=getattr(more, "ResponseTopic", None),
                 correlation=getattr(more, "CorrelationData", None),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from parleyd.control import follower
-from parleyd.control.client import Client, NotRunningError, RefusedError, StuckError
+from parleyd.control.client import Client, GoneError, NotRunningError, RefusedError, StuckError
 from parleyd.mqtt.orders import Order, Reply
 from parleyd.mqtt.publications import Ask
 
@@ -109,8 +109,8 @@ class DaemonLink:
         except RefusedError as error:
             return _refused(error.kind, str(error), error.hint)
         except NotRunningError as error:
-            if order.do == "stop":
-                # It may be gone before its answer was read.
+            if order.do == "stop" and isinstance(error, GoneError):
+                # It may be gone before its answer was read. One that is away, or hangs, restarts nothing.
                 return {"ok": True, "result": {}}
             return _refused("not_running", str(error), error.hint)
 

@@ -6,15 +6,17 @@ cause against the keys of each platform, and scripts/test-home-assistant against
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from parleyd.config.mqtt_section import Mqtt
 from parleyd.config.profile_sections import AUTO, NONE
 from parleyd.mqtt.names import EVENTS, OFFLINE, ONLINE, STATES, Device, Topics
 
+_ORIGIN = "parleyd"
 # The longest state of Home Assistant is 255 characters; a longer one becomes `unknown`.
 _CUT = "{{ value_json.text[:250] }}"
 _DIAGNOSTIC = {"entity_category": "diagnostic"}
@@ -47,11 +49,32 @@ def discovery(
         described["suggested_area"] = settings.area
     return {
         "device": described,
-        "origin": {"name": "parleyd", "sw_version": device.version},
+        "origin": {"name": _ORIGIN, "sw_version": device.version},
         "availability": [{"topic": topics.online, "payload_available": ONLINE, "payload_not_available": OFFLINE}],
         "qos": 1,
         "components": components,
     }
+
+
+def components_in(payload: bytes) -> dict[tuple[str, str], bool]:
+    """Returns (key, platform) of each component of a description that parleyd has made, and whether it takes that
+    component away. payload: what the broker has at the topic of the description, from whomever."""
+    try:
+        said = json.loads(payload)
+        if said["origin"]["name"] != _ORIGIN:
+            return {}
+        return {(str(key), str(one["platform"])): len(one) == 1 for key, one in said["components"].items()}
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def without(described: Mapping[str, Any], leaving: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Returns the description that takes components away. leaving: (key, platform) of each.
+
+    Home Assistant keeps a component that is only left out, with its last state: it has to be named once with its
+    platform alone. A key that has become another platform comes with the next description.
+    """
+    return {**described, "components": described["components"] | {key: {"platform": kind} for key, kind in leaving}}
 
 
 def _entity_name(device: Device) -> str:

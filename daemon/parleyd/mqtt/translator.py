@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from parleyd.config.mqtt_section import Mqtt
 from parleyd.config.profile_sections import NONE
 from parleyd.core.text import one_line
+from parleyd.core.wall_clock import EARLIEST_S
 from parleyd.mqtt.activity import Activity
 from parleyd.mqtt.desired import Desired
-from parleyd.mqtt.discovery import discovery
+from parleyd.mqtt.discovery import components_in, discovery, without
 from parleyd.mqtt.names import EVENTS, OFFLINE, ONLINE, Device, Topics
 from parleyd.mqtt.orders import Message, Order, Orders, Refused, Reply
 from parleyd.mqtt.publications import Ask, Publish, Warn, as_json
 
 # Longer texts are cut: a broker has limits of its own, and so has a reader.
 MAX_TEXT_CHARS = 8000
+# A description has some forty components; more are not remembered.
+_MOST_COMPONENTS = 200
 # The troubles of the daemon change with these events.
 _TROUBLES = (
     "state_changed",
@@ -34,6 +38,9 @@ _TROUBLES = (
 )
 # The use of minutes and money is certain at the end of a session.
 _LOOKS = (*_TROUBLES, "session_ended", "budget_near", "budget_spent")
+_SPENT = ("minutes", "money", "tokens")
+# Until the clock is set the daemon has the use for the day that comes, and tells it as that of a day in 1970.
+_EARLIEST_DAY = datetime.fromtimestamp(EARLIEST_S, UTC).date().isoformat()
 
 
 Command = Publish | Ask | Order | Warn
@@ -48,10 +55,15 @@ class Translator:
         self._activity = Activity()
         self._status: Mapping[str, Any] | None = None
         self._profiles: tuple[str, ...] = ()
+        self._knows_profiles = False
         self._profile = NONE
         self._is_known = False  # what the daemon is, so that it can be described
         self._is_removed = False
+        # (key, platform) of the components that Home Assistant knows by descriptions that came to the broker.
+        self._components: set[tuple[str, str]] = set()
         self._said: dict[str, str] = {}
+        # The days whose use was published.
+        self._billed: set[str] = set()
         self._desired = Desired(self.topics)
 
     # ------------------------------------------------------------ the broker
@@ -69,11 +81,7 @@ class Translator:
     def message(self, message: Message) -> list[Command]:
         topics = self.topics
         if message.topic == topics.discovery:
-            # Home Assistant empties it when somebody removes the device there.
-            self._is_removed = self._is_removed or not message.payload
-            if self._is_removed:
-                self._said.pop(message.topic, None)
-            return []
+            return self._described(message)
         if message.topic == topics.home_assistant:
             if message.payload != ONLINE.encode() or message.is_retained:
                 return []
@@ -87,6 +95,21 @@ class Translator:
             return [Warn(text, f"delete it: mosquitto_pub -t {one_line(shlex.quote(message.topic))} -r -n")]
         found = self._orders.order(message)
         return [self._reply(found.reply, found.answer)] if isinstance(found, Refused) else [found]
+
+    def _described(self, message: Message) -> list[Command]:
+        """Takes a description of the device: what the broker has kept of an earlier start, then each of this one."""
+        if not message.payload or self._is_removed:
+            # Home Assistant empties it when somebody removes the device there.
+            self._is_removed = True
+            self._components.clear()
+            self._said.pop(message.topic, None)
+            return []
+        for component, is_taken_away in components_in(message.payload).items():
+            if is_taken_away:
+                self._components.discard(component)
+            elif len(self._components) < _MOST_COMPONENTS:
+                self._components.add(component)
+        return self._discovery() if self._is_known else []
 
     def answered(self, reply: Reply, answer: Mapping[str, Any]) -> list[Command]:
         """The daemon's answer to an order, {"ok": true, "result": ...} or {"ok": false, "error": ...}."""
@@ -148,7 +171,7 @@ class Translator:
         """Takes the daemon's answer to the question for its profiles. answer: None: there was none, and the device is
         described without profiles."""
         if answer is not None:
-            self._profiles = tuple(answer["profiles"])
+            self._profiles, self._knows_profiles = tuple(answer["profiles"]), True
             self._profile = str(answer["chosen"])
         self._is_known = self._status is not None
         return self._everything()
@@ -163,13 +186,16 @@ class Translator:
 
     def usage(self, answer: Mapping[str, Any]) -> list[Command]:
         """The use of each day, at a topic of its own: a message that a broker has lost, or never had, comes again with
-        the next connection, and whoever adds them up counts none twice."""
+        the next connection, and whoever adds them up counts none twice. A clock that was wrong may have dated some of
+        it to a day that then has less, or nothing."""
+        listed = {str(day["day"]): {key: day[key] for key in _SPENT} for day in answer["days"]}
+        used = {day: spent for day, spent in listed.items() if any(spent.values()) and day >= _EARLIEST_DAY}
+        # Days that are older than all that were asked for have what they had; newer ones were those of a clock ahead.
+        self._billed = {day for day in self._billed if day >= min(listed, default="")} | used.keys()
         commands: list[Command] = []
-        for day in answer["days"]:
-            spent = {key: day[key] for key in ("minutes", "money", "tokens")}
-            if any(spent.values()):
-                said = as_json(spent | {"currency": answer["currency"]})
-                commands.extend(self._new(self.topics.usage(str(day["day"])), said))
+        for day in sorted(self._billed, reverse=True):
+            spent = used.get(day, dict.fromkeys(_SPENT, 0))
+            commands.extend(self._new(self.topics.usage(day), as_json(spent | {"currency": answer["currency"]})))
         return commands
 
     def _usage_question(self) -> list[Command]:
@@ -214,7 +240,17 @@ class Translator:
         described = discovery(
             self._settings, self._device, self.topics, has_sound=self._has_sound, profiles=self._profiles
         )
+        if leaving := self._leaving(described["components"]):
+            described = without(described, leaving)
         return self._new(self.topics.discovery, as_json(described))
+
+    def _leaving(self, components: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+        """The components that Home Assistant has and the description has no more. They go with all that a person has
+        set for them there, so only where the daemon has told what it is."""
+        if self._status is None or self._status.get("state") == "starting":
+            return []
+        gone = self._components - {(key, str(one["platform"])) for key, one in components.items()}
+        return sorted(one for one in gone if one[0] != "profile" or self._knows_profiles)
 
     @property
     def _has_sound(self) -> bool:

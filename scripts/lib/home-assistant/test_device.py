@@ -126,6 +126,24 @@ def test_what_is_away_is_unavailable_and_comes_back(hass: Hass, house: House) ->
         shows(hass, "Mute", "off")
 
 
+def test_what_a_change_of_the_configuration_leaves_out_is_gone(hass: Hass, house: House, tmp_path: Path) -> None:
+    def ids() -> set[str]:
+        device = hass.device(NAME)
+        assert device is not None
+        return {one["entity_id"] for one in hass.ask("config/entity_registry/list") if one["device_id"] == device["id"]}
+
+    with house.bridge():
+        shows(hass, "State", "idle")
+        until(lambda: {"switch.kitchen_voice_mute", "sensor.kitchen_voice_answer"} <= ids(), "they do not come")
+    folder = tmp_path / "silent"
+    folder.mkdir()
+    with House(folder, PORT, f"name: {NAME}, area: Kitchen").bridge():
+        until(lambda: "button.kitchen_voice_mute" in ids(), "there is no button")
+        until(lambda: not {"switch.kitchen_voice_mute", "sensor.kitchen_voice_answer"} & ids(), "they stay")
+        assert "binary_sensor.kitchen_voice_muted" in ids()
+        shows(hass, "State", "idle")
+
+
 def test_a_device_that_was_removed_stays_away_until_the_next_start(hass: Hass, house: House) -> None:
     with house.bridge():
         shows(hass, "State", "idle")
