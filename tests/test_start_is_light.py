@@ -56,6 +56,13 @@ MEANWHILE = {
     *("parleyd.control", "parleyd.conversation", "parleyd.hooks"),
 }
 BEFORE_THE_DEVICES = "import parleyd.cli.main, parleyd.cli.run, sys; print(*sys.modules)"
+NUMPY = """
+import os
+from parleyd.host import openblas
+with openblas.without_threads():
+    import numpy
+print(len(os.listdir("/proc/self/task")), os.environ.get("OPENBLAS_NUM_THREADS"))
+"""
 IMPORTED = "import parleyd.cli.main, parleyd.cli.run, parleyd.cli.serving, sys; print(*sys.modules)"
 DATACLASSES = """
 import dataclasses, sys
@@ -110,6 +117,15 @@ def test_the_devices_open_while_the_rest_is_imported() -> None:
     assert "parleyd.checks.configuration" in imported
     early = {later for later in MEANWHILE for one in imported if one == later or one.startswith(f"{later}.")}
     assert not early
+
+
+@pytest.mark.parametrize(("chosen", "left"), [(None, "1 None"), ("1", "1 1")])
+def test_numpy_starts_no_threads(chosen: str | None, left: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait busily. Programs that the daemon starts may use theirs; whoever has chosen a number keeps it."""
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", chosen)
+    assert printed(NUMPY).strip() == left
 
 
 def test_the_daemon_makes_no_dataclasses_at_its_start() -> None:

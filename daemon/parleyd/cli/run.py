@@ -25,7 +25,7 @@ from parleyd.cli.configured import add_config
 from parleyd.cli.terminal import show
 from parleyd.core import events
 from parleyd.core.errors import UserError
-from parleyd.host import allocator, journal, notify
+from parleyd.host import allocator, journal, notify, openblas
 from parleyd.host.directories import state_directory
 from parleyd.host.lock import HeldError, Lock
 
@@ -100,9 +100,9 @@ def _serve(loaded: Loaded, args: argparse.Namespace, bus: events.Bus, *, is_read
                 logging.getLogger("parleyd").setLevel(config.log.level.upper())
             # The objects of the start stay, so there is no garbage to look for, until serve() has started everything.
             gc.disable()
-            from parleyd.audio.devices.ahead import opened_ahead
-            from parleyd.audio.devices.names import devices_of
-
+            with openblas.without_threads():
+                from parleyd.audio.devices.ahead import opened_ahead
+                from parleyd.audio.devices.names import devices_of
             microphone, speaker = devices_of(config.audio)
             held.enter_context(opened_ahead(speaker, microphone))
             # Imported here, because the devices open meanwhile.
