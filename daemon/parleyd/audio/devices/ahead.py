@@ -13,7 +13,7 @@ from parleyd.audio.devices.device import InputDevice, OutputDevice
 from parleyd.audio.devices.portaudio import Card
 
 # How long the end waits for an opening that is under way. One that hangs is left behind.
-SETTLE_S = 2.0
+SETTLE_S = 0.5
 
 
 @contextlib.contextmanager
