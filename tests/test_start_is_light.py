@@ -49,10 +49,24 @@ LIGHT = {
 # It extends one of these.
 LIGHT_TOO = {"parleyd.app.settings"}
 
-IMPORTED = "import parleyd.cli.main, parleyd.cli.run, sys; print(*sys.modules)"
+# What is imported while the sound devices open.
+MEANWHILE = {
+    *("numpy", "ssl", "websocket", "webrtcvad", "parleyd.agents.elevenlabs", "parleyd.announce"),
+    *("parleyd.app.service", "parleyd.audio.echo", "parleyd.audio.gate", "parleyd.audio.playback"),
+    *("parleyd.control", "parleyd.conversation", "parleyd.hooks"),
+}
+BEFORE_THE_DEVICES = "import parleyd.cli.main, parleyd.cli.run, sys; print(*sys.modules)"
+NUMPY = """
+import os
+from parleyd.host import openblas
+with openblas.without_threads():
+    import numpy
+print(len(os.listdir("/proc/self/task")), os.environ.get("OPENBLAS_NUM_THREADS"))
+"""
+IMPORTED = "import parleyd.cli.main, parleyd.cli.run, parleyd.cli.serving, sys; print(*sys.modules)"
 DATACLASSES = """
 import dataclasses, sys
-import parleyd.cli.main, parleyd.cli.run
+import parleyd.cli.main, parleyd.cli.run, parleyd.cli.serving
 for name, module in list(sys.modules.items()):
     for one in vars(module).values() if name.startswith("parleyd.") else ():
         if isinstance(one, type) and one.__module__ == name and "__dataclass_fields__" in vars(one):
@@ -98,6 +112,22 @@ def test_the_daemon_imports_nothing_that_it_needs_later() -> None:
     assert not early
 
 
+def test_the_devices_open_while_the_rest_is_imported() -> None:
+    imported = printed(BEFORE_THE_DEVICES).split()
+    assert "parleyd.checks.configuration" in imported
+    early = {later for later in MEANWHILE for one in imported if one == later or one.startswith(f"{later}.")}
+    assert not early
+
+
+@pytest.mark.parametrize(("chosen", "left"), [(None, "1 None"), ("1", "1 1")])
+def test_numpy_starts_no_threads(chosen: str | None, left: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait busily. Programs that the daemon starts may use theirs; whoever has chosen a number keeps it."""
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", chosen)
+    assert printed(NUMPY).strip() == left
+
+
 def test_the_daemon_makes_no_dataclasses_at_its_start() -> None:
     """Each takes half a millisecond, a struct a fiftieth. A dataclass can leave a field out of its text, or out of
     comparisons, which a struct cannot."""
@@ -107,7 +137,7 @@ def test_the_daemon_makes_no_dataclasses_at_its_start() -> None:
 
 LOADED_AHEAD = """
 import sys
-import parleyd.cli.main, parleyd.cli.run
+import parleyd.cli.main, parleyd.cli.run, parleyd.cli.serving
 from parleyd.app.agents import Agents, provider_of
 from parleyd.checks.configuration import parse
 config = parse(sys.argv[1], "parleyd.yaml").config

@@ -55,6 +55,9 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
+CONFIG = "parleyd.yaml"
+
+
 def parleyd_without(module: str, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """path: a folder in which modules are looked for first."""
     program = [sys.executable, "-c", _WITHOUT, module, *arguments]
@@ -72,12 +75,16 @@ def parleyd_without(module: str, *arguments: str, path: Path | None = None) -> s
         ("yaml", ("check",), "PyYAML", "pip install PyYAML"),
         ("msgspec", ("check",), "msgspec", "pip install msgspec"),
         ("msgspec", ("run", "--help"), "msgspec", "pip install msgspec"),
-        ("websocket", ("run",), "websocket-client", "pip install websocket-client"),
+        ("numpy", ("run", "-c", CONFIG), "numpy", "pip install numpy"),
+        ("websocket", ("run", "-c", CONFIG), "websocket-client", "pip install websocket-client"),
     ],
 )
 def test_a_missing_package_is_one_line_that_names_it_and_the_command_that_installs_it(
-    module: str, command: tuple[str, ...], package: str, remedy: str
+    module: str, command: tuple[str, ...], package: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # `run` imports most packages after it has read a configuration that is good.
+    monkeypatch.chdir(tmp_path)
+    Path(CONFIG).write_text("elevenlabs: {agent_id: a}\naudio: off\n")
     told = parleyd_without(module, *command)
     assert (told.returncode, told.stdout) == (os.EX_UNAVAILABLE, "")
     assert told.stderr.startswith(f"parleyd: the package {package} is missing; ")

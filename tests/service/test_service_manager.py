@@ -23,7 +23,7 @@ from parleyd.audio.devices import deadlines
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo
 from parleyd.audio.devices.null import NullOutput
 from parleyd.checks.configuration import parse
-from parleyd.cli.run import thread_died
+from parleyd.cli.serving import thread_died
 from parleyd.control.client import Client, RefusedError
 from parleyd.core import events
 from parleyd.core.errors import UserError

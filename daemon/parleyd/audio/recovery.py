@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -179,7 +179,7 @@ class Health:
 
 class _Patient(Struct, eq=False):
     which: Which
-    card: Card
+    card: Card[Any]
     health: Health
     sign: Callable[[], Sign]
     release: Callable[[], None]

@@ -28,7 +28,7 @@ from parleyd.audio.devices.names import devices_of
 from parleyd.audio.devices.wav import WavOutput
 from parleyd.audio.pcm import PIPELINE_RATE_HZ
 from parleyd.checks.configuration import ConfigError, load_for_sound
-from parleyd.cli.run import attend
+from parleyd.cli.serving import attend
 from parleyd.cli.terminal import show, working
 from parleyd.config.schema import Audio, Config, Local, Log, Session
 from parleyd.core import events

@@ -25,7 +25,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import pyaudio
 
@@ -107,7 +107,29 @@ def explain(error: OSError, name: str, direction: Direction) -> DeviceError:
 Callback = Callable[[bytes | None, int, Any, int], tuple[bytes | None, int]]
 
 
-class Card:
+User = TypeVar("User", Deliver, Fill)
+
+
+class Ahead(Generic[User]):
+    """An opening that nobody has asked for yet. user: who takes or makes its sound; None: nobody yet. info, error: what
+    came of it. closings: of the card, when it began."""
+
+    def __init__(self, closings: int) -> None:
+        self.user: User | None = None
+        self.info: StreamInfo | None = None
+        self.error: Exception | None = None
+        self.closings = closings
+
+    def given_to(self, user: User) -> StreamInfo:
+        """Raises the error of the opening."""
+        if self.info is None:
+            assert self.error is not None
+            raise self.error
+        self.user = user
+        return self.info
+
+
+class Card(Generic[User]):
     """One direction of a sound card. The name becomes the device's own when it is open."""
 
     def __init__(self, spec: str, direction: Direction) -> None:
@@ -124,6 +146,10 @@ class Card:
         self._alsa_knows = False  # ALSA itself has said before that this would work
         self._place: alsa.Place | None = None
         self._closed_s = 0.0
+        # Held while it is opened ahead, so that open() waits for that.
+        self._ahead_lock = threading.Lock()
+        self._ahead: Ahead[User] | None = None
+        self._is_asked_for = False  # open() was called
 
     @property
     def is_there(self) -> bool:
@@ -178,6 +204,29 @@ class Card:
                 yield from ((rate_hz, channels, device.host_api == "ALSA") for channels in counts)
         if not self._alsa_knows:
             yield from ((rate_hz, channels, False) for rate_hz in refused for channels in counts)
+
+    def open_ahead(self) -> bool:
+        """Opens it for the first open(), which then returns, or raises, what came of it. Until then a microphone's
+        sound is dropped, and a speaker plays silence. Returns whether it is open; does nothing after an open()."""
+        with self._ahead_lock:
+            if self._is_asked_for:
+                return False
+            self._ahead = ahead = Ahead[User](self._closings)
+            try:
+                ahead.info = self._open(self._callbacks_of(ahead))
+            except Exception as error:  # noqa: BLE001 - open() raises it
+                ahead.error = error
+            return ahead.info is not None
+
+    def _opened_ahead(self) -> Ahead[User] | None:
+        """The outcome of open_ahead(), once; waits for it. None: there is none, or the card has been closed since."""
+        with self._ahead_lock:
+            self._is_asked_for = True
+            ahead, self._ahead = self._ahead, None
+        return ahead if ahead is not None and ahead.closings == self._closings else None
+
+    def _callbacks_of(self, ahead: Ahead[User]) -> Callable[[int, int], Callback]:
+        raise NotImplementedError
 
     def _open(self, callback: Callable[[int, int], Callback]) -> StreamInfo:
         """Opens the stream, if necessary again with a new list of devices. callback(channels, rate_hz) makes the
@@ -259,7 +308,7 @@ class Card:
             log.warning(words, self._direction, self.name, extra=fields(device=self.name))
 
 
-class PortAudioInput(Card):
+class PortAudioInput(Card[Deliver]):
     """A microphone: 16 kHz mono if it can be, else its own rate and channels; 20 ms periods.
 
     channel: the number of the channel, from 1; None: the mean of all channels. hears: after open(), the channels in
@@ -304,7 +353,18 @@ class PortAudioInput(Card):
 
     def open(self, deliver: Deliver) -> StreamInfo:
         """Raises DeviceError."""
-        return self._open(self._callbacks(deliver))
+        if (ahead := self._opened_ahead()) is None:
+            return self._open(self._callbacks(deliver))
+        # Nobody has missed what was lost until now.
+        self.overflows = 0
+        return ahead.given_to(deliver)
+
+    def _callbacks_of(self, ahead: Ahead[Deliver]) -> Callable[[int, int], Callback]:
+        def deliver(pcm: bytes, start_s: float) -> None:
+            if ahead.user is not None:
+                ahead.user(pcm, start_s)
+
+        return self._callbacks(deliver)
 
     def open_beside(self, deliver: Deliver, period_ms: int | None) -> StreamInfo:
         """See OpensBeside. Hardware that is opened without a sound server has only one stream. Raises DeviceError."""
@@ -335,7 +395,7 @@ class PortAudioInput(Card):
         return make
 
 
-class PortAudioOutput(Card):
+class PortAudioOutput(Card[Fill]):
     """A speaker: 48 kHz if it can be, one channel or the same on all; 10 ms periods, for a latency of 20 ms or so."""
 
     def __init__(self, spec: str) -> None:
@@ -356,6 +416,18 @@ class PortAudioOutput(Card):
 
     def open(self, fill: Fill) -> StreamInfo:
         """Raises DeviceError."""
+        if (ahead := self._opened_ahead()) is None:
+            return self._open(self._callbacks(fill))
+        self.underruns = 0
+        return ahead.given_to(fill)
+
+    def _callbacks_of(self, ahead: Ahead[Fill]) -> Callable[[int, int], Callback]:
+        def fill(samples: int) -> bytes:
+            return bytes(samples * sound.BYTES_PER_SAMPLE) if ahead.user is None else ahead.user(samples)
+
+        return self._callbacks(fill)
+
+    def _callbacks(self, fill: Fill) -> Callable[[int, int], Callback]:
         safe = SafeCallbacks(self._spec).fill(fill)
 
         def make(channels: int, _rate_hz: int) -> Callback:
@@ -366,4 +438,4 @@ class PortAudioOutput(Card):
 
             return callback
 
-        return self._open(make)
+        return make

@@ -1,0 +1,144 @@
+"""Sound cards that are opened before the parts that use them exist."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parleyd.audio.devices.ahead import opened_ahead
+from parleyd.audio.devices.device import DeviceError
+from parleyd.audio.devices.names import device_pair
+from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
+from parleyd.audio.devices.portaudio_host import host
+from waiting import until
+
+pytestmark = pytest.mark.usefixtures("vcard")
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.any = threading.Event()
+
+    def __call__(self, pcm: bytes, start_s: float) -> None:
+        self.any.set()
+
+
+def cards() -> tuple[PortAudioInput, PortAudioOutput]:
+    microphone, speaker = device_pair("vmic", "vspk")
+    assert isinstance(microphone, PortAudioInput)
+    assert isinstance(speaker, PortAudioOutput)
+    return microphone, speaker
+
+
+@pytest.fixture
+def openings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The directions in which PortAudio opens, in order."""
+    opened: list[str] = []
+    real = host.open
+
+    def host_open(**options: Any) -> Any:
+        opened.append("input" if "input" in options else "output")
+        return real(**options)
+
+    monkeypatch.setattr(host, "open", host_open)
+    return opened
+
+
+def test_what_is_opened_ahead_is_not_opened_again(openings: list[str]) -> None:
+    microphone, speaker = cards()
+    heard, asked = Heard(), threading.Event()
+
+    def fill(samples: int) -> bytes:
+        asked.set()
+        return bytes(2 * samples)
+
+    with opened_ahead(speaker, microphone):
+        until("the microphone is opened ahead", lambda: microphone.active)
+        # As if both had lost sound before anybody was there to miss it.
+        microphone.overflows = speaker.underruns = 3
+        assert speaker.open(fill).rate_hz == 48_000
+        assert microphone.open(heard).rate_hz == 16_000
+        assert asked.wait(60)
+        assert heard.any.wait(60)
+        assert microphone.overflows < 3
+        assert speaker.underruns < 3
+        assert (microphone.name, speaker.name) == ("vmic", "vspk")
+    assert openings == ["output", "input"]
+    assert not microphone.active
+    assert not speaker.active
+
+
+def test_an_opening_waits_for_the_one_ahead(openings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    microphone, speaker = cards()
+    opens, goes_on = threading.Event(), threading.Event()
+    counted = host.open
+
+    def slow(**options: Any) -> Any:
+        opens.set()
+        goes_on.wait(60)
+        return counted(**options)
+
+    monkeypatch.setattr(host, "open", slow)
+    with opened_ahead(speaker, microphone):
+        assert opens.wait(60)
+        waits = threading.Thread(target=speaker.open, args=[lambda samples: bytes(2 * samples)])
+        waits.start()
+        waits.join(0.1)
+        assert waits.is_alive()
+        goes_on.set()
+        waits.join(60)
+        assert openings.count("output") == 1
+
+
+def test_what_has_gone_wrong_ahead_is_told_by_the_opening(openings: list[str]) -> None:
+    microphone, speaker = cards()[0], PortAudioOutput("no such card")
+    with opened_ahead(speaker, microphone):
+        with pytest.raises(DeviceError, match="no output device is called 'no such card'"):
+            speaker.open(lambda samples: bytes(2 * samples))
+        # As without this: the microphone is opened after the speaker only.
+        assert openings == []
+        heard = Heard()
+        microphone.open(heard)
+        assert heard.any.wait(60)
+
+
+def test_nothing_is_opened_ahead_of_an_opening_that_was(openings: list[str]) -> None:
+    microphone, _ = cards()
+    microphone.open(Heard())
+    assert not microphone.open_ahead()
+    assert openings == ["input"]
+    microphone.close()
+
+
+def test_a_card_that_was_closed_since_is_opened_again(openings: list[str]) -> None:
+    microphone, _ = cards()
+    assert microphone.open_ahead()
+    microphone.close()
+    heard = Heard()
+    microphone.open(heard)
+    assert heard.any.wait(60)
+    microphone.close()
+    assert openings == ["input", "input"]
+
+
+def test_only_cards_are_opened_ahead(tmp_path: Path) -> None:
+    """A WAV file begins when it is opened, and is written over."""
+    microphone, speaker = device_pair("null", f"wav:{tmp_path}/out.wav")
+    with opened_ahead(speaker, microphone):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_thread_nothing_is_opened_ahead(openings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    microphone, speaker = cards()
+
+    def no_thread(_self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        with opened_ahead(speaker, microphone):
+            assert openings == []
