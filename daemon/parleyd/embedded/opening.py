@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from parleyd.embedded import fillers
 from parleyd.embedded.settings import AgentSettings
 
 
@@ -50,6 +51,7 @@ def read(message: Mapping[str, Any] | None, settings: AgentSettings, conversatio
     }
     first_message, prompt = agent.get("first_message"), _mapping(agent.get("prompt")).get("prompt")
     # The Python SDK puts text_only one level too high; the real service accepts both.
+    filler = _mapping(_mapping(override.get("turn")).get("soft_timeout_config")).get("message")
     is_text_only = _mapping(override.get("conversation")).get("text_only") or override.get("text_only")
     return Opening(
         _filled(settings.first_message if first_message is None else str(first_message), variables, "first message"),
@@ -57,15 +59,11 @@ def read(message: Mapping[str, Any] | None, settings: AgentSettings, conversatio
         bool(is_text_only),
         variables,
         str(message.get("user_id") or ""),
-        tuple(_filled(text, variables, "soft timeout message") for text in _fillers(settings, override)),
+        tuple(
+            _filled(text, variables, "soft timeout message")
+            for text in fillers.texts(settings, None if filler is None else str(filler))
+        ),
     )
-
-
-def _fillers(settings: AgentSettings, override: Mapping[str, Any]) -> tuple[str, ...]:
-    if settings.soft_timeout_s is None:
-        return ()
-    first = _mapping(_mapping(override.get("turn")).get("soft_timeout_config")).get("message")
-    return settings.soft_timeout_messages if first is None else (str(first), *settings.soft_timeout_messages[1:])
 
 
 def version_refusal(settings: AgentSettings, branch: object, environment: object) -> str | None:

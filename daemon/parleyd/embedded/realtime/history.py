@@ -59,6 +59,9 @@ def _messages(items: Sequence[Item]) -> Iterator[dict[str, Any]]:
     calls = {str(item.plain["call_id"]) for item in items if item.kind == "function_call"}
     made: list[dict[str, Any]] = []
     for item in items:
+        if item.is_filler:
+            # It is no word of the model.
+            continue
         if item.kind == "function_call":
             # A strict server refuses a call without a result; calls of one response belong into one message.
             if item.plain["call_id"] in results:

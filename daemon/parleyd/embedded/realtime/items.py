@@ -23,7 +23,7 @@ class Item:
 
     pcm: the person's sound at 16 kHz. pieces: the sentences of an answer, with their seconds. sent_ms, kept_ms: the
     sound of an answer that was sent, and the part of it that was not truncated. heard: the words in that part; None: it
-    was not truncated.
+    was not truncated. is_filler: said while the mind thought.
     """
 
     plain: Plain
@@ -35,6 +35,7 @@ class Item:
     kept_ms: float = 0.0
     heard: str | None = None
     was_input: bool = False
+    is_filler: bool = False
 
     @property
     def id(self) -> str:
