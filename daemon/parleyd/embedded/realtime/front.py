@@ -19,7 +19,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
-from parleyd.embedded import turn_delay
+from parleyd.embedded import opening, turn_delay
 from parleyd.embedded.api import key_bytes
 from parleyd.embedded.figures import Figures
 from parleyd.embedded.fillers import while_waiting
@@ -76,7 +76,10 @@ def _answers(model: LanguageModel) -> Answers:
 
 
 class Front:
-    """run() lasts as long as the connection. script.Actor is the part that the steps use. model: of settings.mind."""
+    """run() lasts as long as the connection. script.Actor is the part that the steps use.
+
+    settings: of the agent that the client asks for. model: of settings.mind. agent_exists False: the client is refused.
+    """
 
     def __init__(
         self,
@@ -89,13 +92,17 @@ class Front:
         request: Request,
         session_id: str,
         model: LanguageModel | None = None,
+        *,
+        agent_exists: bool = True,
     ) -> None:
+        settings = opening.with_own_variables(settings, session_id, datetime.now())
         self.line = line
         self.record = record
         self._settings = settings
         self._plan = plan
         self._workers = workers
         self._request = request
+        self._agent_exists = agent_exists
         self._answers = None if model is None else _answers(model)
         self._guesses = Guesses(workers, figures, self._answer_ahead, self._drop_answer_ahead)
         self._model = next(iter(parse_qs(urlsplit(request.path).query).get("model", [])), None)
@@ -151,6 +158,8 @@ class Front:
         if "realtime=v1" in self._request.headers.get("OpenAI-Beta", ""):
             code = "beta_api_shape_disabled"
             message = "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API."
+        elif not self._agent_exists:
+            code, param, message = "agent_not_found", "agent_id", "The agent that the address names does not exist."
         elif self._model is not None and self._model not in self._settings.realtime.models:
             code, param = "model_not_found", "model"
             message = f"The model `{self._model}` does not exist or you do not have access to it."
@@ -165,10 +174,10 @@ class Front:
     async def _begin(self) -> None:
         self.spawn(self._expire())
         # The session is told as it was before anything that the client has sent already.
-        opening = list(self._protocol.opening())
+        first = list(self._protocol.opening())
         await asyncio.sleep(self._plan.metadata.delay_s)
         if self._plan.metadata.send:
-            for action in opening:
+            for action in first:
                 await self._carry_out(action)
         await self._work()
 
