@@ -20,6 +20,7 @@ from model_servers import Model, Odd, call, models, words
 
 from parleyd.core.errors import UserError
 from parleyd.embedded import scenario
+from parleyd.embedded.mind.memory import shortened
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.settings import MindSettings
 from parleyd.embedded.voice import VoiceError
@@ -254,3 +255,25 @@ def test_a_voice_that_fails_in_the_middle_ends_the_answer(start: Start) -> None:
             client.until("conversation_initiation_metadata")
             client.send({"type": "user_message", "text": "Hello."})
             assert client.until_closed()[0] == 1002
+
+
+def as_messages(roles: str) -> list[dict[str, Any]]:
+    names = {"u": "user", "a": "assistant", "t": "tool", "s": "system"}
+    return [{"role": names[sign], "content": str(index)} for index, sign in enumerate(roles)]
+
+
+@pytest.mark.parametrize(
+    ("roles", "kept"),
+    [
+        ("ua" * 30, [*range(60)]),
+        ("ua" * 30 + "u", [*range(30, 61)]),
+        ("ua" * 45, [*range(30, 90)]),
+        ("ua" * 45 + "u", [*range(60, 91)]),
+        ("s" + "ua" * 30, [0, *range(31, 61)]),
+        ("u" + "at" * 20 + "ua" * 15, [*range(41, 71)]),
+        ("ua" * 10 + "u" + "at" * 30, [*range(20, 81)]),
+        ("at" * 40, [*range(80)]),
+    ],
+)
+def test_what_is_left_out_ends_before_words_of_the_person(roles: str, kept: list[int]) -> None:
+    assert [int(message["content"]) for message in shortened(as_messages(roles))] == kept

@@ -644,7 +644,7 @@ class Protocol:
 
     def _asked(self, wish: Plain, given: Sequence[Item], settings: Plain) -> Asked:
         instructions = str(wish.get("instructions") or self.session.instructions)
-        return asked(given, settings, instructions, self._settings.prompt)
+        return asked(given, settings, instructions, self._settings.prompt, may_shorten=self.session.truncates)
 
     def begin_words(self, response_id: str, *, is_filler: bool = False) -> Actions:
         """The first words of the model's answer are there. is_filler: something is said while the model thinks, as an
