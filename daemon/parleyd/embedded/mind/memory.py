@@ -11,7 +11,7 @@ MOST_MESSAGES = 60
 
 def shortened(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The messages of a conversation without the oldest, if there are too many. They begin with words of the person, so
-    that no result is without its call. What the client has put in as `system` stays."""
+    that no result is without its call. Messages of the role `system` are from the client, and stay."""
     half = MOST_MESSAGES // 2
     # Half of them at once, so that the prefix stays the same for many turns.
     least = max(0, -(-(len(messages) - MOST_MESSAGES) // half)) * half
