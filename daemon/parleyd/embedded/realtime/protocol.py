@@ -450,10 +450,9 @@ class Protocol:
         else:
             # Words that nobody understood are an empty transcript.
             text = "" if item.text in (None, NOT_UNDERSTOOD) else str(item.text)
-            seconds = len(item.pcm) / BYTES_PER_SAMPLE / PIPELINE_RATE_HZ
             if text:
                 yield Event({"type": f"{kind}.delta", **place, "delta": text})
-            usage = {"type": "duration", "seconds": round(seconds, 3)}
+            usage = {"type": "duration", "seconds": round(item.input_s, 3)}
             yield Event({"type": f"{kind}.completed", **place, "transcript": text, "usage": usage})
         waiting, self._after_next = self._after_next, []
         for other in waiting:
