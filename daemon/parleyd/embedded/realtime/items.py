@@ -24,8 +24,9 @@ class Item:
     """plain: the item as the client sees it. text: the words in it; None: they are not recognised yet.
 
     pcm: the person's sound at 16 kHz; forgotten_bytes: the part of it that is not kept any more. pieces: the sentences
-    of an answer, with their seconds. sent_ms, kept_ms: the sound of an answer that was sent, and the part of it that was
-    not truncated. heard: the words in that part; None: it was not truncated. is_filler: said while the mind thought.
+    of an answer, with their seconds. sent_ms, kept_ms: the sound of an answer that was sent, and the part of it that
+    was not truncated. heard: the words in that part; None: it was not truncated. is_filler: said while the mind
+    thought.
     """
 
     plain: Plain
