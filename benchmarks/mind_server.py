@@ -1,13 +1,15 @@
 """What the embedded agent costs as a server with a mind: processor time, memory, and the order of things.
 
     python benchmarks/mind_server.py [--sessions 50] [--interruptions 500] [--short-sessions 1000] [--only PART]
+                                     [--protocol convai|realtime]
 
 The agent is a process of its own on one core. Model, ears and voice are others, which do nearly nothing: llmock as the
 model, and a Wyoming server with fixed words and a tone. So the figures are the agent's share alone. Clients speak with
 a voice of flite, in real time where it matters. Processor time is that of the agent's process (/proc/PID/stat).
 
 Parts: turns (processor time of a turn, when recognition starts, first sound and last word of the model), silence (many
-sessions in which nobody speaks), interruptions (one session), sessions (one after the other).
+sessions in which nobody speaks), interruptions (one session), sessions (one after the other). Turns are measured in
+ElevenLabs' protocol alone.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ CHUNK_BYTES = RATE_HZ * CHUNK_MS // 1000 * 2
 TICKS = os.sysconf("SC_CLK_TCK")
 QUESTION, STOP = "What time is it?", "Stop."
 TURNS_EACH = 5
+PROTOCOLS = ("convai", "realtime")
 OPENING = {"type": "conversation_initiation_client_data"}
 WRITTEN = {**OPENING, "conversation_config_override": {"conversation": {"text_only": True}}}
 
@@ -162,6 +165,8 @@ def house(token_ms: int) -> Iterator[House]:
 class Client:
     """One session; sound goes up in real time."""
 
+    rate_hz = RATE_HZ
+
     def __init__(self, socket_: ClientConnection) -> None:
         self._socket = socket_
         self._pending = b""
@@ -173,18 +178,38 @@ class Client:
     async def send_sound(self, pcm: bytes) -> None:
         await self.send({"user_audio_chunk": base64.b64encode(pcm).decode()})
 
+    async def ask(self) -> None:
+        await self.send({"type": "user_message", "text": QUESTION})
+
+    async def answer(self) -> None:
+        """Waits for the words of the answer."""
+        await self.until("agent_response")
+
+    async def sound(self) -> None:
+        """Waits for sound."""
+        await self.until("audio")
+
+    async def cut(self) -> None:
+        """Waits until the answer is cut."""
+        await self.until("interruption")
+        await self.until("agent_response_correction")
+
+    @property
+    def _chunk_bytes(self) -> int:
+        return self.rate_hz * CHUNK_MS // 1000 * 2
+
     async def say_at_once(self, pcm: bytes) -> None:
-        for start in range(0, len(pcm), CHUNK_BYTES):
-            await self.send_sound(pcm[start : start + CHUNK_BYTES])
+        for start in range(0, len(pcm), self._chunk_bytes):
+            await self.send_sound(pcm[start : start + self._chunk_bytes])
 
     def say(self, pcm: bytes) -> None:
-        self._pending = pcm + bytes(-len(pcm) % CHUNK_BYTES)
+        self._pending = pcm + bytes(-len(pcm) % self._chunk_bytes)
 
     async def microphone(self) -> None:
         due_s = time.monotonic()
         while True:
-            chunk, self._pending = self._pending[:CHUNK_BYTES], self._pending[CHUNK_BYTES:]
-            await self.send_sound(chunk or bytes(CHUNK_BYTES))
+            chunk, self._pending = self._pending[: self._chunk_bytes], self._pending[self._chunk_bytes :]
+            await self.send_sound(chunk or bytes(self._chunk_bytes))
             if chunk and not self._pending:
                 self.spoken_s = time.monotonic()
             due_s += CHUNK_MS / 1000
@@ -197,6 +222,50 @@ class Client:
                 await self.send({"type": "pong", "event_id": message["ping_event"]["event_id"]})
             elif message["type"] in kinds:
                 return message
+
+
+class RealtimeClient(Client):
+    """The same in OpenAI's protocol."""
+
+    rate_hz = 24_000
+
+    async def send_sound(self, pcm: bytes) -> None:
+        await self.send({"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()})
+
+    async def ask(self) -> None:
+        content = [{"type": "input_text", "text": QUESTION}]
+        await self.send(
+            {"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": content}}
+        )
+        await self.send({"type": "response.create"})
+
+    async def answer(self) -> None:
+        await self.until("response.done")
+
+    async def sound(self) -> None:
+        delta = await self.until("response.output_audio.delta")
+        self._item_id = delta["item_id"]
+
+    async def cut(self) -> None:
+        done = await self.until("response.done")
+        assert done["response"]["status"] == "cancelled"
+        place = {"item_id": self._item_id, "content_index": 0, "audio_end_ms": 10}
+        await self.send({"type": "conversation.item.truncate", **place})
+
+
+async def begun_as(protocol: str, stack: AsyncExitStack, base: str, *, in_writing: bool = False) -> Client:
+    if protocol == "convai":
+        return await begun(stack, base, WRITTEN if in_writing else OPENING)
+    headers = {"Authorization": "Bearer any"}
+    socket_ = await stack.enter_async_context(
+        connect(f"{base}/v1/realtime", compression=None, max_size=2**24, additional_headers=headers)
+    )
+    client = RealtimeClient(socket_)
+    await client.until("session.created")
+    if in_writing:
+        await client.send({"type": "session.update", "session": {"type": "realtime", "output_modalities": ["text"]}})
+        await client.until("session.updated")
+    return client
 
 
 async def begun(stack: AsyncExitStack, base: str, opening: dict[str, Any] = OPENING) -> Client:
@@ -264,12 +333,12 @@ async def turns(person: Voice, sessions: int) -> None:
             print(f"    {part}: median {median(one[f'{part}_ms'] for one in delays):.0f} ms")
 
 
-async def silence(sessions: int) -> None:
+async def silence(protocol: str, sessions: int) -> None:
     with house(token_ms=0) as it:
         async with AsyncExitStack() as stack:
-            await begun(stack, it.base)
+            await begun_as(protocol, stack, it.base)
             empty_mb = it.rss_mb()
-            clients = [await begun(stack, it.base) for _ in range(sessions)]
+            clients = [await begun_as(protocol, stack, it.base) for _ in range(sessions)]
             feeding = [asyncio.create_task(client.microphone()) for client in clients]
             reading = [asyncio.create_task(client.until("never")) for client in clients]
             await asyncio.sleep(5)
@@ -280,57 +349,57 @@ async def silence(sessions: int) -> None:
             for task in (*feeding, *reading):
                 task.cancel()
         print(
-            f"silence: {sessions} sessions on one core: {share:.1f} % of it, {share / sessions:.2f} % and "
+            f"silence, {protocol}: {sessions} sessions on one core: {share:.1f} % of it, {share / sessions:.2f} % and "
             f"{memory_mb / sessions:.2f} MB a session"
         )
 
 
-async def interruptions(person: Voice, count: int) -> None:
-    sound = person.say(STOP, RATE_HZ) + bytes(RATE_HZ * 2)
+async def interruptions(protocol: str, person: Voice, count: int) -> None:
     with house(token_ms=50) as it:
         async with AsyncExitStack() as stack:
-            client = await begun(stack, it.base)
+            client = await begun_as(protocol, stack, it.base)
+            sound = person.say(STOP, client.rate_hz) + bytes(client.rate_hz * 2)
             memory: list[float] = []
-            await client.send({"type": "user_message", "text": QUESTION})
+            await client.ask()
             for number in range(count):
-                await client.until("audio")
+                await client.sound()
                 await client.say_at_once(sound)
-                await client.until("interruption")
-                await client.until("agent_response_correction")
-                if number in (count // 10, count - 1):
+                await client.cut()
+                if number in (count // 10, count // 2, count - 1):
                     memory.append(it.rss_mb())
-        print(
-            f"interruptions: {count} in a row, none lost; {memory[0]:.1f} MB after a tenth, "
-            f"{memory[-1]:.1f} MB at the end"
-        )
+        print(f"interruptions, {protocol}: {count} in a row, none lost; {_told(memory)}")
 
 
-async def short_sessions(count: int) -> None:
+async def short_sessions(protocol: str, count: int) -> None:
     with house(token_ms=0) as it:
         memory: list[float] = []
         for number in range(count):
             async with AsyncExitStack() as stack:
-                client = await begun(stack, it.base, WRITTEN)
-                await client.send({"type": "user_message", "text": QUESTION})
-                await client.until("agent_response")
+                client = await begun_as(protocol, stack, it.base, in_writing=True)
+                await client.ask()
+                await client.answer()
             if number + 1 in (count // 10, count // 2, count):
                 memory.append(it.rss_mb())
-        told = ", ".join(f"{one:.1f}" for one in memory)
-        print(f"sessions: {count} one after the other, a turn in each; {told} MB after a tenth, a half, and all")
+        print(f"sessions, {protocol}: {count} one after the other, a turn in each; {_told(memory)}")
+
+
+def _told(memory_mb: list[float]) -> str:
+    return f"{', '.join(f'{one:.1f}' for one in memory_mb)} MB after a tenth, a half, and all"
 
 
 async def measure(args: argparse.Namespace) -> None:
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
     with Voice("rms") as person:
-        if args.only in (None, "turns"):
+        if args.only in (None, "turns") and args.protocol != "realtime":
             await turns(person, 1)
             await turns(person, 10)
-        if args.only in (None, "silence"):
-            await silence(args.sessions)
-        if args.only in (None, "interruptions"):
-            await interruptions(person, args.interruptions)
-        if args.only in (None, "sessions"):
-            await short_sessions(args.short_sessions)
+        for protocol in (args.protocol,) if args.protocol else PROTOCOLS:
+            if args.only in (None, "silence"):
+                await silence(protocol, args.sessions)
+            if args.only in (None, "interruptions"):
+                await interruptions(protocol, person, args.interruptions)
+            if args.only in (None, "sessions"):
+                await short_sessions(protocol, args.short_sessions)
 
 
 def main() -> None:
@@ -339,6 +408,7 @@ def main() -> None:
     parser.add_argument("--interruptions", type=int, default=500)
     parser.add_argument("--short-sessions", type=int, default=1000)
     parser.add_argument("--only", choices=("turns", "silence", "interruptions", "sessions"))
+    parser.add_argument("--protocol", choices=PROTOCOLS, help="of silence, interruptions and sessions; default: both")
     parser.add_argument("--serve-parts", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     asyncio.run(serve_parts() if args.serve_parts else measure(args))

@@ -20,7 +20,7 @@ from test_control_server import daemon
 from hanging_files import HangingFiles
 from parleyd.agents.provider import UploadError
 from parleyd.announce import sound_file
-from parleyd.cli.run import _troubles_of_settings
+from parleyd.cli.serving import _troubles_of_settings
 from parleyd.config.schema import Control
 from parleyd.control.client import Client, RefusedError
 from parleyd.control.commands import takes_time

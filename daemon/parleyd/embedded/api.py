@@ -65,7 +65,7 @@ class Api:
             is_valid = self._signatures.use(signatures[0], agent_ids[0], time.time())
             return None if is_valid else "Could not authorize the conversation."
         key = request.headers.get("xi-api-key")
-        if self._settings.require_auth and not (key and self.is_key(key)):
+        if settings.require_auth and not (key and self.is_key(key)):
             return "Could not authorize the conversation."
         return None
 
@@ -110,11 +110,10 @@ class Api:
     ) -> None:
         """Keeps a conversation that has ended, for GET /v1/convai/conversations."""
         duration_s = time.monotonic() - record.began_s
-        agent_id = parse_qs(urlsplit(request.path).query).get("agent_id", [""])[0]
         self._platform.remember(
             past.as_conversation(
                 conversation_id,
-                agent_id,
+                _agent_id(request),
                 time.time() - duration_s,
                 record.began_s,
                 duration_s,
@@ -129,8 +128,17 @@ class Api:
         return [self._platform.settings_of(agent_id) for agent_id in self._platform.agents]
 
     def settings_for(self, request: Request) -> AgentSettings:
-        """The settings of the agent that a conversation is asked for."""
-        return self._platform.settings_of(parse_qs(urlsplit(request.path).query).get("agent_id", [""])[0])
+        """The settings of the agent that a client asks for. A client that names none, as those of the Realtime protocol
+        may, has the first one of the files."""
+        agent_id = _agent_id(request)
+        if not agent_id and self._platform.is_closed:
+            agent_id = next(iter(self._platform.agents), "")
+        return self._platform.settings_of(agent_id)
+
+    def has_agent(self, request: Request) -> bool:
+        """Whether the agent that a client names exists, or it names none."""
+        agent_id = _agent_id(request)
+        return not agent_id or self._exists(agent_id)
 
     async def _signed_url(self, request: Request, netloc: str) -> Response:
         answer = self._scenario.signed_url_for(self._signed_count)
@@ -163,6 +171,10 @@ class Api:
     def _is_by_tls(self, request: Request) -> bool:
         """Whether the client has come by TLS, to this server or to the balancer before it."""
         return self._has_tls or request.headers.get("X-Forwarded-Proto", "").lower() in ("https", "wss")
+
+
+def _agent_id(request: Request) -> str:
+    return parse_qs(urlsplit(request.path).query).get("agent_id", [""])[0]
 
 
 def key_bytes(key: str) -> bytes:

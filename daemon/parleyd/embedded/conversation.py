@@ -18,7 +18,7 @@ from typing import Any
 from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.audio import pcm as sound
 from parleyd.embedded import convai_steps, in_turn, incoming, messages, opening, replies, turn_delay
-from parleyd.embedded.backchannels import is_ignored, longest_ms
+from parleyd.embedded.backchannels import Doubt
 from parleyd.embedded.figures import Figures
 from parleyd.embedded.fillers import while_waiting
 from parleyd.embedded.guesses import Guesses, guess_after_ms
@@ -92,8 +92,7 @@ class Conversation:
         self._answer: asyncio.Task[None] | None = None
         self._utterances: asyncio.Queue[Utterance] = asyncio.Queue()
         self._guesses = Guesses(workers, figures, self._answer_ahead, self._mind.drop_guess)
-        # The person speaks while the agent does, perhaps only to show that they listen.
-        self._may_be_ignored = False
+        self._doubt = Doubt(settings.interruption_ignore_terms)
         self._is_filling = False
         # A tool works; the words before its call were heard.
         self._is_calling = False
@@ -348,8 +347,7 @@ class Conversation:
                     self._nobody_speaks.clear()
                     self._last_words_s = self._last_activity_s = time.monotonic()
                     await self._script.fire("speech")
-                    self._may_be_ignored = bool(self._settings.interruption_ignore_terms) and self._is_answering()
-                    if not self._may_be_ignored:
+                    if self._doubt.started(is_answering=self._is_answering()):
                         await self._interrupt()
                 case SpeechGoesOn(so_far):
                     if self.line.sends("tentative_user_transcript"):
@@ -364,14 +362,12 @@ class Conversation:
                     self._last_words_s = self._last_activity_s = now_s
                     await self._script.fire("end_of_speech")
                     times, words = turn_delay.ended(self._settings.end_of_speech_ms), self._guesses.take()
-                    may_be_ignored, self._may_be_ignored = self._may_be_ignored, False
-                    self._utterances.put_nowait(Utterance(whole, True, words, times, may_be_ignored))
-        if self._may_be_ignored and self._hearing.speech_ms > longest_ms(self._settings.interruption_ignore_terms):
-            self._may_be_ignored = False
+                    self._utterances.put_nowait(Utterance(whole, True, words, times, self._doubt.ended()))
+        if self._doubt.goes_on(self._hearing.speech_ms):
             await self._interrupt()
 
     def _begin_guess(self, pcm: bytes) -> None:
-        if not self._scripted_transcripts and not self._may_be_ignored and self._ready.is_set():
+        if not self._scripted_transcripts and not self._doubt.is_open and self._ready.is_set():
             self._guesses.begin(pcm)
 
     def _answer_ahead(self, text: str) -> None:
@@ -392,7 +388,7 @@ class Conversation:
             else:
                 text = await self._workers.transcribe(utterance.pcm, final=is_final)
             if utterance.may_be_ignored:
-                if is_ignored(text, self._settings.interruption_ignore_terms):
+                if self._doubt.is_ignored(text):
                     self.record.tell("ignored", text=text)
                     self._is_understanding = False
                     continue

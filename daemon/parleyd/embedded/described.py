@@ -33,6 +33,7 @@ def as_settings(
     names += _named(allowed.get("turn", {}).get("soft_timeout_config", {}))
     names += [name for part in ("asr", "tts", "conversation") for name in _named(allowed.get(part, {}))]
     wanted = {
+        "agent_id": agent.get("agent_id"),
         "client_events": conversation.get("client_events"),
         "more_client_events": [],
         "max_duration_s": conversation.get("max_duration_seconds"),
@@ -40,7 +41,8 @@ def as_settings(
         "prompt": spoken.get("prompt", {}).get("prompt"),
         "input_format": config.get("asr", {}).get("user_input_audio_format"),
         "output_format": config.get("tts", {}).get("agent_output_audio_format"),
-        "require_auth": platform.get("auth", {}).get("enable_auth"),
+        # A server that demands a key demands it for each of its agents.
+        "require_auth": settings.require_auth or platform.get("auth", {}).get("enable_auth"),
         "allowed_overrides": names,
         "tools": _tools(spoken.get("prompt", {}), registered) or msgspec.to_builtins(settings.tools),
         "silence_end_call_s": _positive(turn.get("silence_end_call_timeout")),

@@ -1,4 +1,4 @@
-"""Says something while somebody waits: the platform's soft time-outs. Runs on the server's event loop."""
+"""Says something while somebody waits: soft time-outs. For both protocols; runs on the event loop of the server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+from parleyd.embedded.settings import AgentSettings
+
 T = TypeVar("T")
+
+
+def texts(settings: AgentSettings, first: str | None = None) -> tuple[str, ...]:
+    """The fillers of one answer, in their order; none if the agent has no soft time-out. first: a client's own words in
+    place of the first one."""
+    if settings.soft_timeout_s is None:
+        return ()
+    return settings.soft_timeout_messages if first is None else (first, *settings.soft_timeout_messages[1:])
 
 
 async def while_waiting(

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
+from parleyd.embedded import fillers
 from parleyd.embedded.settings import AgentSettings
 
 
@@ -42,14 +45,10 @@ def read(message: Mapping[str, Any] | None, settings: AgentSettings, conversatio
         if settings.allowed_overrides is not None and name not in settings.allowed_overrides:
             raise RefusedError("override_error", f"Override for field '{name}' is not allowed by config.")
     agent = _mapping(override.get("agent"))
-    variables = {
-        "system__conversation_id": conversation_id,
-        "system__agent_id": settings.agent_id or "local",
-        "system__time": f"{now:%A, %H:%M %d %B %Y}",
-        **_mapping(message.get("dynamic_variables")),
-    }
+    variables = {**_own(settings, conversation_id, now), **_mapping(message.get("dynamic_variables"))}
     first_message, prompt = agent.get("first_message"), _mapping(agent.get("prompt")).get("prompt")
     # The Python SDK puts text_only one level too high; the real service accepts both.
+    filler = _mapping(_mapping(override.get("turn")).get("soft_timeout_config")).get("message")
     is_text_only = _mapping(override.get("conversation")).get("text_only") or override.get("text_only")
     return Opening(
         _filled(settings.first_message if first_message is None else str(first_message), variables, "first message"),
@@ -57,15 +56,31 @@ def read(message: Mapping[str, Any] | None, settings: AgentSettings, conversatio
         bool(is_text_only),
         variables,
         str(message.get("user_id") or ""),
-        tuple(_filled(text, variables, "soft timeout message") for text in _fillers(settings, override)),
+        tuple(
+            _filled(text, variables, "soft timeout message")
+            for text in fillers.texts(settings, None if filler is None else str(filler))
+        ),
     )
 
 
-def _fillers(settings: AgentSettings, override: Mapping[str, Any]) -> tuple[str, ...]:
-    if settings.soft_timeout_s is None:
-        return ()
-    first = _mapping(_mapping(override.get("turn")).get("soft_timeout_config")).get("message")
-    return settings.soft_timeout_messages if first is None else (str(first), *settings.soft_timeout_messages[1:])
+def with_own_variables(settings: AgentSettings, conversation_id: str, now: datetime) -> AgentSettings:
+    """The settings with the variables of the system in their texts, for a protocol whose clients bring none. Other
+    variables stay as they are written."""
+    own = _own(settings, conversation_id, now)
+    return msgspec.structs.replace(
+        settings,
+        first_message=_put(settings.first_message, own),
+        prompt=_put(settings.prompt, own),
+        soft_timeout_messages=tuple(_put(text, own) for text in settings.soft_timeout_messages),
+    )
+
+
+def _own(settings: AgentSettings, conversation_id: str, now: datetime) -> dict[str, Any]:
+    return {
+        "system__conversation_id": conversation_id,
+        "system__agent_id": settings.agent_id or "local",
+        "system__time": f"{now:%A, %H:%M %d %B %Y}",
+    }
 
 
 def version_refusal(settings: AgentSettings, branch: object, environment: object) -> str | None:
@@ -98,4 +113,8 @@ def _filled(text: str, variables: Mapping[str, Any], place: str) -> str:
     if missing:
         names = ", ".join(f"'{name}'" for name in missing)
         raise RefusedError("missing_dynamic_variable", f"Missing required dynamic variables in {place}: {{{names}}}")
-    return _VARIABLE.sub(lambda found: str(variables[found[1]]), text)
+    return _put(text, variables)
+
+
+def _put(text: str, variables: Mapping[str, Any]) -> str:
+    return _VARIABLE.sub(lambda found: str(variables.get(found[1], found[0])), text)

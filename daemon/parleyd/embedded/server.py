@@ -287,13 +287,13 @@ class LocalAgent:
             await self._speak(socket, speech)
             return
         script = self._scripts.pop(socket, ConnectionScript())
-        record = self._record(socket)
+        assert socket.request is not None
+        settings = self._api.settings_for(socket.request)
+        record = self._record(socket, settings)
         with self._changed:
             self.connections.append(record)
             self._changed.notify_all()
         record.tell("connected", client=_client_name(record))
-        assert socket.request is not None
-        settings = self._api.settings_for(socket.request)
         line = self._line(socket, record, settings)
         self._lines.add(line)
         self.figures.begun("convai" if isinstance(line, ConvaiLine) else "realtime")
@@ -304,14 +304,15 @@ class LocalAgent:
                 session_id = self._replica.new_id("sess", record.number)
                 session = Front(
                     line,
-                    self.settings,
+                    settings,
                     script,
                     record,
                     self._workers,
                     self.figures,
                     socket.request,
                     session_id,
-                    self._minds.model(self.settings),
+                    self._minds.model(settings),
+                    agent_exists=self._api.has_agent(socket.request),
                 )
                 self._sessions.add(session)
                 await session.run()
@@ -369,7 +370,7 @@ class LocalAgent:
             told = {"voice_id": record.voice_id, "text": "".join(record.texts).strip()}
             self._on_activity(Activity(self._speech_count, "speaks", time.monotonic(), told))
 
-    def _record(self, socket: ServerConnection) -> ConnectionRecord:
+    def _record(self, socket: ServerConnection, settings: AgentSettings) -> ConnectionRecord:
         self._count += 1
         request = socket.request
         assert request is not None
@@ -383,8 +384,8 @@ class LocalAgent:
             path=_masked(request.path),
             headers=headers,
             subprotocol=socket.subprotocol,
-            input_rate_hz=WIRE_RATE_HZ if is_realtime else parse_format(self.settings.input_format).rate_hz,
-            output_rate_hz=WIRE_RATE_HZ if is_realtime else parse_format(self.settings.output_format).rate_hz,
+            input_rate_hz=WIRE_RATE_HZ if is_realtime else parse_format(settings.input_format).rate_hz,
+            output_rate_hz=WIRE_RATE_HZ if is_realtime else parse_format(settings.output_format).rate_hz,
             keep=self._keep,
             on_activity=self._on_activity,
             folder=self._folder,

@@ -25,6 +25,7 @@ from parleyd.embedded import scenario
 from parleyd.embedded.mind import language_model
 from parleyd.embedded.mind.language_mind import LanguageMind
 from parleyd.embedded.mind.language_model import LanguageModel, ModelError, Request, Written
+from parleyd.embedded.mind.memory import shortened
 from parleyd.embedded.mind.parts import Say, Turn
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.settings import MindSettings, ToolDefinition
@@ -424,3 +425,25 @@ def test_an_interruption_leaves_the_answer_before_alone() -> None:
     assert told.after(1, "It is") == [("assistant", "It is … (the person interrupted here)")]
     told.mind.heard("")
     assert told.mind._messages[-1]["content"] == "It is … (the person interrupted here)"
+
+
+def as_messages(roles: str) -> list[dict[str, Any]]:
+    names = {"u": "user", "a": "assistant", "t": "tool", "s": "system"}
+    return [{"role": names[sign], "content": str(index)} for index, sign in enumerate(roles)]
+
+
+@pytest.mark.parametrize(
+    ("roles", "kept"),
+    [
+        ("ua" * 30, [*range(60)]),
+        ("ua" * 30 + "u", [*range(30, 61)]),
+        ("ua" * 45, [*range(30, 90)]),
+        ("ua" * 45 + "u", [*range(60, 91)]),
+        ("s" + "ua" * 30, [0, *range(31, 61)]),
+        ("u" + "at" * 20 + "ua" * 15, [*range(41, 71)]),
+        ("ua" * 10 + "u" + "at" * 30, [*range(20, 81)]),
+        ("at" * 40, [*range(80)]),
+    ],
+)
+def test_what_is_left_out_ends_before_words_of_the_person(roles: str, kept: list[int]) -> None:
+    assert [int(message["content"]) for message in shortened(as_messages(roles))] == kept

@@ -160,6 +160,29 @@ def test_a_thought_that_is_never_closed_is_an_apology(start: Start, caplog: pyte
     assert "kettle" not in caplog.text, "words stay out of the log"
 
 
+@pytest.mark.parametrize("truncation", ["auto", "disabled"])
+def test_the_oldest_items_of_a_long_conversation_are_left_out(truncation: str, start: Start) -> None:
+    with Odd() as server:
+        agent = start(of(server.base_url))
+        with RealtimeClient(agent) as client:
+            client.until("session.created")
+            client.update(output_modalities=["text"], truncation=truncation)
+            client.item(role="system", content=[{"type": "input_text", "text": "The lamp is on."}])
+            for number in range(31):
+                client.item(role="user", content=[{"type": "input_text", "text": f"Question {number}"}])
+                client.item(role="assistant", content=[{"type": "output_text", "text": f"Answer {number}"}])
+            for _ in range(2):
+                client.write("And now?")
+                client.answer()
+        contents = [[one["content"] for one in question["messages"][1:]] for question in server.asked]
+        assert contents[0][0] == contents[1][0] == "The lamp is on."
+        if truncation == "auto":
+            assert contents[0][1:3] == contents[1][1:3] == ["Question 15", "Answer 15"], "the beginning stays the same"
+            assert [len(one) for one in contents] == [34, 36]
+        else:
+            assert [len(one) for one in contents] == [64, 66]
+
+
 def silence(duration_ms: int) -> bytes:
     return bytes(RATE_HZ * duration_ms // 1000 * 2)
 

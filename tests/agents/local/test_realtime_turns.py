@@ -303,3 +303,24 @@ def test_a_picture(start: Start) -> None:
         assert words(response) == f"I got a picture: image/png, {len(PNG)} bytes. You said: What is it?"
         assert response["usage"]["input_token_details"]["image_tokens"] == 85
     assert agent.wait_connection().of_kind("file")[0].fields["size_bytes"] == len(PNG)
+
+
+def test_the_sound_of_old_items_is_forgotten_and_still_counted(start: Start) -> None:
+    agent = start("connections: [{transcripts: [One., Two., Three.]}]")
+    sound = base64.b64encode(bytes(RATE_HZ * 2 * 30)).decode()
+    with RealtimeClient(agent) as client:
+        client.until("session.created")
+        client.update(output_modalities=["text"])
+        for number in range(3):
+            content = [{"type": "input_audio", "audio": sound}]
+            client.item(role="user", id=f"item_of_{number}", content=content)
+            client.until("conversation.item.done")
+        kept = []
+        for number in range(3):
+            client.send("conversation.item.retrieve", item_id=f"item_of_{number}")
+            (part,) = client.until("conversation.item.retrieved")["item"]["content"]
+            kept.append(bool(part.get("audio")))
+        assert kept == [False, True, True]
+        client.send("response.create")
+        usage = client.answer()["usage"]
+        assert usage["input_token_details"]["audio_tokens"] == 3 * 300

@@ -14,6 +14,7 @@ from typing import Any
 
 from parleyd.embedded.mind import wordings
 from parleyd.embedded.mind.language_model import Guess, LanguageModel, ModelError, Request, Written, parameters_of
+from parleyd.embedded.mind.memory import shortened
 from parleyd.embedded.mind.parts import Call, HangUp, Mind, Part, Result, Say, Turn
 from parleyd.embedded.opening import Opening
 from parleyd.embedded.settings import AgentSettings, ToolDefinition, ToolSpec
@@ -23,8 +24,6 @@ log = logging.getLogger("parleyd.agent")
 END_CALL = "end_call"
 # A model that calls tool after tool never comes to an answer.
 MOST_ROUNDS = 8
-# The words of the person and the answers that are sent along; the oldest are left out together.
-MOST_MESSAGES = 60
 _END_CALL_TOOL = ToolDefinition(
     name=END_CALL, description="Ends the conversation. Call it when the person says goodbye.", parameters={}
 )
@@ -173,13 +172,7 @@ class LanguageMind:
         """The history with what the person says now."""
         # Notes come with the next words, so that the beginning of the prompt stays as it was.
         content = wordings.said(turn.text, turn.files, self._notes.values())
-        messages = [*self._messages, {"role": "user", "content": content}]
-        if len(messages) > MOST_MESSAGES:
-            # Half of them at once, so that the prefix stays the same for many turns; never a result without its call.
-            del messages[: MOST_MESSAGES // 2]
-            while messages and messages[0]["role"] != "user":
-                del messages[0]
-        return messages
+        return shortened([*self._messages, {"role": "user", "content": content}])
 
     def _apologise(self) -> None:
         """The apology takes the place of words that were not spoken, such as thoughts."""

@@ -11,6 +11,7 @@ from parleyd.embedded.realtime.history import Asked
 from parleyd.embedded.realtime.response import Event
 from parleyd.embedded.record import ActivityKind
 from parleyd.embedded.scenario import Trigger
+from parleyd.embedded.turn_times import TurnTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,15 @@ class Recognise:
 
 
 @dataclass(frozen=True, slots=True)
+class Understood:
+    """The words of a spoken turn are there, and its answer begins. is_ahead: they were there before the silence was
+    long enough."""
+
+    times: TurnTimes
+    is_ahead: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Guess:
     """The person may have said all. The words of this sound (16 kHz) may be recognised, and the model be asked for
     guessed()."""
@@ -86,11 +96,13 @@ class Speak:
 @dataclass(frozen=True, slots=True)
 class Ask:
     """The model is to be asked for this response; then begin_words(), sentence() and sound() as words come, and
-    answered() at the end have to be called."""
+    answered() at the end have to be called. fillers: said one after the other while the model lets the person wait,
+    each ended by filled()."""
 
     response_id: str
     asked: Asked
     is_text: bool
+    fillers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +136,7 @@ Action = (
     | Deviation
     | SoundArrived
     | Recognise
+    | Understood
     | Guess
     | DropGuess
     | Remind

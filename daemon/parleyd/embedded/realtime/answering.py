@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine
+from typing import Any
 
 from parleyd.embedded.mind.language_model import (
     Ahead,
@@ -23,6 +24,8 @@ log = logging.getLogger("parleyd.agent")
 
 # Hands one piece of the answer over; returns when the next one is wanted.
 Say = Callable[[str], Awaitable[None]]
+# Waits for the first piece, and may say something meanwhile; None: there is none.
+Wait = Callable[[Coroutine[Any, Any, str | None]], Awaitable[str | None]]
 
 
 class Answers:
@@ -39,7 +42,7 @@ class Answers:
     def drop_guess(self) -> None:
         self._guess.drop()
 
-    async def answer(self, asked: Asked, say: Say) -> list[ToolSpec]:
+    async def answer(self, asked: Asked, say: Say, wait: Wait) -> list[ToolSpec]:
         """Says the answer piece by piece, and returns the calls at its end. Without any answer it says the apology of
         the settings. Cancelling it closes the model's stream."""
         request = _request(asked)
@@ -48,9 +51,11 @@ class Answers:
         has_spoken = has_failed = False
         try:
             async with contextlib.aclosing(ahead.pieces()) as pieces:
-                async for piece in pieces:
+                piece = await wait(_first(pieces))
+                while piece is not None:
                     has_spoken = True
                     await say(piece)
+                    piece = await anext(pieces, None)
         except ModelError as error:
             log.warning("the mind does not answer: %s", error)
             has_failed = True
@@ -62,6 +67,10 @@ class Answers:
                 log.warning("the mind says nothing: %s", ahead.written.why_silent())
             await say(self._model.settings.sorry)
         return calls
+
+
+async def _first(pieces: AsyncGenerator[str, None]) -> str | None:
+    return await anext(pieces, None)
 
 
 def _request(asked: Asked) -> Request:

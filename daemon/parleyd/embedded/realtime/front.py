@@ -10,7 +10,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -19,15 +19,15 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
-from parleyd.embedded import turn_delay
+from parleyd.embedded import opening, turn_delay
 from parleyd.embedded.api import key_bytes
 from parleyd.embedded.figures import Figures
+from parleyd.embedded.fillers import while_waiting
 from parleyd.embedded.guesses import Guesses
 from parleyd.embedded.line import Line, LineClosedError
 from parleyd.embedded.realtime import actions, client_messages
 from parleyd.embedded.realtime.actions import Action
 from parleyd.embedded.realtime.client_messages import RefusedError
-from parleyd.embedded.realtime.history import Asked
 from parleyd.embedded.realtime.items import WIRE_RATE_HZ
 from parleyd.embedded.realtime.protocol import Protocol
 from parleyd.embedded.realtime.response import Event
@@ -79,7 +79,10 @@ def _answers(model: LanguageModel) -> Answers:
 
 
 class Front:
-    """run() lasts as long as the connection. script.Actor is the part that the steps use. model: of settings.mind."""
+    """run() lasts as long as the connection. script.Actor is the part that the steps use.
+
+    settings: of the agent that the client asks for. model: of settings.mind. agent_exists False: the client is refused.
+    """
 
     def __init__(
         self,
@@ -92,13 +95,17 @@ class Front:
         request: Request,
         session_id: str,
         model: LanguageModel | None = None,
+        *,
+        agent_exists: bool = True,
     ) -> None:
+        settings = opening.with_own_variables(settings, session_id, datetime.now())
         self.line = line
         self.record = record
         self._settings = settings
         self._plan = plan
         self._workers = workers
         self._request = request
+        self._agent_exists = agent_exists
         self._answers = None if model is None else _answers(model)
         self._guesses = Guesses(workers, figures, self._answer_ahead, self._drop_answer_ahead)
         self._model = next(iter(parse_qs(urlsplit(request.path).query).get("model", [])), None)
@@ -163,6 +170,8 @@ class Front:
         if "realtime=v1" in self._request.headers.get("OpenAI-Beta", ""):
             code = "beta_api_shape_disabled"
             message = "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API."
+        elif not self._agent_exists:
+            code, param, message = "agent_not_found", "agent_id", "The agent that the address names does not exist."
         elif self._model is not None and self._model not in self._settings.realtime.models:
             code, param = "model_not_found", "model"
             message = f"The model `{self._model}` does not exist or you do not have access to it."
@@ -177,10 +186,10 @@ class Front:
     async def _begin(self) -> None:
         self.spawn(self._expire())
         # The session is told as it was before anything that the client has sent already.
-        opening = list(self._protocol.opening())
+        first = list(self._protocol.opening())
         await asyncio.sleep(self._plan.metadata.delay_s)
         if self._plan.metadata.send:
-            for action in opening:
+            for action in first:
                 await self._carry_out(action)
         await self._work()
 
@@ -236,7 +245,7 @@ class Front:
         if kind != "input_audio_buffer.append":
             self.record.add_received(parsed)
             self._post([actions.Fire("message", str(kind))])
-        self._post(self._protocol.receive(parsed, datetime.now()))
+        self._post(self._protocol.receive(parsed, datetime.now(), time.monotonic()))
 
     def _post(self, actions: Iterable[Action]) -> None:
         for action in actions:
@@ -284,12 +293,14 @@ class Front:
             case actions.Recognise(item_id, pcm, silence_ms):
                 assert silence_ms is not None
                 self.spawn(self._recognise(item_id, pcm, self._guesses.take(), turn_delay.ended(silence_ms)))
+            case actions.Understood(times, is_ahead):
+                self._delay.understood(times, is_ahead=is_ahead)
             case actions.Remind(item_id, delay_s):
                 self.spawn(self._remind(item_id, delay_s))
             case actions.Speak(response_id, sentences, is_text):
                 self._speaking[response_id] = self._start(self._speak(response_id, sentences, is_text=is_text))
-            case actions.Ask(response_id, question, is_text):
-                self._speaking[response_id] = self._start(self._answer(response_id, question, is_text=is_text))
+            case actions.Ask(response_id):
+                self._speaking[response_id] = self._start(self._answer(action))
             case actions.Hush(response_id):
                 task = self._speaking.pop(response_id, None)
                 if task is not None:
@@ -316,9 +327,8 @@ class Front:
             text = await guess
         else:
             text = await self._workers.transcribe(pcm, final=True)
-        if times is not None:
-            self._delay.understood(times, is_ahead=is_ahead)
-        self._post(self._protocol.recognised(item_id, text, datetime.now()))
+        understood = None if times is None else actions.Understood(times, is_ahead)
+        self._post(self._protocol.recognised(item_id, text, datetime.now(), understood))
 
     async def _remind(self, item_id: str, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
@@ -339,22 +349,37 @@ class Front:
         self._speaking.pop(response_id, None)
         self._post(self._protocol.voice_failed(response_id, str(error)))
 
-    async def _answer(self, response_id: str, question: Asked, *, is_text: bool) -> None:
+    async def _answer(self, ask: actions.Ask) -> None:
         """Speaks the answer of the language model while it is written."""
         assert self._answers is not None
+        response_id = ask.response_id
         await asyncio.sleep(self._settings.reply_delay_s)
 
         async def say(piece: str) -> None:
             self._post(self._protocol.begin_words(response_id))
-            await self._say(response_id, piece, is_text=is_text)
+            await self._say(response_id, piece, is_text=ask.is_text)
+
+        async def fill(filler: str) -> None:
+            with self._delay.goes_on():
+                self._post(self._protocol.begin_words(response_id, is_filler=True))
+                await self._say(response_id, filler, is_text=ask.is_text)
+                self._post(self._protocol.filled(response_id))
+
+        def wait(work: Coroutine[Any, Any, str | None]) -> Awaitable[str | None]:
+            return while_waiting(work, ask.fillers, self._settings.soft_timeout_s, self._until_heard, fill)
 
         try:
-            calls = await self._answers.answer(question, say)
+            calls = await self._answers.answer(ask.asked, say, wait)
         except VoiceError as error:
             self._voice_failed(response_id, error)
             return
         self._speaking.pop(response_id, None)
         self._post(self._protocol.answered(response_id, calls))
+
+    async def _until_heard(self) -> None:
+        """Waits until the client has played all sound, if it plays at once and in real time."""
+        while (left_s := self._protocol.heard_until_s - time.monotonic()) > 0:
+            await asyncio.sleep(left_s)
 
     async def _say(self, response_id: str, sentence: str, *, is_text: bool) -> None:
         """Writes or speaks a sentence of a response. Raises VoiceError."""
@@ -370,7 +395,7 @@ class Front:
         chunk_bytes = self._settings.chunk_ms * WIRE_RATE_HZ // 1000 * BYTES_PER_SAMPLE
         for start in range(0, len(pcm), chunk_bytes):
             chunk = pcm[start : start + chunk_bytes]
-            self._post(self._protocol.sound(response_id, chunk))
+            self._post(self._protocol.sound(response_id, chunk, time.monotonic()))
             # A client that reads slowly stops the voice.
             await self._actions.join()
             self._delay.sound()

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from parleyd.embedded.mind import wordings
+from parleyd.embedded.mind.memory import shortened
 from parleyd.embedded.realtime.client_messages import Plain
 from parleyd.embedded.realtime.items import Item
 from parleyd.embedded.settings import ToolDefinition
@@ -29,11 +30,12 @@ class Asked:
     max_tokens: int | None
 
 
-def asked(items: Sequence[Item], settings: Plain, instructions: str, prompt: str) -> Asked:
+def asked(items: Sequence[Item], settings: Plain, instructions: str, prompt: str, *, may_shorten: bool = True) -> Asked:
     """The question to the model for one response. settings: of the response. instructions: of the client. prompt: of
-    the agent, before them."""
+    the agent, before them. may_shorten: the oldest items are left out where there are too many."""
     system = wordings.system(prompt, instructions, "" if _is_written(settings) else wordings.HABITS)
-    messages = [{"role": "system", "content": system}, *_messages(items)]
+    said = list(_messages(items))
+    messages = [{"role": "system", "content": system}, *(shortened(said) if may_shorten else said)]
     tools = tuple(
         ToolDefinition(
             name=str(tool["name"]),
@@ -65,6 +67,9 @@ def _messages(items: Sequence[Item]) -> Iterator[dict[str, Any]]:
             results.setdefault(str(item.plain["call_id"]), str(item.plain["output"]))
     made: list[tuple[dict[str, Any], str]] = []
     for item in items:
+        if item.is_filler:
+            # It is no word of the model.
+            continue
         if item.kind == "function_call":
             # Calls of one response belong into one message.
             if (result := results.pop(str(item.plain["call_id"]), None)) is not None:

@@ -15,26 +15,31 @@ from parleyd.embedded.realtime.tokens import Tokens
 from parleyd.embedded.replies import ReceivedFile
 
 WIRE_RATE_HZ = 24_000
+# The sound of the person that one session keeps, for a client that asks for it: some 65 s.
+MOST_SOUND_BYTES = 2 * 2**20
 
 
 @dataclass
 class Item:
     """plain: the item as the client sees it. text: the words in it; None: they are not recognised yet.
 
-    pcm: the person's sound at 16 kHz. pieces: the sentences of an answer, with their seconds. sent_ms, kept_ms: the
-    sound of an answer that was sent, and the part of it that was not truncated. heard: the words in that part; None: it
-    was not truncated.
+    pcm: the person's sound at 16 kHz; forgotten_bytes: the part of it that is not kept any more. pieces: the sentences
+    of an answer, with their seconds. sent_ms, kept_ms: the sound of an answer that was sent, and the part of it that
+    was not truncated. heard: the words in that part; None: it was not truncated. is_filler: said while the mind
+    thought.
     """
 
     plain: Plain
     text: str | None = ""
     pcm: bytes = field(default=b"", repr=False)
+    forgotten_bytes: int = 0
     pieces: list[tuple[str, float]] = field(default_factory=list)
     files: list[ReceivedFile] = field(default_factory=list)
     sent_ms: float = 0.0
     kept_ms: float = 0.0
     heard: str | None = None
     was_input: bool = False
+    is_filler: bool = False
 
     @property
     def id(self) -> str:
@@ -51,14 +56,22 @@ class Item:
             return Tokens(tokens.of_text(self.text or ""), math.ceil(self.kept_ms / tokens.AGENT_MS_PER_TOKEN))
         pictures = [part for part in self.plain.get("content", []) if part["type"] == "input_image"]
         image = sum(tokens.IMAGE_TOKENS[part.get("detail") or "auto"] for part in pictures)
-        if self.pcm:
-            audio_ms = len(self.pcm) / BYTES_PER_SAMPLE * 1000 / PIPELINE_RATE_HZ
+        if audio_ms := self.input_s * 1000:
             return Tokens(0, math.ceil(audio_ms / tokens.USER_MS_PER_TOKEN), image)
         words = self.text or str(self.plain.get("output") or self.plain.get("arguments") or "")
         return Tokens(tokens.of_text(words), 0, image)
 
+    @property
+    def input_s(self) -> float:
+        """The length of the person's sound, in seconds."""
+        return (len(self.pcm) + self.forgotten_bytes) / BYTES_PER_SAMPLE / PIPELINE_RATE_HZ
+
+    def forget_sound(self) -> None:
+        self.forgotten_bytes += len(self.pcm)
+        self.pcm = b""
+
     def with_audio(self) -> Plain:
-        """The item as `conversation.item.retrieve` returns it: the person's sound is in it, at 24 kHz."""
+        """The item as `conversation.item.retrieve` returns it: with the person's sound, at 24 kHz, if that is kept."""
         if not self.pcm:
             return self.plain
         resampler = Resampler(PIPELINE_RATE_HZ, WIRE_RATE_HZ)
@@ -105,7 +118,18 @@ class Items:
                 raise RefusedError("item_create_invalid_previous_item_id", text, "previous_item_id")
             place = ids.index(after) + 1
         self._items.insert(place, item)
+        if item.pcm:
+            self._bound_sound(item)
         return self._items[place - 1].id if place else None
+
+    def _bound_sound(self, newest: Item) -> None:
+        kept_bytes = sum(len(item.pcm) for item in self._items)
+        for item in self._items:
+            if kept_bytes <= MOST_SOUND_BYTES:
+                return
+            if item is not newest:
+                kept_bytes -= len(item.pcm)
+                item.forget_sound()
 
     def remove(self, item_id: str) -> None:
         """Raises RefusedError."""

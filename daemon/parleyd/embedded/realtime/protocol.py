@@ -6,17 +6,21 @@ Sound, words and time come in as arguments; the front carries the actions out in
 - A response is announced at once, and thinks when the words of the person's sound have been recognised.
 - Speech cancels the response under way if `interrupt_response` is set. The agent does not know what the client has
   played: it learns that by conversation.item.truncate.
+- Clients fall silent at input_audio_buffer.speech_started. So where speech into an answer may be words that do not
+  interrupt, nothing of it is told before that is known.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, PIPELINE_RATE_HZ
 from parleyd.audio.resample import Resampler
-from parleyd.embedded import scenario
+from parleyd.embedded import fillers, scenario
+from parleyd.embedded.backchannels import Doubt
 from parleyd.embedded.guesses import guess_after_ms
 from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechMayHaveEnded, SpeechResumed, SpeechStarted
 from parleyd.embedded.realtime import client_messages, items, thinking, tokens, wire_formats
@@ -36,6 +40,7 @@ from parleyd.embedded.realtime.actions import (
     SoundArrived,
     Speak,
     Tell,
+    Understood,
 )
 from parleyd.embedded.realtime.client_messages import Plain, RefusedError
 from parleyd.embedded.realtime.history import Asked, asked
@@ -61,8 +66,20 @@ _HARMLESS = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Doubtful:
+    """An utterance that the client does not know of, since its words may be those that do not interrupt. start_ms,
+    end_ms: its place in the sound of the client. pcm: at 16 kHz."""
+
+    start_ms: int
+    end_ms: int
+    pcm: bytes = field(repr=False)
+
+
 class Protocol:
-    """All methods return the actions that follow, and are to be called in the order of the events."""
+    """All methods return the actions that follow, and are to be called in the order of the events. heard_until_s: when
+    the client has played all sound, if it plays at once and in real time. now_s: of the same clock, which is never
+    set."""
 
     def __init__(
         self, settings: AgentSettings, plan: ConnectionScript, session_id: str, model: str | None, ends_at: int
@@ -92,6 +109,10 @@ class Protocol:
         self._hearing_began_ms = 0
         self._buffer = bytearray()
         self._speech_item: str | None = None
+        self._speech_start_ms = 0
+        self._doubt = Doubt(settings.interruption_ignore_terms)
+        self._doubtful: dict[str, _Doubtful] = {}
+        self.heard_until_s = 0.0
         self._tokens_left = settings.realtime.tokens_per_minute
         self._requests_left = _COUNTED_REQUESTS
         self._updates = 0
@@ -103,7 +124,7 @@ class Protocol:
     @property
     def is_busy(self) -> bool:
         """Whether somebody speaks, or a response is under way."""
-        return self._hearing.is_speech or bool(self._responses)
+        return self._hearing.is_speech or bool(self._responses) or bool(self._doubtful)
 
     # ---------------------------------------------------------------- beginning and end
 
@@ -134,13 +155,13 @@ class Protocol:
 
     # ---------------------------------------------------------------- what the client sends
 
-    def receive(self, message: Plain, now: datetime) -> Actions:
+    def receive(self, message: Plain, now: datetime, now_s: float) -> Actions:
         event_id = message.get("event_id")
         event_id = event_id if isinstance(event_id, str) else None
         try:
             client_messages.check(message)
             # A refusal must come before the first action.
-            actions = list(self._dispatch(message, event_id, now))
+            actions = list(self._dispatch(message, event_id, now, now_s))
         except RefusedError as error:
             yield from self.refused(error, str(message.get("type")), event_id)
         else:
@@ -151,14 +172,14 @@ class Protocol:
             yield Deviation(f"{what}: {error}")
         yield self._error(error.code, str(error), error.param, event_id)
 
-    def _dispatch(self, message: Plain, event_id: str | None, now: datetime) -> Actions:
+    def _dispatch(self, message: Plain, event_id: str | None, now: datetime, now_s: float) -> Actions:
         match message["type"]:
             case "input_audio_buffer.append":
-                yield from self._append(message["audio"], now)
+                yield from self._append(message["audio"], now, now_s)
             case "session.update":
                 yield from self._update(message["session"])
             case "input_audio_buffer.commit":
-                yield from self._commit_buffer()
+                yield from self._commit_buffer(now)
             case "input_audio_buffer.clear":
                 self._clear()
                 yield DropGuess()
@@ -183,8 +204,7 @@ class Protocol:
         before = self.session.detection
         self.session.update(changes, has_spoken=self._has_spoken)
         if self.session.detection != before:
-            self._buffer.clear()
-            self._speech_item = None
+            self._clear()
             self._hearing = self._new_hearing()
             self._hearing_began_ms = self._position_ms
             yield DropGuess()
@@ -224,7 +244,7 @@ class Protocol:
             onset_frames=session.onset_frames,
         )
 
-    def _append(self, audio: str, now: datetime) -> Actions:
+    def _append(self, audio: str, now: datetime, now_s: float) -> Actions:
         if len(audio) > LONGEST_APPEND_CHARS:
             raise RefusedError("invalid_value", "The audio of one event may have 15 MiB.", "audio")
         data = client_messages.base64_bytes(audio, "audio")
@@ -240,13 +260,15 @@ class Protocol:
         for event in self._hearing.push(pcm):
             match event:
                 case SpeechStarted(start_ms):
-                    yield from self._speech_started(self._hearing_began_ms + start_ms)
-                case SpeechMayHaveEnded(so_far) if self._answers_speech:
+                    yield from self._speech_started(self._hearing_began_ms + start_ms, now_s)
+                case SpeechMayHaveEnded(so_far) if self._answers_speech and not self._doubt.is_open:
                     yield Guess(so_far)
                 case SpeechResumed():
                     yield DropGuess()
                 case SpeechEnded(spoken, end_ms):
                     yield from self._speech_ended(spoken, self._hearing_began_ms + end_ms, now)
+        if self._doubt.goes_on(self._hearing.speech_ms):
+            yield from self._tell_doubtful(now)
 
     def _decoded(self, data: bytes) -> bytes:
         """The sound at 24 kHz."""
@@ -260,15 +282,39 @@ class Protocol:
         pcm = wire_formats.decode(format_type, data)
         return self._resampler.process(pcm) if self._resampler else pcm
 
-    def _speech_started(self, start_ms: int) -> Actions:
+    def _speech_started(self, start_ms: int, now_s: float) -> Actions:
         self._speech_item = self._new_id("item")
+        self._speech_start_ms = start_ms
         yield Fire("speech")
+        is_answering = self._active() is not None or now_s < self.heard_until_s or bool(self._doubtful)
+        if self._doubt.started(is_answering=is_answering):
+            yield from self._tell_start(self._speech_item, start_ms)
+
+    def _tell_start(self, item_id: str, start_ms: int) -> Actions:
         started = {"type": "input_audio_buffer.speech_started", "audio_start_ms": start_ms}
-        yield Event({**started, "item_id": self._speech_item})
-        if (self.session.detection or {})["interrupt_response"]:
+        yield Event({**started, "item_id": item_id})
+        if (self.session.detection or {}).get("interrupt_response"):
             yield from self._interrupt()
 
+    def _tell_doubtful(self, now: datetime) -> Actions:
+        """Tells that somebody speaks who interrupts, after all that was said before."""
+        yield from self._settle(None, now)
+        assert self._speech_item is not None
+        yield from self._tell_start(self._speech_item, self._speech_start_ms)
+
+    def _settle(self, last_id: str | None, now: datetime) -> Actions:
+        """Tells the utterances that may have been ignored, in their order, up to the one with this id; None: all."""
+        for item_id in list(self._doubtful):
+            doubtful = self._doubtful.pop(item_id)
+            yield from self._tell_start(item_id, doubtful.start_ms)
+            yield from self._tell_end(item_id, doubtful.pcm, doubtful.end_ms)
+            yield from self._answer_speech(now)
+            if item_id == last_id:
+                return
+
     def _interrupt(self) -> Actions:
+        # Clients that are told of speech stop playing.
+        self.heard_until_s = 0.0
         response = self._active()
         if response is not None:
             yield from self._over(response, "cancelled", {"type": "cancelled", "reason": "turn_detected"})
@@ -278,8 +324,19 @@ class Protocol:
         item_id = self._speech_item or self._new_id("item")
         self._speech_item = None
         yield Fire("end_of_speech")
+        if self._doubt.ended():
+            self._doubtful[item_id] = _Doubtful(self._speech_start_ms, end_ms, pcm)
+            yield Recognise(item_id, pcm, self.session.end_of_speech_ms)
+            return
+        yield from self._tell_end(item_id, pcm, end_ms)
+        yield Recognise(item_id, pcm, self.session.end_of_speech_ms)
+        yield from self._answer_speech(now)
+
+    def _tell_end(self, item_id: str, pcm: bytes, end_ms: int) -> Actions:
         yield Event({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": end_ms, "item_id": item_id})
-        yield from self._commit(item_id, pcm, self.session.end_of_speech_ms)
+        yield from self._commit(item_id, pcm)
+
+    def _answer_speech(self, now: datetime) -> Actions:
         if self._answers_speech:
             try:
                 yield from self._respond({}, now)
@@ -289,7 +346,7 @@ class Protocol:
 
     @property
     def _answers_speech(self) -> bool:
-        return bool((self.session.detection or {})["create_response"]) and self._plan.converse
+        return bool((self.session.detection or {}).get("create_response")) and self._plan.converse
 
     def guessed(self, text: str) -> Asked:
         """The question to the model if these are the words of the person, and a response follows."""
@@ -297,20 +354,25 @@ class Protocol:
         words = Item(_message("guess", "user", "completed", []), text=text)
         return self._asked({}, [*known, words], self.session.for_response({}))
 
-    def _commit_buffer(self) -> Actions:
+    def _commit_buffer(self, now: datetime) -> Actions:
         if self.session.detection is None:
             pcm = bytes(self._buffer)
             self._check_length(len(pcm) / BYTES_PER_SAMPLE * 1000 / WIRE_RATE_HZ)
             self._buffer.clear()
             resampler = Resampler(WIRE_RATE_HZ, PIPELINE_RATE_HZ)
-            yield from self._commit(self._new_id("item"), resampler.process(pcm) + resampler.flush())
+            item_id, pcm = self._new_id("item"), resampler.process(pcm) + resampler.flush()
+            yield from self._commit(item_id, pcm)
+            yield Recognise(item_id, pcm)
             return
         ended = self._hearing.end()
         spoken = ended.pcm if ended is not None else b""
         self._check_length(len(spoken) / BYTES_PER_SAMPLE * 1000 / PIPELINE_RATE_HZ)
+        if self._doubt.ended():
+            yield from self._tell_doubtful(now)
         item_id, self._speech_item = self._speech_item or self._new_id("item"), None
         yield DropGuess()
         yield from self._commit(item_id, spoken)
+        yield Recognise(item_id, spoken)
 
     def _check_length(self, audio_ms: float) -> None:
         if audio_ms < LEAST_COMMIT_MS:
@@ -324,8 +386,9 @@ class Protocol:
         self._buffer.clear()
         self._hearing.forget()
         self._speech_item = None
+        self._doubt.ended()
 
-    def _commit(self, item_id: str, pcm: bytes, silence_ms: int | None = None) -> Actions:
+    def _commit(self, item_id: str, pcm: bytes) -> Actions:
         before = self._items.last_id()
         committed = {"type": "input_audio_buffer.committed", "item_id": item_id, "previous_item_id": before}
         yield Event(committed)
@@ -333,12 +396,17 @@ class Protocol:
         plain = _message(item_id, "user", "completed", content)
         self._to_tell[item_id] = self._transcriptions.pop(0) if self._transcriptions else Transcription()
         yield from self._add_item(Item(plain, text=None, pcm=pcm))
-        yield Recognise(item_id, pcm, silence_ms)
 
     # ---------------------------------------------------------------- words of the person
 
-    def recognised(self, item_id: str, text: str, now: datetime) -> Actions:
-        """The recogniser has finished with an item."""
+    def recognised(self, item_id: str, text: str, now: datetime, understood: Understood | None = None) -> Actions:
+        """The recogniser has finished with an item. understood: follows if that is a turn."""
+        if item_id in self._doubtful:
+            if self._doubt.is_ignored(text):
+                del self._doubtful[item_id]
+                yield Tell("ignored", {"text": text})
+                return
+            yield from self._settle(item_id, now)
         yield Tell("heard", {"text": text})
         if not self.session.transcribes:
             self._to_tell.pop(item_id, None)
@@ -365,6 +433,8 @@ class Protocol:
                     yield from self.transcript_due(item_id)
         yield Fire("transcript")
         waiting = [response for response in self._responses.values() if item_id in response.waits_for]
+        if waiting and understood is not None:
+            yield understood
         for response in waiting:
             response.waits_for.discard(item_id)
             yield from self._think(response, now)
@@ -387,10 +457,9 @@ class Protocol:
         else:
             # Words that nobody understood are an empty transcript.
             text = "" if item.text in (None, NOT_UNDERSTOOD) else str(item.text)
-            seconds = len(item.pcm) / BYTES_PER_SAMPLE / PIPELINE_RATE_HZ
             if text:
                 yield Event({"type": f"{kind}.delta", **place, "delta": text})
-            usage = {"type": "duration", "seconds": round(seconds, 3)}
+            usage = {"type": "duration", "seconds": round(item.input_s, 3)}
             yield Event({"type": f"{kind}.completed", **place, "transcript": text, "usage": usage})
         waiting, self._after_next = self._after_next, []
         for other in waiting:
@@ -477,6 +546,8 @@ class Protocol:
         told = {"item_id": item.id, "audio_end_ms": end_ms, "sent_ms": round(item.sent_ms), "heard": heard}
         yield Tell("truncated", told)
         item.heard = heard
+        # The client has stopped playing.
+        self.heard_until_s = 0.0
         item.text = ""
         item.plain = {**item.plain, "content": [{"type": "output_audio"}]}
         if self._dialect.truncated:
@@ -524,6 +595,8 @@ class Protocol:
         instructions = str(wish.get("instructions") or self.session.instructions)
         response.given = Tokens(tokens.of_text(instructions + json.dumps(settings["tools"])))
         for item in given:
+            if item.is_filler:
+                continue
             response.given += item.tokens
             if item.was_input:
                 response.cached += item.tokens
@@ -570,18 +643,35 @@ class Protocol:
     def _ask(self, response: Response) -> Actions:
         """The answer comes from the model, piece by piece."""
         response.outputs = []
-        yield Ask(response.id, self._asked(response.wish, response.items, response.settings), response.is_text)
+        asked = self._asked(response.wish, response.items, response.settings)
+        # A response beside the conversation is for a program, and nobody waits to hear it.
+        said_meanwhile = () if response.conversation_id is None else fillers.texts(self._settings)
+        yield Ask(response.id, asked, response.is_text, said_meanwhile)
 
     def _asked(self, wish: Plain, given: Sequence[Item], settings: Plain) -> Asked:
         instructions = str(wish.get("instructions") or self.session.instructions)
-        return asked(given, settings, instructions, self._settings.prompt)
+        return asked(given, settings, instructions, self._settings.prompt, may_shorten=self.session.truncates)
 
-    def begin_words(self, response_id: str) -> Actions:
-        """The first words of the model's answer are there."""
+    def begin_words(self, response_id: str, *, is_filler: bool = False) -> Actions:
+        """The first words of the model's answer are there. is_filler: something is said while the model thinks, as an
+        item of its own, so that the client can tell how much of each was heard."""
         response = self._responses.get(response_id)
         if response is not None and response.current is None:
-            yield from self._open(response, Item(_message(self._new_id("item"), "assistant", "in_progress", [])))
+            plain = _message(self._new_id("item"), "assistant", "in_progress", [])
+            yield from self._open(response, Item(plain, is_filler=is_filler))
             yield response.open_part()
+
+    def filled(self, response_id: str) -> Actions:
+        """The filler is spoken."""
+        response = self._responses.get(response_id)
+        if response is not None and response.current is not None:
+            yield from self._close_words(response)
+
+    def _close_words(self, response: Response) -> Actions:
+        assert response.current is not None
+        yield Tell("says", {"text": response.current.text or ""})
+        yield from response.close_part()
+        yield from self._close(response, "completed")
 
     def answered(self, response_id: str, calls: Iterable[ToolSpec]) -> Actions:
         """All words of the model's answer are spoken. calls: what follows them."""
@@ -589,9 +679,7 @@ class Protocol:
         if response is None:
             return
         if response.current is not None:
-            yield Tell("says", {"text": response.current.text or ""})
-            yield from response.close_part()
-            yield from self._close(response, "completed")
+            yield from self._close_words(response)
         response.outputs = [thinking.Call(tool, Reply("{result}")) for tool in calls]
         yield from self._next_output(response)
 
@@ -658,12 +746,12 @@ class Protocol:
         if response.is_text and response.audio_left_ms() <= 0:
             yield from self._over(response, *response.early_end())
 
-    def sound(self, response_id: str, pcm: bytes) -> Actions:
+    def sound(self, response_id: str, pcm: bytes, now_s: float) -> Actions:
         """The next sound of a response, at 24 kHz."""
         response = self._responses.get(response_id)
         if response is None or response.current is None:
             return
-        is_first = not response.audio_ms
+        is_first = not response.current.sent_ms
         left_ms = response.audio_left_ms()
         sound_ms = len(pcm) / BYTES_PER_SAMPLE * 1000 / WIRE_RATE_HZ
         if left_ms < sound_ms:
@@ -672,6 +760,8 @@ class Protocol:
             self._has_spoken = True
             self._last_audio_place = (response.id, response.current.id)
             yield response.add_sound(pcm)
+            sent_s = len(pcm) / BYTES_PER_SAMPLE / WIRE_RATE_HZ
+            self.heard_until_s = max(self.heard_until_s, now_s) + sent_s
             if is_first:
                 yield Fire("speaking")
         if left_ms < sound_ms:

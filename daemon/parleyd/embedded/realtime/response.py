@@ -34,7 +34,8 @@ class Response:
     """wish: `response` of response.create. settings: those of this response. conversation_id None: out of band.
 
     waits_for: the items whose words are not recognised yet. outputs: the parts that are still to come; None: no answer
-    was looked for yet. given, cached: the tokens of the input.
+    was looked for yet. given, cached: the tokens of the input. filler_tokens, filler_ms: the part of the output that is
+    no answer, so that its limit does not count it.
     """
 
     id: str
@@ -50,6 +51,8 @@ class Response:
     cached: Tokens = tokens.NONE
     made: Tokens = tokens.NONE
     audio_ms: float = 0.0
+    filler_tokens: int = 0
+    filler_ms: float = 0.0
     current: Item | None = None
     is_over: bool = False
 
@@ -92,8 +95,8 @@ class Response:
             left_ms = self.end.after_audio_ms - self.audio_ms
         most = self.settings["max_output_tokens"]
         if most != "inf":
-            left_tokens = int(most) - self.made.text
-            left_ms = min(left_ms, left_tokens * tokens.AGENT_MS_PER_TOKEN - self.audio_ms)
+            left_tokens = int(most) - (self.made.text - self.filler_tokens)
+            left_ms = min(left_ms, left_tokens * tokens.AGENT_MS_PER_TOKEN - (self.audio_ms - self.filler_ms))
         return max(0.0, left_ms)
 
     def early_end(self) -> tuple[Status, Plain]:
@@ -142,6 +145,8 @@ class Response:
         delta = f" {text}" if self.current.text else text
         self.current.text = f"{self.current.text or ''}{delta}"
         self.made += Tokens(text=tokens.of_text(delta))
+        if self.current.is_filler:
+            self.filler_tokens += tokens.of_text(delta)
         kind = "response.output_text.delta" if self.is_text else "response.output_audio_transcript.delta"
         return self._in_content(kind, delta=delta)
 
@@ -150,6 +155,8 @@ class Response:
         assert self.current is not None
         sound_ms = len(pcm) / BYTES_PER_SAMPLE * 1000 / WIRE_RATE_HZ
         self.audio_ms += sound_ms
+        if self.current.is_filler:
+            self.filler_ms += sound_ms
         self.current.sent_ms += sound_ms
         self.current.kept_ms += sound_ms
         wire = wire_formats.encode(self._format, self._resampler.process(pcm) if self._resampler else pcm)

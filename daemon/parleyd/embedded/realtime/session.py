@@ -93,6 +93,11 @@ class Session:
         return list(self._plain["tools"])
 
     @property
+    def truncates(self) -> bool:
+        """Whether the oldest items are left out when there are too many."""
+        return bool(self._plain["truncation"] != "disabled")
+
+    @property
     def transcribes(self) -> bool:
         return self._plain["audio"]["input"]["transcription"] is not None
 
