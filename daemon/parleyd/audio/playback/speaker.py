@@ -177,7 +177,12 @@ class Speaker:
                 period = self._mix.period(samples, now_s)
                 if waits and (self._mix.has_work or self._mix.next_told_s is not None):
                     self._changed.notify_all()
-        pcm = period.pcm() if alone is None else alone[0] if alone[1] is AS_IS else scaled(*alone)
+        if alone is None:
+            pcm = period.pcm()
+        else:
+            pcm, volume = alone
+            if volume is not AS_IS:
+                pcm = scaled(pcm, volume)
         if self._far_end is not None:
             self._far_end.take(pcm, now_s)
         return pcm
