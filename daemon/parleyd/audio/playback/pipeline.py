@@ -18,8 +18,7 @@ from parleyd.audio.playback.answer_queue import ChunkQueue, Slice
 from parleyd.audio.playback.playhead import Segment
 from parleyd.audio.resample import Resampler
 
-# A job makes this much while sound lies ready, in whole periods. Twice as much is a product of matrices (resample.py)
-# that OpenBLAS shares among its threads, and those spin while they wait: a tenth of a processor or more, for nothing.
+# A job makes this much while sound lies ready, in whole periods.
 _BATCH_S = 0.100
 
 
