@@ -17,6 +17,7 @@ import numpy as np
 
 from parleyd.audio.earcons.sounds import Sound
 from parleyd.audio.pcm import AudioFormat
+from parleyd.audio.playback.gain import scaled
 from parleyd.audio.playback.mix import Mix
 
 RATE_HZ, PERIOD, FED_HZ = 48_000, 480, 16_000
@@ -42,9 +43,14 @@ def costs_us(volume: float, each: Callable[[Mix, int], None]) -> tuple[list[floa
             job.run()
             mix.finish(job)
         began = time.perf_counter_ns()
-        period = mix.period(PERIOD, now_s)
-        taken = time.perf_counter_ns()
-        pcm = period.pcm()
+        alone = mix.voice_alone(PERIOD, now_s)
+        if alone is None:
+            period = mix.period(PERIOD, now_s)
+            taken = time.perf_counter_ns()
+            pcm = period.pcm()
+        else:
+            taken = time.perf_counter_ns()
+            pcm = scaled(*alone)
         done = time.perf_counter_ns()
         assert len(pcm) == 2 * PERIOD
         locked.append((taken - began) / 1000)

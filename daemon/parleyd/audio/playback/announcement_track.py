@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from parleyd.audio import pcm as sound
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, AudioFormat
-from parleyd.audio.playback.gain import Fader, Layer, Move
+from parleyd.audio.playback.gain import AS_IS, Fader, Layer, Move
 from parleyd.audio.playback.pipeline import Pipeline
 from parleyd.audio.playback.playhead import Segment
 
@@ -32,6 +32,7 @@ class AnnouncementTrack:
     began_s: monotonic time at which its first sound was, or will be, audible; None before the device took any.
     silent_from_s: when all of it that the device has taken will have been heard.
     last_period_s: when the device last took anything, silence or not.
+    is_over: until the next begin() or feed(), take() returns nothing, and leaves the agent as loud as it is.
     """
 
     def __init__(self, duck_db: float) -> None:
@@ -39,6 +40,7 @@ class AnnouncementTrack:
         self.began_s: float | None = None
         self.silent_from_s = 0.0
         self.last_period_s = 0.0
+        self.is_over = True
         self._quiet = 10.0 ** (-duck_db / 20.0)
         self._segment = Segment(_NO_ANSWER, closed=True)
         self._fade = b""
@@ -55,11 +57,13 @@ class AnnouncementTrack:
         self.pipeline.queue.set_format(fmt)
         self._segment = Segment(_NO_ANSWER)
         self.began_s = None
+        self.is_over = False
 
     def feed(self, data: bytes) -> None:
         """Takes more sound, as the provider encodes it, in chunks of any size."""
         data, _ = self.pipeline.queue.accept(_NO_ANSWER, data)
         if data:
+            self.is_over = False
             self.pipeline.queue.push(self._segment, data)
 
     def end(self) -> None:
@@ -107,7 +111,9 @@ class AnnouncementTrack:
         meanwhile."""
         self.last_period_s = now_s
         if self._segment.closed and not self.waits:
-            return _NOTHING, self._agent_gain.move(1.0, samples, self._ramp_samples)
+            agent = self._agent_gain.move(1.0, samples, self._ramp_samples)
+            self.is_over = agent is AS_IS
+            return _NOTHING, agent
         size = samples * BYTES_PER_SAMPLE
         fade, self._fade = self._fade[:size], self._fade[size:]
         own_sound = b"".join(pcm for _, pcm in self.pipeline.pop(samples - len(fade) // BYTES_PER_SAMPLE))

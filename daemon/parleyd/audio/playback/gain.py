@@ -38,27 +38,29 @@ AS_IS = Move(1.0, 1.0)
 
 
 class Fader:
-    """A factor on its way to another, which moves in straight lines. 1.0 is unchanged."""
+    """A factor on its way to another, which moves in straight lines. 1.0 is unchanged.
+
+    still: the move of a stretch in which it stays where it is now."""
 
     def __init__(self, now: float = 1.0) -> None:
         self.jump(now)
 
     def jump(self, now: float) -> None:
         """At once: where nothing sounds."""
-        self._still = AS_IS if now == 1.0 else Move(now, now)
+        self.still = AS_IS if now == 1.0 else Move(now, now)
 
     def move(self, target: float, samples: int, range_samples: int) -> Move:
         """The next stretch of `samples`. range_samples: how many it takes from 0.0 to 1.0."""
-        begin = self._still.end
+        begin = self.still.end
         if begin == target:
-            return self._still
+            return self.still
         over_samples = math.ceil(abs(target - begin) * range_samples)
         if over_samples <= samples:
             self.jump(target)
         else:
             over_samples = samples
             self.jump(begin + math.copysign(samples / range_samples, target - begin))
-        return Move(begin, self._still.end, max(1, over_samples))
+        return Move(begin, self.still.end, max(1, over_samples))
 
 
 class Layer(NamedTuple):
@@ -78,7 +80,7 @@ def mixed(samples: int, layers: Sequence[Layer], volume: Move) -> bytes:
     if not layers:
         return bytes(samples * BYTES_PER_SAMPLE)
     if len(layers) == 1:
-        return _one(layers[0], volume).ljust(samples * BYTES_PER_SAMPLE, b"\0")
+        return scaled(layers[0].pcm, *layers[0].gains, volume).ljust(samples * BYTES_PER_SAMPLE, b"\0")
     total = np.zeros(samples, np.float32)
     for layer in layers:
         values = samples_of(layer.pcm)
@@ -86,16 +88,17 @@ def mixed(samples: int, layers: Sequence[Layer], volume: Move) -> bytes:
     return to_pcm(total * volume.factors(samples))
 
 
-def _one(layer: Layer, volume: Move) -> bytes:
-    gains = [gain for gain in (*layer.gains, volume) if gain is not AS_IS]
+def scaled(pcm: bytes, *gains: Move) -> bytes:
+    """The sound times all these factors; 16 bit, saturated. Without a factor other than AS_IS it passes bit for bit."""
+    gains = tuple(gain for gain in gains if gain is not AS_IS)
     if not gains:
-        return layer.pcm
-    values = samples_of(layer.pcm)
+        return pcm
+    values = samples_of(pcm)
     quieter = values * _factors(gains, len(values))
     if all(gain.begin <= 1.0 and gain.end <= 1.0 for gain in gains):
         # Nothing can saturate, which saves half of the work.
-        pcm: bytes = np.rint(quieter).astype("<i2").tobytes()
-        return pcm
+        rounded: bytes = np.rint(quieter).astype("<i2").tobytes()
+        return rounded
     return to_pcm(quieter)
 
 

@@ -9,6 +9,7 @@ and otherwise several: the wake-up of the worker costs more than its work.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 
 from parleyd.audio import pcm as sound
@@ -69,6 +70,7 @@ class Pipeline:
         self._job: Job | None = None
         self._tail_owner: Segment | None = None  # the segment whose last samples the resampler holds
         self._tail_rate_hz = 0  # the rate of these samples
+        # In pieces of a period, so that the device mostly takes a piece as it is; the last of a segment may be shorter.
         self._made: deque[tuple[Segment, bytes]] = deque()
         self._made_samples = 0
         self._ready_samples = 0  # the part of it that the device may take: whole periods, and the end of the sound
@@ -135,15 +137,36 @@ class Pipeline:
         if fmt is not None and fmt.rate_hz != self.rate_hz:
             self._tail_owner, self._tail_rate_hz = owner, fmt.rate_hz
         if job.pcm:
-            self._made.append((owner, job.pcm))
             self._made_samples += len(job.pcm) // BYTES_PER_SAMPLE
+            self._cut(owner, job.pcm)
         if not self.queue:
             self._ready_samples = self._made_samples
         else:
             more = self._made_samples - self._ready_samples
             self._ready_samples += more - more % self.period_samples
 
+    def _cut(self, owner: Segment, pcm: bytes) -> None:
+        """Into pieces of a period, behind the sound that was made before."""
+        size = self.period_samples * BYTES_PER_SAMPLE
+        if self._made and self._made[-1][0] is owner and len(self._made[-1][1]) < size:
+            pcm = self._made.pop()[1] + pcm
+        self._made.extend((owner, pcm[at : at + size]) for at in range(0, len(pcm), size))
+
     # ---------------------------------------------------------------- the device
+
+    def pop_piece(self, samples: int) -> tuple[Segment, bytes] | None:
+        """Takes the next `samples`, if they are one piece of an answer whose start was told, and if so much lies ready
+        behind them that has_work stays False. Otherwise it takes nothing and returns None: see pop()."""
+        left = self._ready_samples - samples
+        if left <= self.period_samples:
+            return None
+        first = self._made[0]
+        if not first[0].told or len(first[1]) != samples * BYTES_PER_SAMPLE:
+            return None
+        self._ready_samples = left
+        self._made_samples -= samples
+        self._made.popleft()
+        return first
 
     def pop(self, samples: int) -> list[tuple[Segment, bytes]]:
         """Takes the oldest `samples` that lie ready, or as many as there are; with their owners."""
@@ -168,8 +191,9 @@ class Pipeline:
             if self._job is not None and self._job.piece.fmt is not None:
                 self.queue.put_back(self._job.piece.owner, self._job.piece.fmt, self._job.piece.data)
             made = AudioFormat("pcm", self.rate_hz)
-            for owner, pcm in reversed(self._made):
-                self.queue.put_back(owner, made, pcm)
+            parts = [(owner, [pcm for _, pcm in its]) for owner, its in itertools.groupby(self._made, lambda it: it[0])]
+            for owner, pieces in reversed(parts):
+                self.queue.put_back(owner, made, b"".join(pieces))
             self._forget_made()
         self.rate_hz = rate_hz
 

@@ -7,12 +7,14 @@ its rate, and to none once the sound that it holds is not to be heard.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from typing import Protocol
 
 from parleyd.audio.devices.device import DeviceError, OutputDevice, StreamInfo
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
+from parleyd.audio.playback.gain import AS_IS, scaled
 from parleyd.audio.playback.mix import Mix
 
 # A caller that wants the device waits this long for a cut to reopen it. A reopening that takes longer hangs.
@@ -144,7 +146,7 @@ class Speaker:
 
     def _open(self, *, after_release: bool) -> StreamInfo:
         opening = object()
-        info = self.device.open(lambda samples: self._fill(samples, opening))
+        info = self.device.open(functools.partial(self._fill, opening))
         earcons = self._mix.earcons.resampled(info.rate_hz)
         if self._far_end is not None:
             self._far_end.start(info.rate_hz, info.latency_s)
@@ -160,7 +162,7 @@ class Speaker:
             raise _UnwantedError(f"{self.device.name}: it was opened too late", "see what keeps the sound server busy")
         return info
 
-    def _fill(self, samples: int, opening: object) -> bytes:
+    def _fill(self, opening: object, samples: int) -> bytes:
         """The device's thread: the next period, signed 16 bit, little-endian, mono. The lock is taken once."""
         now_s = time.monotonic()
         with self._changed:
@@ -169,11 +171,18 @@ class Speaker:
                 if opening is self._opening:
                     self._lead_in_samples -= samples
                 return bytes(samples * BYTES_PER_SAMPLE)
-            waits = self._mix.waits
-            period = self._mix.period(samples, now_s)
-            if waits and (self._mix.has_work or self._mix.next_told_s is not None):
-                self._changed.notify_all()
-        pcm = period.pcm()
+            alone = self._mix.voice_alone(samples, now_s)
+            if alone is None:
+                waits = self._mix.waits
+                period = self._mix.period(samples, now_s)
+                if waits and (self._mix.has_work or self._mix.next_told_s is not None):
+                    self._changed.notify_all()
+        if alone is None:
+            pcm = period.pcm()
+        else:
+            pcm, volume = alone
+            if volume is not AS_IS:
+                pcm = scaled(pcm, volume)
         if self._far_end is not None:
             self._far_end.take(pcm, now_s)
         return pcm
