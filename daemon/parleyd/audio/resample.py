@@ -40,9 +40,6 @@ _KAISER_BETA = 10.0
 _CUTOFF = 0.94
 # The number of cycles in one row of the product: longer rows need more arithmetic, shorter ones more copying.
 _ROW_CYCLES = 8
-# The most multiplications of one product. OpenBLAS shares products of half a million and more among its threads, and
-# those spin while they wait for the next one: a tenth of a processor or more, for nothing.
-_MOST_AT_ONCE = 260_000
 
 
 class _Converter(Protocol):
@@ -81,7 +78,6 @@ class _Matrix:
         self._matrix = _matrix(up, down)
         self._wide = 2 * _HELD_SAMPLES * down  # the additional samples that a cycle needs
         self._kept = np.zeros(self._wide // 2, np.float32)
-        self._most_rows = max(1, _MOST_AT_ONCE // self._matrix.size)
 
     def process(self, samples: Floats) -> Floats:
         have = len(self._kept) + len(samples)
@@ -96,11 +92,8 @@ class _Matrix:
         # as_strided() would take as long as the product itself.
         strides = (row * joined.itemsize, joined.itemsize)
         windows: Floats = np.ndarray((rows, len(self._matrix)), np.float32, joined, strides=strides)
-        out = np.empty((rows, self._matrix.shape[1]), np.float32)
-        for first in range(0, rows, self._most_rows):
-            some = slice(first, first + self._most_rows)
-            np.matmul(windows[some], self._matrix, out=out[some])
-        return out.reshape(-1)[: cycles * self._up]
+        out: Floats = (windows @ self._matrix).reshape(-1)[: cycles * self._up]
+        return out
 
 
 class Resampler:
