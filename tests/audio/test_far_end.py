@@ -631,3 +631,22 @@ def test_a_frame_begins_exactly_at_its_position(rate_hz: int, position: float) -
     at_s = (position + np.arange(FRAME_SAMPLES) * interpolator.step) / rate_hz
     wanted = 8000 / 32768 * np.sin(2 * np.pi * 440 * at_s)
     assert interpolator.frame(line, position) == pytest.approx(wanted, abs=2e-4)
+
+
+def test_the_filters_window_is_kaisers_as_numpy_has_it() -> None:
+    """One sample among zeros is heard as the taps of a filter: here of a whole position, and of one and a half."""
+    line, interpolator = DelayLine(16_000), Interpolator(16_000)
+    line.append([b"".join([bytes(2 * 500), (32_767).to_bytes(2, "little"), bytes(2 * 499)])])
+    for fraction in (0.0, 0.5):
+        heard = interpolator.frame(line, 340.0 + fraction) * (32_768 / 32_767)
+        from_middle = np.arange(FRAME_SAMPLES) - (160 - fraction)
+        window = np.i0(8.0 * np.sqrt(np.clip(1.0 - (from_middle / 16) ** 2, 0.0, 1.0)))
+        taps = np.sinc(0.94 * from_middle) * window * (from_middle >= -16) * (from_middle < 16)
+        assert heard == pytest.approx(taps / taps.sum(), abs=1e-6)
+
+
+def test_a_speaker_that_is_opened_again_needs_no_new_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are computed between two frames of the ears, where the person may already speak."""
+    Interpolator(48_000)
+    monkeypatch.setattr(np, "sinc", None)
+    Interpolator(48_000)
