@@ -47,16 +47,19 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
-def left() -> dict[str, int]:
-    """The objects of sessions that still exist, after a moment in which they may go."""
+def alive() -> Counter[str]:
+    """The number of objects of sessions, by their kinds."""
+    # Not by isinstance(): a weak proxy says that it is of the kind that it stands for.
+    kinds = [type(one) for one in gc.get_objects()]
+    return Counter(kind.__name__ for kind in kinds if kind in OF_A_SESSION)
+
+
+def left(before: Counter[str]) -> Counter[str]:
+    """The objects that have come since then and still exist, after a moment in which they may go."""
     until_s = time.monotonic() + 3
-    while True:
-        # Not by isinstance(): a weak proxy says that it is of the kind that it stands for.
-        kinds = [type(one) for one in gc.get_objects()]
-        found = Counter(kind.__name__ for kind in kinds if kind in OF_A_SESSION)
-        if not found or time.monotonic() > until_s:
-            return dict(found)
+    while (found := alive() - before) and time.monotonic() < until_s:
         time.sleep(0.05)
+    return found
 
 
 class Talk:
@@ -158,7 +161,7 @@ def realtime_refused(talk: Talk) -> None:
 def test_a_session_that_has_ended_leaves_nothing(
     talk: Callable[[Talk], None], sphinx: SphinxEars, agent_voice: Voice
 ) -> None:
-    rest = threading.Event()
+    before, rest = alive(), threading.Event()
     first = [chunk("It is noon. "), chunk("Or "), rest, chunk("nearly."), {"finish": "stop"}]
     second = [call("a", "get_light", "{}"), {"finish": "stop"}]
     with Odd(first, second) as model:
@@ -170,6 +173,6 @@ def test_a_session_that_has_ended_leaves_nothing(
         )
         with LocalAgent(settings, Scenario(), ears=sphinx, voice=agent_voice, keep=False) as agent:
             talk(Talk(agent, model, rest))
-            found = left()
+            found = left(before)
             rest.set()
-    assert found == {}
+    assert not found
