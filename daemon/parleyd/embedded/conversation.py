@@ -91,7 +91,7 @@ class Conversation:
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer: asyncio.Task[None] | None = None
         self._utterances: asyncio.Queue[Utterance] = asyncio.Queue()
-        self._guesses = Guesses(workers, figures, self._answer_ahead, self._mind.drop_guess)
+        self._guesses = Guesses(workers, figures, self._mind.drop_guess)
         self._doubt = Doubt(settings.interruption_ignore_terms)
         self._is_filling = False
         # A tool works; the words before its call were heard.
@@ -133,8 +133,10 @@ class Conversation:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            # After those that could begin another one.
-            self._mind.drop_guess()
+            # After the tasks that could begin another one. A task that is cancelled keeps its variables: this
+            # conversation, which would keep itself.
+            self._guesses.drop()
+            self._answer = None
 
     # ---------------------------------------------------------------- for the script
 
@@ -368,7 +370,7 @@ class Conversation:
 
     def _begin_guess(self, pcm: bytes) -> None:
         if not self._scripted_transcripts and not self._doubt.is_open and self._ready.is_set():
-            self._guesses.begin(pcm)
+            self._guesses.begin(pcm, self._answer_ahead)
 
     def _answer_ahead(self, text: str) -> None:
         if self._plan.converse:

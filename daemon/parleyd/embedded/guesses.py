@@ -23,31 +23,29 @@ def guess_after_ms(settings: AgentSettings, end_of_speech_ms: int) -> int:
 
 
 class Guesses:
-    """answer: begins the answer to these words. drop_answer: gives it up."""
+    """drop_answer: gives up the answer that is begun; of a part of the session, since the session itself would keep
+    itself by it."""
 
-    def __init__(
-        self, workers: Workers, figures: Figures, answer: Callable[[str], None], drop_answer: Callable[[], None]
-    ) -> None:
+    def __init__(self, workers: Workers, figures: Figures, drop_answer: Callable[[], None]) -> None:
         self._workers = workers
         self._figures = figures
-        self._answer = answer
         self._drop_answer = drop_answer
         self._words: asyncio.Task[str] | None = None
         # Also those whose utterance waits for an earlier one.
         self.tasks: set[asyncio.Task[str]] = set()
 
-    def begin(self, pcm: bytes) -> None:
-        """The person may have said all. pcm: the utterance so far, 16 kHz."""
+    def begin(self, pcm: bytes, answer: Callable[[str], None]) -> None:
+        """The person may have said all. pcm: the utterance so far, 16 kHz. answer: begins the answer to these words."""
         self.drop()
         self._figures.guesses += 1
-        self._words = asyncio.create_task(self._understand(pcm))
+        self._words = asyncio.create_task(self._understand(pcm, answer))
         self.tasks.add(self._words)
         self._words.add_done_callback(self.tasks.discard)
 
-    async def _understand(self, pcm: bytes) -> str:
+    async def _understand(self, pcm: bytes, answer: Callable[[str], None]) -> str:
         text = await self._workers.transcribe(pcm, final=True)
         if text != NOT_UNDERSTOOD:
-            self._answer(text)
+            answer(text)
         return text
 
     def drop(self) -> None:

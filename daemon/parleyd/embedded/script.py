@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import weakref
 from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, Protocol
@@ -33,11 +34,11 @@ class Actor(Protocol):
 
 class Script:
     """Steps without a delay are done before the triggering event is processed further; the others are done after their
-    delay."""
+    delay. The actor owns the script, and is not held by it."""
 
     def __init__(self, script: ConnectionScript, actor: Actor) -> None:
         self._steps = script.steps
-        self._actor = actor
+        self._actor: Actor = weakref.proxy(actor)
         self._counts: Counter[tuple[Trigger, str | None]] = Counter()
         self._audio_moved = asyncio.Event()
 

@@ -124,23 +124,16 @@ class Ahead:
     def __init__(self, model: LanguageModel, request: Request) -> None:
         self.request = request
         self.written = Written()
-        self._read: asyncio.Queue[str | ModelError | None] = asyncio.Queue()
-        self._task = asyncio.create_task(self._run(model))
+        self._pieces: asyncio.Queue[str | ModelError | None] = asyncio.Queue()
+        # The task does not hold this, since a task that was cancelled keeps what it held.
+        self._task = asyncio.create_task(_read(model, request, self.written, self._pieces))
         # The end, also of a task that was cancelled.
-        self._task.add_done_callback(lambda _: self._read.put_nowait(None))
-
-    async def _run(self, model: LanguageModel) -> None:
-        try:
-            async with contextlib.aclosing(model.pieces(self.request, self.written)) as pieces:
-                async for piece in pieces:
-                    self._read.put_nowait(piece)
-        except ModelError as error:
-            self._read.put_nowait(error)
+        self._task.add_done_callback(lambda _: self._pieces.put_nowait(None))
 
     async def pieces(self) -> AsyncGenerator[str, None]:
         """See LanguageModel.pieces."""
         try:
-            while (one := await self._read.get()) is not None:
+            while (one := await self._pieces.get()) is not None:
                 if isinstance(one, ModelError):
                     raise one
                 yield one
@@ -150,6 +143,17 @@ class Ahead:
 
     def cancel(self) -> None:
         self._task.cancel()
+
+
+async def _read(
+    model: LanguageModel, request: Request, written: Written, read: asyncio.Queue[str | ModelError | None]
+) -> None:
+    try:
+        async with contextlib.aclosing(model.pieces(request, written)) as pieces:
+            async for piece in pieces:
+                read.put_nowait(piece)
+    except ModelError as error:
+        read.put_nowait(error)
 
 
 class Guess:

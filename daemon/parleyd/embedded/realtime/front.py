@@ -78,6 +78,10 @@ def _answers(model: LanguageModel) -> Answers:
     return Answers(model)
 
 
+def _nothing() -> None:
+    """Gives up the answer of a script, which is never begun ahead."""
+
+
 class Front:
     """run() lasts as long as the connection. script.Actor is the part that the steps use.
 
@@ -107,7 +111,7 @@ class Front:
         self._request = request
         self._agent_exists = agent_exists
         self._answers = None if model is None else _answers(model)
-        self._guesses = Guesses(workers, figures, self._answer_ahead, self._drop_answer_ahead)
+        self._guesses = Guesses(workers, figures, _nothing if self._answers is None else self._answers.drop_guess)
         self._model = next(iter(parse_qs(urlsplit(request.path).query).get("model", [])), None)
         ends_at = int(time.time() + settings.realtime.max_session_s)
         self._protocol = Protocol(settings, plan, session_id, self._model, ends_at)
@@ -134,8 +138,10 @@ class Front:
                 await self._note_the_rest()
         finally:
             await self._end_tasks()
-            # After those that could begin another one.
-            self._drop_answer_ahead()
+            # After the tasks that could begin another one. A task that is cancelled keeps its variables: this session,
+            # which would keep itself.
+            self._guesses.drop()
+            self._speaking.clear()
 
     def _read_the_rest(self) -> None:
         """Nothing can be sent any more, so nothing is carried out: what the client has sent by now is noted."""
@@ -285,7 +291,7 @@ class Front:
                 await asyncio.sleep(0)
             case actions.Guess(pcm):
                 if not self._scripted_transcripts:
-                    self._guesses.begin(pcm)
+                    self._guesses.begin(pcm, self._answer_ahead)
             case actions.DropGuess():
                 self._guesses.drop()
             case actions.Recognise(item_id, pcm, None):
@@ -312,10 +318,6 @@ class Front:
     def _answer_ahead(self, text: str) -> None:
         if self._answers is not None:
             self._answers.guess(self._protocol.guessed(text))
-
-    def _drop_answer_ahead(self) -> None:
-        if self._answers is not None:
-            self._answers.drop_guess()
 
     async def _recognise(
         self, item_id: str, pcm: bytes, guess: asyncio.Task[str] | None, times: TurnTimes | None
