@@ -240,12 +240,11 @@ def read_only(lane: Lane, dice: Random) -> None:
         try:
             run("mount", "-o", "remount,ro", lane.state)
             break
-        except Unable as error:
+        except Unable:
             # A file is open for writing just now.
-            why = error
             lane.pause(0.1)
     else:
-        raise why
+        raise Unable("the file system is busy while the daemon holds its lock there, and cannot be remounted")
     try:
         lane.order("volume", to=0.9)
         lane.pause(dice.uniform(2.0, 4.0))
