@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -32,6 +31,7 @@ from parleyd.embedded.scenario import Scenario
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.settings import AgentSettings, MindSettings, ToolDefinition
 from parleyd.embedded.voice import Voice
+from waiting import until
 
 OF_A_SESSION = {
     Ahead, ConnectionRecord, Conversation, ConvaiLine, Front, Hearing, LanguageMind, Line, Protocol, Resampler,
@@ -52,14 +52,6 @@ def alive() -> Counter[str]:
     # Not by isinstance(): a weak proxy says that it is of the kind that it stands for.
     kinds = [type(one) for one in gc.get_objects()]
     return Counter(kind.__name__ for kind in kinds if kind in OF_A_SESSION)
-
-
-def left(before: Counter[str]) -> Counter[str]:
-    """The objects that have come since then and still exist, after a moment in which they may go."""
-    until_s = time.monotonic() + 3
-    while (found := alive() - before) and time.monotonic() < until_s:
-        time.sleep(0.05)
-    return found
 
 
 class Talk:
@@ -172,7 +164,8 @@ def test_a_session_that_has_ended_leaves_nothing(
             tools=(ToolDefinition(name="get_light"),),
         )
         with LocalAgent(settings, Scenario(), ears=sphinx, voice=agent_voice, keep=False) as agent:
-            talk(Talk(agent, model, rest))
-            found = left(before)
-            rest.set()
-    assert not found
+            try:
+                talk(Talk(agent, model, rest))
+                until("the objects of a session that has ended are gone", lambda: not alive() - before)
+            finally:
+                rest.set()
