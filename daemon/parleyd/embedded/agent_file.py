@@ -33,6 +33,20 @@ _SILENT = frozenset(
     ("agent_id", "metadata", "access_info", "version_id", "branch_id", "main_branch_id", "phone_numbers", "workflow")
 )
 
+# Fields of a conversation that the agents of the HTTP API keep and hand out, and that no conversation here follows.
+_WITHOUT_EFFECT = frozenset(
+    f"conversation_config.{name}"
+    for name in (
+        *("agent.language", "agent.disable_first_message_interruptions", "agent.dynamic_variables", "language_presets"),
+        *(f"agent.prompt.{key}" for key in ("llm", "temperature", "max_tokens", "built_in_tools", "mcp_server_ids")),
+        *(f"agent.prompt.{key}" for key in ("knowledge_base", "timezone", "ignore_default_personality")),
+        *("asr.quality", "asr.provider", "asr.keywords", "conversation.text_only"),
+        *(f"tts.{key}" for key in ("model_id", "voice_id", "stability", "speed", "similarity_boost")),
+        *("tts.optimize_streaming_latency", "turn.turn_timeout", "turn.turn_eagerness"),
+        "turn.soft_timeout_config.disable_until_first_user_message",
+    )
+)
+
 
 def load(path: Path) -> tuple[dict[str, Any], list[str]]:
     """The agent, complete, and the dotted names of the keys that have no effect here. Raises UserError."""
@@ -75,11 +89,18 @@ def _unknown(plain: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
         if not path and name in _SILENT:
             continue
         inner = (*path, name)
-        is_known = known_keys(inner) or _is_of_files(inner)
+        is_known = (known_keys(inner) or _is_of_files(inner)) if ".".join(inner) not in _WITHOUT_EFFECT else ""
         if is_known == "section" and isinstance(value, Mapping):
             yield from _unknown(value, inner)
-        elif not is_known and value not in (None, [], {}, "", False):
+        elif not is_known and not _is_empty(value):
             yield ".".join(inner)
+
+
+def _is_empty(value: object) -> bool:
+    """An export has every field of the service, also those that nobody has set. custom-llm: its address counts."""
+    if isinstance(value, Mapping):
+        return all(_is_empty(one) for one in value.values())
+    return value in (None, [], "", False, "custom-llm")
 
 
 def _is_of_files(path: tuple[str, ...]) -> str:

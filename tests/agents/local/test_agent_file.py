@@ -75,7 +75,14 @@ def written(tmp_path: Path, agent: dict[str, Any], name: str = "agent.json") -> 
 
 def test_an_export_is_the_definition(tmp_path: Path) -> None:
     agent, unknown = agent_file.load(written(tmp_path, EXPORT))
-    assert unknown == ["platform_settings.widget"]
+    assert unknown == [
+        "conversation_config.agent.language",
+        "conversation_config.agent.prompt.knowledge_base",
+        "conversation_config.asr.quality",
+        "conversation_config.tts.model_id",
+        "conversation_config.turn.turn_eagerness",
+        "platform_settings.widget",
+    ]
     settings = Platform(AgentSettings(), agents=[agent]).settings_of("agent_kitchen")
     assert settings.prompt == "You are the kitchen."
     assert settings.mind == MindSettings(base_url="http://127.0.0.1:9/v1", model="tiny")
