@@ -259,7 +259,7 @@ def test_a_wrong_option_is_refused() -> None:
 
 
 # What scripts need of the system, beside what the tests put in the place of the rest.
-TOOLS = ("bash", "cat", "dirname", "fold", "grep", "realpath", "sed", "tail", "tr")
+TOOLS = ("bash", "cat", "dirname", "flock", "fold", "grep", "realpath", "sed", "tail", "tr")
 REFUSAL = "maker is not in the sudoers file."
 
 
