@@ -17,6 +17,7 @@ from parleyd.cli.daemon import add_socket, refused, seconds
 from parleyd.control.client import NobodyListensError, NotRunningError, RefusedError
 from parleyd.core.errors import UserError
 from parleyd.host.directories import state_directory
+from parleyd.host.interruptible import interruptible
 
 HISTORY = "chat_history"
 
@@ -68,7 +69,8 @@ def _through_pipe(args: argparse.Namespace) -> int:
     pipe = Pipe(sys.stdout, args.timeout)
     with _linked(args, pipe.take, None) as link:
         try:
-            pipe.run(sys.stdin, link)
+            with interruptible():
+                pipe.run(sys.stdin, link)
         except NoAnswerError as error:
             raise UserError(str(error), None, error.exit_code) from error
         except BadLineError as error:

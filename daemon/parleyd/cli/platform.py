@@ -22,6 +22,7 @@ from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError, resolve_key
 from parleyd.core.text import printable
 from parleyd.host.files import replace_file
+from parleyd.host.interruptible import interruptible
 from parleyd.platform.carry_out import Done
 from parleyd.platform.case import Case, create, desired_of, state_of
 from parleyd.platform.desired import PROMPT, TOOL_IDS
@@ -222,7 +223,8 @@ def _agrees(*, is_json: bool) -> bool:
         show("parleyd: nothing was written, because nobody could be asked; --yes writes it", sys.stderr)
         return False
     try:
-        return input("\nWrite this to the agent? [y/N] ").strip().lower() in ("y", "yes")
+        with interruptible():
+            return input("\nWrite this to the agent? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False
 

@@ -19,6 +19,7 @@ from parleyd.config.schema import Config
 from parleyd.core.errors import UserError
 from parleyd.core.text import one_line, printable
 from parleyd.doctor.table import CHECKS
+from parleyd.host.interruptible import interruptible
 from parleyd.transcript.reading import entries
 
 _PICTURE = Path("parleyd-tune.png")
@@ -124,7 +125,8 @@ def _agrees(parts: Sequence[Part]) -> bool:
     by_name = {part.name: part for part in parts}
     while True:
         try:
-            said = input(f"{wrapped(_QUESTION, sys.stdout)} ").strip()
+            with interruptible():
+                said = input(f"{wrapped(_QUESTION, sys.stdout)} ").strip()
         except EOFError:
             print()
             return False

@@ -17,6 +17,7 @@ from parleyd.config.secret_store import Stored, store
 from parleyd.config.secrets import KEY_NAMES, MAX_SECRET_BYTES, SecretError, check_key, clean
 from parleyd.core.errors import UserError
 from parleyd.host.directories import config_path
+from parleyd.host.interruptible import interruptible
 
 DEFAULT_NAME = KEY_NAMES[0]
 # The password of the broker, which systemd/parleyd-mqtt.service loads.
@@ -79,7 +80,8 @@ def default_name() -> str:
 
 def _read(name: str) -> str:
     if sys.stdin.isatty():
-        return getpass.getpass(f"{wrapped(f'Paste the key {name} (what you type is not shown):', sys.stdin)} ")
+        with interruptible():
+            return getpass.getpass(f"{wrapped(f'Paste the key {name} (what you type is not shown):', sys.stdin)} ")
     data = sys.stdin.buffer.read(MAX_SECRET_BYTES)
     lines = data.decode("utf-8-sig", "replace").splitlines()
     return lines[0] if lines else ""

@@ -18,6 +18,7 @@ from parleyd.doctor.examination import user_name
 from parleyd.doctor.sound_access import our_socket, running_servers
 from parleyd.host.directories import SYSTEM_CONFIG, config_path, user_config_directory
 from parleyd.host.files import read_file
+from parleyd.host.interruptible import interruptible
 from parleyd.setup import answers, flow
 from parleyd.setup.dialog import Dialog
 from parleyd.setup.file import ConfigFile
@@ -125,7 +126,8 @@ def _signals() -> Iterator[None]:
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield
+        with interruptible():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

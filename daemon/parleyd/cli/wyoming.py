@@ -10,6 +10,7 @@ from parleyd.cli.configured import add_config, config_of, log_to_stderr, socket_
 from parleyd.cli.daemon import add_socket
 from parleyd.core.errors import UserError
 from parleyd.host import python_env
+from parleyd.host.interruptible import interruptible
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,5 +39,6 @@ def run(args: argparse.Namespace) -> int:
     server = Server(config.wyoming, socket_of(args, config))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: server.stop())
-    server.run()
+    with interruptible():
+        server.run()
     return os.EX_OK

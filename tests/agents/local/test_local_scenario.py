@@ -6,6 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -215,7 +216,9 @@ def test_the_nth_time_and_audio_time(start: Start) -> None:
         client.until("conversation_initiation_metadata")
         client.say(spoken("Good morning."))
         client.until("user_transcript")
-        client.say(spoken("Good morning."))
+        # The line is gone when the agent has heard 400 ms of it, which may be before the rest is sent.
+        with suppress(ConnectionClosed):
+            client.say(spoken("Good morning."))
         assert client.until_closed()[0] == 1006
     record = agent.wait_connection()
     assert record.triggers.count("speech") == 2
