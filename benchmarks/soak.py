@@ -69,8 +69,8 @@ metrics: {{textfile: {folder}/parleyd.prom}}
 MOST_MIB_A_DAY = 8.0
 # It moves by a MiB or two from one hour to the next; of fewer hours the slope says nothing.
 HOURS_FOR_MEMORY = 12
-# How far the microphone's clock may be ahead of ears.
-LEAD_S = 0.8
+# How far the microphone's clock may be ahead of ears. Twice this is on the way at most, and their queue holds a second.
+LEAD_S = 0.4
 PATIENCE_S = 8.0
 
 
