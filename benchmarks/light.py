@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import importlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -36,8 +37,8 @@ from plain_agent import RATE_HZ, PlainAgent
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 vcard = importlib.import_module("vcard")
 
-from parleyd.control.client import Client  # noqa: E402 - after the path
-from parleyd.embedded.voice import Voice  # noqa: E402
+from parleyd.embedded.voice import Voice  # noqa: E402 - after the path
+from parleyd.host import signals  # noqa: E402
 
 NOISE_DBFS = -62.0
 MINUTES = 120  # of noise: longer than any run
@@ -118,8 +119,8 @@ class Bench:
             self.times.setdefault(which + "exec to READY, ms", []).append(ready_ms)
             self.times.setdefault(which + "CPU to READY, ms", []).append(cpu_s(racer.pid) * 1000)
             self.add(ASLEEP, racer.pid, QUIET_S, which=which)
-            with Client(racer.socket) as client:
-                client.ask("wake")
+            # The control socket of an older daemon may speak another protocol.
+            os.kill(racer.pid, signals.WAKE)
             self._agent.wait_session(known)
             self.add(SILENT, racer.pid, QUIET_S, which=which)
             if not self.wanted(SILENT):

@@ -140,7 +140,8 @@ def daemon(card: Any, url: str, more: str = "", checkout: Path | None = None, sp
         folder = Path(name)
         told.bind(f"{name}/notify")
         told.settimeout(60)
-        (folder / "parleyd.yaml").write_text(CONFIG.format(url=url, folder=name, more=more, speaker=speaker))
+        text = CONFIG.format(url=url, folder=name, more=more, speaker=speaker)
+        (folder / "parleyd.yaml").write_text(text if checkout is None else _without_unknown(text, checkout))
         environment = card.environment | {"NOTIFY_SOCKET": f"{name}/notify", "STATE_DIRECTORY": name, "HOME": name}
         if checkout is not None:
             environment["PYTHONPATH"] = str(checkout / "daemon")
@@ -156,6 +157,15 @@ def daemon(card: Any, url: str, more: str = "", checkout: Path | None = None, sp
             except BaseException:
                 print((folder / "log").read_text(errors="replace"), file=sys.stderr)
                 raise
+
+
+def _without_unknown(text: str, checkout: Path) -> str:
+    """A daemon of an older checkout refuses keys that it does not know, and does without what they change."""
+    schema = (checkout / "daemon" / "parleyd" / "config" / "schema.py").read_text()
+    for entry in (", no_person_s: 86400", ", keep_open: off"):
+        key = entry.strip(", ").partition(":")[0]
+        text = text if key in schema else text.replace(entry, "")
+    return text
 
 
 def sdk_python() -> Path:
