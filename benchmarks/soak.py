@@ -69,8 +69,8 @@ metrics: {{textfile: {folder}/parleyd.prom}}
 MOST_MIB_A_DAY = 8.0
 # It moves by a MiB or two from one hour to the next; of fewer hours the slope says nothing.
 HOURS_FOR_MEMORY = 12
-# How far the microphone's clock may be ahead of ears. Twice this is on the way at most, and their queue holds a second.
-LEAD_S = 0.4
+# The microphone's clock is set ahead by LEAD_S when ears have all but REST_S. Their queue holds a second.
+LEAD_S, REST_S = 0.5, 0.45
 PATIENCE_S = 8.0
 
 
@@ -194,7 +194,7 @@ class Day:
         """As fast as ears follow."""
         began_s, taken_s = self._clock(), self._taken_s
         while (gone_s := self._clock() - began_s) < seconds:
-            if gone_s - (self._taken_s - taken_s) < LEAD_S:
+            if gone_s - (self._taken_s - taken_s) < REST_S:
                 self._clock.skip(LEAD_S)
             time.sleep(0.003)
 

@@ -169,6 +169,8 @@ NOT_WATCHED = {
     "fallback",
     # Whoever has handed a file over waits for it for a bounded time.
     "handed-over file",
+    # Of commands that ask a person, and of `parleyd wyoming`; the daemon's main thread waits for signals itself.
+    "interruptible",
 }  # fmt: skip
 # What runs elsewhere than in the daemon.
 ELSEWHERE = {"embedded", "chat", "cli", "demo", "doctor", "mqtt", "tuning", "wyoming", "audio/devices"}
