@@ -37,6 +37,9 @@ LATER = {
     ),
     *("parleyd.doctor", "parleyd.embedded.child", "parleyd.host.requests", "parleyd.platform", "parleyd.tools.http"),
     *("parleyd.agents.openai", "parleyd.transcript.writer", "parleyd.tuning"),
+    # The daemon is ready without these, and they follow at once.
+    *("hashlib", "ssl", "websocket", "parleyd.agents.elevenlabs.address", "parleyd.agents.elevenlabs.endings"),
+    *("parleyd.conversation.session.session", "parleyd.conversation.session.speech_line", "parleyd.host.reaching"),
 }
 # Their dataclasses are read by commands that do without msgspec (tests/cli/test_light_clients.py), or by the doctor,
 # which has to tell that it is missing (tests/cli/test_main.py).
@@ -208,6 +211,7 @@ def test_what_the_first_session_needs_is_loaded_after_the_start_and_no_more(
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
     assert "stringprep" in loaded, "names are looked up with it"
+    assert {"websocket", "parleyd.conversation.session.session"} <= loaded
     assert loaded & {"http.client", "parleyd.host.requests", "samplerate"} == wanted
 
 
