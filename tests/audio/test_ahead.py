@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -188,3 +191,21 @@ def test_a_period_of_long_ago_is_not_heard() -> None:
     microphone.open(heard)
     assert not heard.any.is_set()
     microphone.close()
+
+
+HANGS = """
+import ctypes, sys
+import pyaudio
+from parleyd.cli.main import main
+pyaudio.PyAudio.__init__ = lambda _: ctypes.CDLL(None).sleep(3600)
+sys.exit(main(["run", "-c", sys.argv[1]]))
+"""
+
+
+def test_a_configuration_is_refused_while_the_list_of_devices_hangs(tmp_path: Path) -> None:
+    config = tmp_path / "parleyd.yaml"
+    config.write_text("audio: {nonsense: 1}\n")
+    command = [sys.executable, "-c", HANGS, str(config)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == os.EX_CONFIG
+    assert "audio.nonsense: unknown key" in ended.stderr
