@@ -62,6 +62,7 @@ SHARED = {
 NATIVE = {
     ("allocator.py", None): "tests/host/test_allocator.py",
     ("alsa.py", "libasound.so.2"): "tests/audio/test_native_libraries.py",
+    ("native_output.py", None): "tests/audio/test_native_libraries.py",
     ("native_output.py", "libasound.so.2"): "tests/audio/test_native_libraries.py",
     ("native_output.py", "libjack.so.0"): "tests/audio/test_native_libraries.py",
     ("sound_server.py", "libasound.so.2"): "tests/audio/test_channels.py",

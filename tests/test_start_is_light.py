@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+import parleyd
 from parleyd.agents.elevenlabs import server_messages as elevenlabs
 from parleyd.agents.openai import server_messages as openai
 from parleyd.config.schema import Config
@@ -35,6 +37,9 @@ LATER = {
     ),
     *("parleyd.doctor", "parleyd.embedded.child", "parleyd.host.requests", "parleyd.platform", "parleyd.tools.http"),
     *("parleyd.agents.openai", "parleyd.transcript.writer", "parleyd.tuning"),
+    # The daemon is ready without these, and they follow at once.
+    *("hashlib", "ssl", "websocket", "parleyd.agents.elevenlabs.address", "parleyd.agents.elevenlabs.endings"),
+    *("parleyd.conversation.session.session", "parleyd.conversation.session.speech_line", "parleyd.host.reaching"),
 }
 # Their dataclasses are read by commands that do without msgspec (tests/cli/test_light_clients.py), or by the doctor,
 # which has to tell that it is missing (tests/cli/test_main.py).
@@ -51,22 +56,32 @@ LIGHT_TOO = {"parleyd.app.settings"}
 
 # What is imported while the sound devices open.
 MEANWHILE = {
-    *("numpy", "ssl", "websocket", "webrtcvad", "parleyd.agents.elevenlabs", "parleyd.announce"),
+    *("numpy", "webrtcvad", "parleyd.agents.elevenlabs", "parleyd.announce", "parleyd.audio.pcm"),
     *("parleyd.app.service", "parleyd.audio.echo", "parleyd.audio.gate", "parleyd.audio.playback"),
     *("parleyd.control", "parleyd.conversation", "parleyd.hooks"),
 }
-BEFORE_THE_DEVICES = "import parleyd.cli.main, parleyd.cli.run, sys; print(*sys.modules)"
+BEFORE_THE_LIST = """
+import parleyd.cli.main, parleyd.cli.run, parleyd.audio.devices.ahead, parleyd.config.first_look, sys
+print(*sys.modules)
+"""
+BEFORE_THE_DEVICES = "import parleyd.cli.main, parleyd.cli.run, parleyd.cli.running, sys; print(*sys.modules)"
+# numpy: how many threads there are, and who knows of the variable: this program, and two that it starts.
 NUMPY = """
 import os
 from parleyd.host import openblas
-with openblas.without_threads():
-    import numpy
-print(len(os.listdir("/proc/self/task")), os.environ.get("OPENBLAS_NUM_THREADS"))
+openblas.start_no_threads()
+import numpy
+from parleyd.host.subprocesses import ask
+threads, known = len(os.listdir("/proc/self/task")), os.environ.get("OPENBLAS_NUM_THREADS")
+tell = ["sh", "-c", "printf %s ${OPENBLAS_NUM_THREADS-None}"]
+print(threads, known, *(ask(tell, timeout_s=60, environment=more).output for more in (None, {"A": "b"})))
 """
-IMPORTED = "import parleyd.cli.main, parleyd.cli.run, parleyd.cli.serving, sys; print(*sys.modules)"
+IMPORTED = (
+    "import parleyd.cli.main, parleyd.cli.run, parleyd.cli.running, parleyd.cli.serving, sys; print(*sys.modules)"
+)
 DATACLASSES = """
 import dataclasses, sys
-import parleyd.cli.main, parleyd.cli.run, parleyd.cli.serving
+import parleyd.cli.main, parleyd.cli.run, parleyd.cli.running, parleyd.cli.serving
 for name, module in list(sys.modules.items()):
     for one in vars(module).values() if name.startswith("parleyd.") else ():
         if isinstance(one, type) and one.__module__ == name and "__dataclass_fields__" in vars(one):
@@ -112,6 +127,14 @@ def test_the_daemon_imports_nothing_that_it_needs_later() -> None:
     assert not early
 
 
+def test_portaudio_lists_the_devices_while_the_configuration_is_read() -> None:
+    imported = printed(BEFORE_THE_LIST).split()
+    assert "parleyd.audio.devices.portaudio_host" in imported
+    early = {later for later in MEANWHILE for one in imported if one == later or one.startswith(f"{later}.")}
+    assert not early
+    assert not [one for one in imported if one.startswith(("parleyd.checks", "parleyd.config.schema", "parleyd.app"))]
+
+
 def test_the_devices_open_while_the_rest_is_imported() -> None:
     imported = printed(BEFORE_THE_DEVICES).split()
     assert "parleyd.checks.configuration" in imported
@@ -119,13 +142,24 @@ def test_the_devices_open_while_the_rest_is_imported() -> None:
     assert not early
 
 
-@pytest.mark.parametrize(("chosen", "left"), [(None, "1 None"), ("1", "1 1")])
+@pytest.mark.parametrize(("chosen", "left"), [(None, "1 None None None"), ("1", "1 1 1 1")])
 def test_numpy_starts_no_threads(chosen: str | None, left: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They wait busily. Programs that the daemon starts may use theirs; whoever has chosen a number keeps it."""
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     if chosen is not None:
         monkeypatch.setenv("OPENBLAS_NUM_THREADS", chosen)
     assert printed(NUMPY).strip() == left
+
+
+@pytest.mark.parametrize("starter", ["embedded/child.py", "host/subprocesses.py"])
+def test_programs_get_an_environment_that_python_knows(starter: str) -> None:
+    """That of the process, which they would inherit, has the number of threads that is meant for this one."""
+    tree = ast.parse((Path(parleyd.__file__).parent / starter).read_text())
+    calls = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "subprocess.Popen"
+    ]
+    assert calls
+    assert all("env" in {one.arg for one in call.keywords} for call in calls)
 
 
 def test_the_daemon_makes_no_dataclasses_at_its_start() -> None:
@@ -137,7 +171,7 @@ def test_the_daemon_makes_no_dataclasses_at_its_start() -> None:
 
 LOADED_AHEAD = """
 import sys
-import parleyd.cli.main, parleyd.cli.run, parleyd.cli.serving
+import parleyd.cli.main, parleyd.cli.run, parleyd.cli.running, parleyd.cli.serving
 from parleyd.app.agents import Agents, provider_of
 from parleyd.checks.configuration import parse
 config = parse(sys.argv[1], "parleyd.yaml").config
@@ -177,6 +211,7 @@ def test_what_the_first_session_needs_is_loaded_after_the_start_and_no_more(
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
     assert "stringprep" in loaded, "names are looked up with it"
+    assert {"websocket", "parleyd.conversation.session.session"} <= loaded
     assert loaded & {"http.client", "parleyd.host.requests", "samplerate"} == wanted
 
 

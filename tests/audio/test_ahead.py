@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from parleyd.audio.devices.ahead import opened_ahead
+from parleyd.audio.devices.ahead import listed_ahead, opened_ahead
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
@@ -57,14 +60,10 @@ def test_what_is_opened_ahead_is_not_opened_again(openings: list[str]) -> None:
 
     with opened_ahead(speaker, microphone):
         until("the microphone is opened ahead", lambda: microphone.active)
-        # As if both had lost sound before anybody was there to miss it.
-        microphone.overflows = speaker.underruns = 3
         assert speaker.open(fill).rate_hz == 48_000
         assert microphone.open(heard).rate_hz == 16_000
         assert asked.wait(60)
         assert heard.any.wait(60)
-        assert microphone.overflows < 3
-        assert speaker.underruns < 3
         assert (microphone.name, speaker.name) == ("vmic", "vspk")
     assert openings == ["output", "input"]
     assert not microphone.active
@@ -142,3 +141,71 @@ def test_without_a_thread_nothing_is_opened_ahead(openings: list[str], monkeypat
         patched.setattr(threading.Thread, "start", no_thread)
         with opened_ahead(speaker, microphone):
             assert openings == []
+
+
+def test_the_devices_are_listed_once(openings: list[str]) -> None:
+    microphone, speaker = cards()
+    host.refresh()
+    with listed_ahead(), opened_ahead(speaker, microphone):
+        until("the microphone is open", lambda: microphone.active)
+        listed_s = host.listed_s
+        microphone.open(Heard())
+        assert host.listed_s == listed_s
+    assert openings == ["output", "input"]
+
+
+def test_the_last_period_from_before_is_heard_and_the_next_one_follows_it() -> None:
+    microphone, _ = cards()
+    periods: list[tuple[bytes, float]] = []
+    enough = threading.Event()
+
+    def deliver(pcm: bytes, start_s: float) -> None:
+        periods.append((pcm, start_s))
+        if len(periods) == 3:
+            enough.set()
+
+    assert microphone.open_ahead()
+    ahead = microphone._ahead
+    assert ahead is not None
+    until("a period has come", lambda: ahead._last is not None)
+    microphone.open(deliver)
+    assert periods, "it was heard before open() returned"
+    assert enough.wait(60)
+    microphone.close()
+    starts_s = [start_s for _, start_s in periods]
+    assert starts_s == sorted(starts_s)
+    assert {len(pcm) for pcm, _ in periods} == {640}
+
+
+def test_a_period_of_long_ago_is_not_heard() -> None:
+    microphone, _ = cards()
+    assert microphone.open_ahead()
+    ahead = microphone._ahead
+    assert ahead is not None
+    until("a period has come", lambda: ahead._last is not None)
+    microphone._stream.stop_stream()
+    assert ahead._last is not None
+    # As if the device had stopped before that.
+    ahead._last = ahead._last[0], ahead._last[1] - 1.0
+    heard = Heard()
+    microphone.open(heard)
+    assert not heard.any.is_set()
+    microphone.close()
+
+
+HANGS = """
+import ctypes, sys
+import pyaudio
+from parleyd.cli.main import main
+pyaudio.PyAudio.__init__ = lambda _: ctypes.CDLL(None).sleep(3600)
+sys.exit(main(["run", "-c", sys.argv[1]]))
+"""
+
+
+def test_a_configuration_is_refused_while_the_list_of_devices_hangs(tmp_path: Path) -> None:
+    config = tmp_path / "parleyd.yaml"
+    config.write_text("audio: {nonsense: 1}\n")
+    command = [sys.executable, "-c", HANGS, str(config)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == os.EX_CONFIG
+    assert "audio.nonsense: unknown key" in ended.stderr

@@ -69,3 +69,21 @@ def test_a_library_that_talks_is_silenced(tmp_path: Path, library: str) -> None:
     load = "import pyaudio; from parleyd.audio.devices.native_output import silence_libraries\n"
     assert child(config, load + _TALK[library]).stderr != ""
     assert child(config, f"{load}silence_libraries()\n{_TALK[library]}").stderr == ""
+
+
+_CALLED = """
+import ctypes, sys
+library, called = ctypes.CDLL("libasound.so.2").snd_pcm_open, []
+sys.setprofile(lambda frame, event, _: called.append(frame.f_code.co_name) if event == "call" else None)
+library(ctypes.byref(ctypes.c_void_p()), b"none", 0, 1)
+sys.setprofile(None)
+print(called)
+"""
+
+
+def test_a_silenced_library_does_not_wait_for_the_interpreter(tmp_path: Path) -> None:
+    """ALSA has dozens of lines, and at each a thread would wait until modules that are imported let it run."""
+    config = tmp_path / "asound.conf"
+    config.write_text("")
+    silence = "from parleyd.audio.devices.native_output import silence_libraries; silence_libraries()"
+    assert child(config, silence + _CALLED).stdout == "[]\n"

@@ -74,7 +74,7 @@ def parleyd_without(module: str, *arguments: str, path: Path | None = None) -> s
         ("samplerate", ("tune",), "samplerate", "pip install samplerate"),
         ("yaml", ("check",), "PyYAML", "pip install PyYAML"),
         ("msgspec", ("check",), "msgspec", "pip install msgspec"),
-        ("msgspec", ("run", "--help"), "msgspec", "pip install msgspec"),
+        ("msgspec", ("run", "-c", CONFIG), "msgspec", "pip install msgspec"),
         ("numpy", ("run", "-c", CONFIG), "numpy", "pip install numpy"),
         ("websocket", ("run", "-c", CONFIG), "websocket-client", "pip install websocket-client"),
     ],

@@ -12,8 +12,7 @@ import pytest
 from harness import Daemon
 from msgspec.structs import replace
 
-from parleyd.agents.elevenlabs import files
-from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.elevenlabs.agent import MOST_FILE_BYTES, ElevenLabsAgent
 from parleyd.agents.provider import UploadError
 from parleyd.app.service import Service
 from parleyd.audio.devices.null import NullInput, NullOutput
@@ -178,7 +177,7 @@ def test_the_next_file_may_follow_as_soon_as_one_is_told_to_be_sent(tmp_path: Pa
 def test_what_is_not_sent_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty.png").touch()
     (tmp_path / "big.pdf").write_bytes(b"x")
-    os.truncate(tmp_path / "big.pdf", files.MOST_BYTES + 1)
+    os.truncate(tmp_path / "big.pdf", MOST_FILE_BYTES + 1)
     (tmp_path / "what").write_bytes(b"x")
     (tmp_path / "packed.pdf.gz").write_bytes(b"x")
     (tmp_path / "ok.png").write_bytes(b"x")

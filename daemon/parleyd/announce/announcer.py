@@ -24,8 +24,7 @@ from parleyd.announce.sound_file import SoundFile
 from parleyd.audio.pcm import duration_s
 from parleyd.audio.playback.announcements import Announcements
 from parleyd.config.schema import Announce
-from parleyd.conversation.session.connecting import retry
-from parleyd.conversation.session.speech_line import sound_over_line
+from parleyd.conversation.session.retries import retry
 from parleyd.core import events
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.core.errors import UserError
@@ -303,6 +302,9 @@ class Announcer:
 
     def _listen(self, item: _Item, speech: SocketSpeech, timeout_s: float) -> Ending | None:
         """The sound comes over a WebSocket."""
+        # Imported here, as in the supervisor.
+        from parleyd.conversation.session.speech_line import sound_over_line
+
         self.pulse.rest()
         came_s = 0.0
         try:

@@ -6,7 +6,7 @@ import queue
 import threading
 
 from parleyd.agents.speech import StreamedSpeech
-from parleyd.conversation.session.connecting import no_thread
+from parleyd.conversation.session.retries import no_thread
 from parleyd.core.endings import DialError, Ending
 
 # Pieces of sound that wait for the announcer; beyond that the server waits.

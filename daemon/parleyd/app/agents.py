@@ -8,15 +8,13 @@ import importlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from parleyd.agents.elevenlabs.address import server_of
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
-from parleyd.agents.elevenlabs.platform_tools import client_tool
-from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.agents.provider import Agent, Server, ToolSpec
 from parleyd.agents.speech import Speech, StreamedSpeech
 from parleyd.config.base import Secret
@@ -32,6 +30,14 @@ if TYPE_CHECKING:
     from parleyd.embedded.child import AgentChild
 
 log = logging.getLogger(__name__)
+
+
+# They bring websocket-client and TLS along, a fifteenth of the start.
+_NEEDED_BY_EACH_SESSION = ("parleyd.conversation.session.session", "parleyd.conversation.session.speech_line")
+_NEEDED_BY_ELEVENLABS = ("parleyd.agents.elevenlabs.address", "parleyd.agents.elevenlabs.endings")
+# It is imported when the daemon is ready, and a missing one is told before.
+if find_spec("websocket") is None:
+    raise ModuleNotFoundError("No module named 'websocket'", name="websocket")
 
 
 class Provider(Protocol):
@@ -79,6 +85,8 @@ class ElevenLabsProvider:
         return config.elevenlabs.api_key
 
     def server(self, config: Config) -> Server:
+        from parleyd.agents.elevenlabs.address import server_of
+
         return server_of(config.elevenlabs.base_url, "elevenlabs.base_url")
 
     def agent(self, config: Config, api_key: str | None, apart: Apart | None = None) -> Agent:
@@ -88,9 +96,13 @@ class ElevenLabsProvider:
         section, voice_id = config.announce, config.announce.voice_id
         if voice_id is None:
             return None
+        from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
+
         return ElevenLabsSpeech(section, config.elevenlabs.base_url, voice_id, api_key)
 
     def tool_form(self, tool: ToolSpec) -> Mapping[str, object]:
+        from parleyd.agents.elevenlabs.platform_tools import client_tool
+
         return client_tool(tool)
 
     def shown(self, config: Config) -> str:
@@ -110,12 +122,15 @@ def about_tools(config: Config) -> str:
 def provider_of(config: Config) -> Provider:
     """The provider of this configuration; the embedded agent, which has no client of its own, is spoken with over
     the protocol of one."""
-    name = config.local.protocol if config.provider == "local" else config.provider
-    if name == "openai":
+    if _protocol(config) == "openai":
         from parleyd.app.openai_provider import OpenAIProvider
 
         return OpenAIProvider()
     return ElevenLabsProvider()
+
+
+def _protocol(config: Config) -> str:
+    return config.local.protocol if config.provider == "local" else config.provider
 
 
 class Agents:
@@ -175,6 +190,8 @@ class Agents:
     def speech(self, config: Config) -> Speech | None:
         """The voice of announcements; None if there is none."""
         if self._child is not None:
+            from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
+
             # The embedded agent has one voice, for every id.
             return ElevenLabsSpeech(config.announce, self._child.base_url, config.announce.voice_id or "local", None)
         if config.provider == "elevenlabs" and config.announce.voice_id is None:
@@ -184,7 +201,10 @@ class Agents:
 
     def load_ahead(self, config: Config) -> None:
         """Imports what the first session needs, so that the first words do not wait for it, and so that a package that
-        is upgraded meanwhile cannot break it."""
+        is upgraded meanwhile cannot break it. Raises ImportError and OSError where no session could be held."""
+        of_provider = _NEEDED_BY_ELEVENLABS if _protocol(config) == "elevenlabs" else ()
+        for module in (*_NEEDED_BY_EACH_SESSION, *of_provider):
+            importlib.import_module(module)
         try:
             for module in self._needed_later(config):
                 importlib.import_module(module)
@@ -197,8 +217,7 @@ class Agents:
         yield "encodings.idna"
         if self._child is None and _by_http(config, provider_of(config).server(config)):
             yield "parleyd.host.requests"
-        protocol = config.local.protocol if config.provider == "local" else config.provider
-        if protocol == "openai":
+        if _protocol(config) == "openai":
             # Its sound has 24 kHz, which has no simple ratio to the pipeline's rate.
             yield "samplerate"
 

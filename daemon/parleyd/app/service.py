@@ -39,7 +39,7 @@ from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.conversation.dialogue.uploads import Uploads, takes_pictures
 from parleyd.conversation.session.in_flight import Lines
 from parleyd.conversation.session.outbox import Outbox
-from parleyd.conversation.session.session import Traffic
+from parleyd.conversation.session.traffic import Traffic
 from parleyd.conversation.session.uplink import Uplink, UplinkCounters
 from parleyd.conversation.supervisor.fallback import Fallback
 from parleyd.conversation.supervisor.supervisor import Supervisor

@@ -20,7 +20,7 @@ from parleyd.audio.pcm import FRAME_MS
 from parleyd.audio.sample_clock import SampleClock
 from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
-from parleyd.conversation.session.session import Traffic
+from parleyd.conversation.session.traffic import Traffic
 from parleyd.core import events, health
 from parleyd.core.health import Load, Trouble
 from parleyd.hooks.hooks import HookCounts

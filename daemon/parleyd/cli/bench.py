@@ -21,7 +21,8 @@ import msgspec
 from parleyd.board import facts
 from parleyd.board.row import Figures, page, row
 from parleyd.checks.configuration import load_for_sound
-from parleyd.cli.configured import add_config, config_of
+from parleyd.cli.config_option import add_config
+from parleyd.cli.configured import config_of
 from parleyd.cli.daemon import seconds
 from parleyd.cli.terminal import rows, show, terminal_width
 from parleyd.config.nodes import dump

@@ -9,7 +9,8 @@ from parleyd.button.contact import Contact
 from parleyd.button.gpio_line import open_line
 from parleyd.button.input_key import open_key
 from parleyd.button.watch import Orders, watch
-from parleyd.cli.configured import add_config, config_of, log_to_stderr, socket_of
+from parleyd.cli.config_option import add_config
+from parleyd.cli.configured import config_of, log_to_stderr, socket_of
 from parleyd.cli.daemon import add_socket
 from parleyd.config.button import Button
 from parleyd.core.errors import UserError

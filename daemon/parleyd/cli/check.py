@@ -16,7 +16,7 @@ from parleyd.checks import systemd_features
 from parleyd.checks.apart import look
 from parleyd.checks.configuration import ConfigError, Loaded, load
 from parleyd.checks.this_machine import missing
-from parleyd.cli.configured import add_config
+from parleyd.cli.config_option import add_config
 from parleyd.cli.terminal import wrapped
 from parleyd.config.base import Secret
 from parleyd.config.json_schema import json_schema

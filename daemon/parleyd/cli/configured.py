@@ -12,11 +12,6 @@ from pathlib import Path
 from parleyd.checks.configuration import ConfigError, Loaded, load
 from parleyd.config.schema import Config
 from parleyd.core.errors import UserError
-from parleyd.host.directories import config_path
-
-
-def add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
 
 
 def config_of(path: Path, read: Callable[[Path], Loaded] = load) -> Config:

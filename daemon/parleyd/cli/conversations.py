@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from parleyd.checks.configuration import load_without_agent
-from parleyd.cli.configured import add_config, config_of
+from parleyd.cli.config_option import add_config
+from parleyd.cli.configured import config_of
 from parleyd.cli.terminal import rows, show, terminal_width
 from parleyd.cli.transcript import directory_of
 from parleyd.config.base import Secret

@@ -7,7 +7,8 @@ import json
 import os
 import signal
 
-from parleyd.cli.configured import add_config, config_of, log_to_stderr, socket_of
+from parleyd.cli.config_option import add_config
+from parleyd.cli.configured import config_of, log_to_stderr, socket_of
 from parleyd.cli.daemon import add_socket
 from parleyd.config.schema import Config
 from parleyd.core.errors import UserError

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from parleyd.checks.configuration import load_without_agent
-from parleyd.cli.configured import add_config, config_of
+from parleyd.cli.config_option import add_config
+from parleyd.cli.configured import config_of
 from parleyd.cli.terminal import rows, show, terminal_width
 from parleyd.config.base import Secret
 from parleyd.config.edit import edited

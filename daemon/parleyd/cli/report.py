@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from parleyd.cli.bug_report import Part, archive, collect
-from parleyd.cli.configured import add_config
+from parleyd.cli.config_option import add_config
 from parleyd.cli.terminal import rows, terminal_width, wrapped
 from parleyd.cli.transcript import directory_of, in_words
 from parleyd.config.schema import Config

@@ -6,7 +6,8 @@ import argparse
 import os
 import signal
 
-from parleyd.cli.configured import add_config, config_of, log_to_stderr, socket_of
+from parleyd.cli.config_option import add_config
+from parleyd.cli.configured import config_of, log_to_stderr, socket_of
 from parleyd.cli.daemon import add_socket
 from parleyd.core.errors import UserError
 from parleyd.host import python_env

@@ -109,6 +109,7 @@ class AgentChild:
                 text=True,
                 start_new_session=True,
                 pass_fds=inherited,
+                env=os.environ,
             )
         if self._most_bytes is not None:
             _goes_first(process.pid)

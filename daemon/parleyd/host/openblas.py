@@ -7,22 +7,17 @@ of the whole start (docs/measurements/light.md). The matrices of a frame are too
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 
 _VARIABLE = "OPENBLAS_NUM_THREADS"
 
 
-@contextlib.contextmanager
-def without_threads() -> Iterator[None]:
-    """For the first import of numpy, which reads the variable; programs that are started later do not inherit it. A
-    number that the environment has already stays."""
-    if _VARIABLE in os.environ:
-        yield
-        return
-    os.environ[_VARIABLE] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[_VARIABLE]
+def start_no_threads() -> None:
+    """Call it before numpy is imported for the first time, and before threads are started: other libraries read the
+    environment in theirs. A number that the environment has already stays.
+
+    The C library alone knows of it, and os.environ does not. So programs do not inherit it that are started, as all of
+    the daemon's are, with an environment made of os.environ.
+    """
+    if _VARIABLE not in os.environ:
+        os.putenv(_VARIABLE, "1")

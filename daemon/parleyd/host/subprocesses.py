@@ -139,7 +139,7 @@ def ask(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
-        env=None if environment is None else os.environ | environment,
+        env=os.environ if environment is None else os.environ | environment,
     )
     assert process.stdin is not None
     assert process.stdout is not None

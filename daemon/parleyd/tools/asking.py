@@ -10,7 +10,7 @@ After three calls in a row that were not allowed, nobody is asked for a while, s
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from collections import deque
 from collections.abc import Mapping
 from typing import Literal
@@ -65,7 +65,7 @@ class AskingLimit:
 
 def new_id() -> str:
     """Returns one of 16^6 ids, so that the id of an expired question is not used again the same evening."""
-    return secrets.token_hex(3)
+    return os.urandom(3).hex()
 
 
 def too_much_to_show(names: tuple[str, ...], parameters: Mapping[str, object]) -> str | None:

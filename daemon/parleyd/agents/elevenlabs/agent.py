@@ -9,16 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from parleyd.agents.commands import Prepared
-from parleyd.agents.elevenlabs.address import (
-    conversation_address,
-    place_of,
-    reach_public,
-    server_of,
-    signed_address,
-)
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
-from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line, refused_override
-from parleyd.agents.elevenlabs.files import MOST_BYTES, upload
 from parleyd.agents.events import AgentError
 from parleyd.agents.provider import (
     ANY_MEDIA_TYPE,
@@ -35,6 +26,7 @@ from parleyd.config.schema import Config, ElevenLabs
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.host.apart import Apart
 
+MOST_FILE_BYTES = 20 * 2**20
 CAPABILITIES = Capabilities(
     speaks_first=True,
     interrupts=frozenset((Interrupts.SERVER,)),
@@ -45,7 +37,7 @@ CAPABILITIES = Capabilities(
     announces_speech=False,
     context="replaceable",
     history="prose",
-    attachments={ANY_MEDIA_TYPE: MOST_BYTES},
+    attachments={ANY_MEDIA_TYPE: MOST_FILE_BYTES},
     approvals=True,
     feedback=True,
     activity=True,
@@ -91,7 +83,11 @@ class ElevenLabsAgent:
         kind = "public" if self._api_key is None else "with a key"
         return f"<ElevenLabsAgent {self._config.agent_id}, {kind}>"
 
+    # The modules that dial and that judge ends are imported where they are used: the daemon is ready without them
+    # (app/agents.py).
     def dial(self, timeout_s: float) -> Address:
+        from parleyd.agents.elevenlabs.address import conversation_address, place_of, signed_address
+
         config = self._config
         self._variables.refresh()
         agent_id = self._named()
@@ -100,6 +96,8 @@ class ElevenLabsAgent:
         return signed_address(config.base_url, agent_id, self._api_key, timeout_s, place_of(config))
 
     def reach(self, timeout_s: float) -> None:
+        from parleyd.agents.elevenlabs.address import place_of, reach_public, signed_address
+
         agent_id, place = self._named(), place_of(self._config)
         if self._api_key is None:
             reach_public(self._config.base_url, agent_id, timeout_s, place)
@@ -117,10 +115,14 @@ class ElevenLabsAgent:
         )
 
     def prepare(self, conversation_id: str, attachment: Attachment, timeout_s: float) -> Prepared:
+        from parleyd.agents.elevenlabs.files import upload
+
         file_id = upload(self._config.base_url, conversation_id, attachment, self._api_key, timeout_s)
         return Prepared(attachment.name, attachment.media_type, reference=file_id)
 
     def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
+        from parleyd.agents.elevenlabs.endings import judge_close, refused_override
+
         if error:
             error = msgspec.structs.replace(error, message=self._without_key(error.message))
         reason = self._without_key(reason)
@@ -138,6 +140,8 @@ class ElevenLabsAgent:
         return ending
 
     def judge_silence(self, waited_s: float) -> Ending:
+        from parleyd.agents.elevenlabs.endings import one_line
+
         reason, language = f"the server did not begin the conversation within {waited_s:g} s", None
         if self._config.overrides.language is not None:
             language = one_line(self._config.overrides.language, 20)
@@ -146,9 +150,13 @@ class ElevenLabsAgent:
         return Ending(EndingKind.RETRY, reason, hint if language else None)
 
     def judge_refusal(self, http_status: int, body: str) -> Ending:
+        from parleyd.agents.elevenlabs.endings import judge_http
+
         return judge_http(http_status, self._without_key(body))
 
     def server(self) -> Server:
+        from parleyd.agents.elevenlabs.address import server_of
+
         key = "elevenlabs.base_url" if self._is_configured else None
         return server_of(self._config.base_url, key)
 

@@ -15,7 +15,6 @@ from parleyd.agents.elevenlabs.endings import judge_http, one_line
 from parleyd.agents.provider import Attachment, UploadError
 from parleyd.core.endings import DialError
 
-MOST_BYTES = 20 * 2**20
 CONVERSATIONS_PATH = "/v1/convai/conversations"
 
 

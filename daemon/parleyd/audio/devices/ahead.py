@@ -11,9 +11,30 @@ from collections.abc import Iterator
 
 from parleyd.audio.devices.device import InputDevice, OutputDevice
 from parleyd.audio.devices.portaudio import Card
+from parleyd.audio.devices.portaudio_host import host
 
 # How long the end waits for an opening that is under way. One that hangs is left behind.
 SETTLE_S = 0.5
+
+
+@contextlib.contextmanager
+def listed_ahead() -> Iterator[None]:
+    """Has PortAudio list the devices on a thread of its own, which takes as long as reading the configuration. Where it
+    fails, the opening tries again, and tells why."""
+
+    def run() -> None:
+        with contextlib.suppress(OSError):
+            host.devices()
+
+    thread = threading.Thread(target=run, name="list of devices", daemon=True)
+    # Without a thread, the first opening does it.
+    with contextlib.suppress(RuntimeError):
+        thread.start()
+    try:
+        yield
+    finally:
+        if thread.is_alive():
+            thread.join(SETTLE_S)
 
 
 @contextlib.contextmanager

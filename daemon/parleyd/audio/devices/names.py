@@ -6,9 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
-from parleyd.audio.devices.null import NullInput, NullOutput
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
-from parleyd.audio.devices.wav import WavInput, WavOutput
 from parleyd.config.schema import Audio, AudioInput
 
 
@@ -29,9 +27,14 @@ def input_device(spec: str, channel: int | None = None) -> InputDevice:
     error when it is opened; DeviceError is raised here only for an impossible name.
 
     channel: the number of the channel, from 1; None: the mean of all channels."""
+    # Imported where it is asked for, because numpy comes with it, and sound cards open before that is imported.
     if spec == "null":
+        from parleyd.audio.devices.null import NullInput
+
         return NullInput()
     if spec.startswith("wav:"):
+        from parleyd.audio.devices.wav import WavInput
+
         return WavInput(_path(spec), channel)
     return PortAudioInput(_sound_device(spec), channel)
 
@@ -39,8 +42,12 @@ def input_device(spec: str, channel: int | None = None) -> InputDevice:
 def output_device(spec: str) -> OutputDevice:
     """Like input_device. Opening `wav:PATH` the first time overwrites the file."""
     if spec == "null":
+        from parleyd.audio.devices.null import NullOutput
+
         return NullOutput()
     if spec.startswith("wav:"):
+        from parleyd.audio.devices.wav import WavOutput
+
         return WavOutput(_path(spec))
     return PortAudioOutput(_sound_device(spec))
 

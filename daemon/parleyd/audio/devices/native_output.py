@@ -11,22 +11,20 @@ from collections.abc import Iterator
 
 # The beginnings of PortAudio's lines, and of those of Berkeley DB, which JACK's library opens.
 _NOISE = (b"Expression '", b"BDB")
-_AlsaHandler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
-_JackHandler = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
-# The libraries keep pointers to these objects, which must exist as long as the process.
-_ignore_alsa = _AlsaHandler(lambda *_: None)
-_ignore_jack = _JackHandler(lambda _: None)
 
 
 def silence_libraries() -> None:
     """Silences ALSA and JACK, which print dozens of lines about cards that do not exist."""
+    # A function of C that does nothing with what it gets. One of Python would wait for the interpreter at each line, a
+    # tenth of a second in all while modules are imported (docs/measurements/light.md).
+    ignore = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p)
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_ignore_alsa)
+        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(ignore)
     with contextlib.suppress(OSError, AttributeError):
         # Only if PortAudio has already loaded it.
         jack = ctypes.CDLL("libjack.so.0", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-        jack.jack_set_error_function(_ignore_jack)
-        jack.jack_set_info_function(_ignore_jack)
+        jack.jack_set_error_function(ignore)
+        jack.jack_set_info_function(ignore)
 
 
 class _Mute:

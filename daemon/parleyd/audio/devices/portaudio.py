@@ -29,11 +29,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 import pyaudio
 
-from parleyd.audio import pcm as sound
 from parleyd.audio.devices import alsa, sound_server
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
-from parleyd.audio.devices.safe_callbacks import SafeCallbacks
 from parleyd.core.log_fields import fields
 
 log = logging.getLogger(__name__)
@@ -46,6 +44,9 @@ Prospect = Literal["none", "as listed", "new list"]
 _RATES_HZ = {"input": (16_000, None, 48_000, 44_100), "output": (48_000, None, 44_100, 16_000)}
 _PERIODS_PER_S = {"input": 50, "output": 100}
 _BELIEVED_S = 60.0
+# A period of the microphone that ended longer ago is not the last one: the device has stopped.
+_FRESH_S = 0.1
+_BYTES_PER_SAMPLE = pyaudio.get_sample_size(pyaudio.paInt16)
 # How USB devices are called: by the kernel's driver, in ALSA's name; by PulseAudio and PipeWire.
 _USB, _USB_SINK = "USB Audio", "alsa_output.usb-"
 
@@ -107,26 +108,52 @@ def explain(error: OSError, name: str, direction: Direction) -> DeviceError:
 Callback = Callable[[bytes | None, int, Any, int], tuple[bytes | None, int]]
 
 
+# Makes the callback of a stream with this number of channels, and this rate.
+MakesCallback = Callable[[int, int], Callback]
+# Takes a period as the device delivers it: its sound, and when it ended. info: how the device was opened.
+TakesPeriod = Callable[[bytes, float, StreamInfo], None]
 User = TypeVar("User", Deliver, Fill)
 
 
-class Ahead(Generic[User]):
-    """An opening that nobody has asked for yet. user: who takes or makes its sound; None: nobody yet. info, error: what
-    came of it. closings: of the card, when it began."""
+class Ahead:
+    """An opening that nobody has asked for yet. info, error: what came of it. closings: of the card, when it began."""
 
     def __init__(self, closings: int) -> None:
-        self.user: User | None = None
         self.info: StreamInfo | None = None
         self.error: Exception | None = None
         self.closings = closings
+        self._lock = threading.Lock()
+        self._callback: Callback | None = None  # of who takes or makes its sound; None: nobody yet
+        self._last: tuple[bytes, float] | None = None
 
-    def given_to(self, user: User) -> StreamInfo:
-        """Raises the error of the opening."""
+    def given_to(self, makes: MakesCallback, takes: TakesPeriod | None = None) -> StreamInfo:
+        """makes: the callback from now on. takes: the period that came last, unless it is too old: the next one may be
+        as far away as a period is long. Raises the error of the opening."""
         if self.info is None:
             assert self.error is not None
             raise self.error
-        self.user = user
+        callback = makes(self.info.channels, self.info.rate_hz)
+        with self._lock:
+            # With the lock, so that the next period comes behind it.
+            if takes is not None and self._last is not None and time.monotonic() - self._last[1] < _FRESH_S:
+                takes(*self._last, self.info)
+            self._callback, self._last = callback, None
         return self.info
+
+    def until_then(self, silence_bytes: int) -> Callback:
+        """The callback of the stream. silence_bytes: what a speaker plays until then, for each sample."""
+
+        def callback(data: bytes | None, frames: int, at: Any, status: int) -> tuple[bytes | None, int]:
+            if (given := self._callback) is not None:
+                return given(data, frames, at, status)
+            with self._lock:
+                if (given := self._callback) is None:
+                    if data is not None:
+                        self._last = data, time.monotonic()
+                    return bytes(frames * silence_bytes) or None, pyaudio.paContinue
+            return given(data, frames, at, status)
+
+        return callback
 
 
 class Card(Generic[User]):
@@ -148,7 +175,7 @@ class Card(Generic[User]):
         self._closed_s = 0.0
         # Held while it is opened ahead, so that open() waits for that.
         self._ahead_lock = threading.Lock()
-        self._ahead: Ahead[User] | None = None
+        self._ahead: Ahead | None = None
         self._is_asked_for = False  # open() was called
 
     @property
@@ -207,28 +234,29 @@ class Card(Generic[User]):
 
     def open_ahead(self) -> bool:
         """Opens it for the first open(), which then returns, or raises, what came of it. Until then a microphone's
-        sound is dropped, and a speaker plays silence. Returns whether it is open; does nothing after an open()."""
+        sound is dropped, but for its last period, and a speaker plays silence. Returns whether it is open; does nothing
+        after an open(). Needs no numpy, which is imported meanwhile."""
         with self._ahead_lock:
             if self._is_asked_for:
                 return False
-            self._ahead = ahead = Ahead[User](self._closings)
+            self._ahead = ahead = Ahead(self._closings)
             try:
-                ahead.info = self._open(self._callbacks_of(ahead))
+                ahead.info = self._open(self._until_asked_for(ahead))
             except Exception as error:  # noqa: BLE001 - open() raises it
                 ahead.error = error
             return ahead.info is not None
 
-    def _opened_ahead(self) -> Ahead[User] | None:
+    def _opened_ahead(self) -> Ahead | None:
         """The outcome of open_ahead(), once; waits for it. None: there is none, or the card has been closed since."""
         with self._ahead_lock:
             self._is_asked_for = True
             ahead, self._ahead = self._ahead, None
         return ahead if ahead is not None and ahead.closings == self._closings else None
 
-    def _callbacks_of(self, ahead: Ahead[User]) -> Callable[[int, int], Callback]:
+    def _until_asked_for(self, ahead: Ahead) -> MakesCallback:
         raise NotImplementedError
 
-    def _open(self, callback: Callable[[int, int], Callback]) -> StreamInfo:
+    def _open(self, callback: MakesCallback) -> StreamInfo:
         """Opens the stream, if necessary again with a new list of devices. callback(channels, rate_hz) makes the
         stream's callback."""
         try:
@@ -239,7 +267,7 @@ class Card(Generic[User]):
             return self._open_listed(callback)
 
     def _open_listed(
-        self, callback: Callable[[int, int], Callback], period_ms: int | None = None, *, beside: bool = False
+        self, callback: MakesCallback, period_ms: int | None = None, *, beside: bool = False
     ) -> StreamInfo:
         """beside: the present stream goes on, as the older one."""
         with self._stream_lock:
@@ -355,16 +383,16 @@ class PortAudioInput(Card[Deliver]):
         """Raises DeviceError."""
         if (ahead := self._opened_ahead()) is None:
             return self._open(self._callbacks(deliver))
-        # Nobody has missed what was lost until now.
-        self.overflows = 0
-        return ahead.given_to(deliver)
+        from parleyd.audio import pcm as sound
 
-    def _callbacks_of(self, ahead: Ahead[Deliver]) -> Callable[[int, int], Callback]:
-        def deliver(pcm: bytes, start_s: float) -> None:
-            if ahead.user is not None:
-                ahead.user(pcm, start_s)
+        def take(data: bytes, end_s: float, info: StreamInfo) -> None:
+            pcm = sound.to_mono(data, info.channels, self._take)
+            deliver(pcm, end_s - len(pcm) / sound.BYTES_PER_SAMPLE / info.rate_hz)
 
-        return self._callbacks(deliver)
+        return ahead.given_to(self._callbacks(deliver), take)
+
+    def _until_asked_for(self, ahead: Ahead) -> MakesCallback:
+        return lambda _channels, _rate_hz: ahead.until_then(0)
 
     def open_beside(self, deliver: Deliver, period_ms: int | None) -> StreamInfo:
         """See OpensBeside. Hardware that is opened without a sound server has only one stream. Raises DeviceError."""
@@ -377,7 +405,11 @@ class PortAudioInput(Card[Deliver]):
             older, self._older = self._older, None
         self._end([older] if older is not None else [])
 
-    def _callbacks(self, deliver: Deliver) -> Callable[[int, int], Callback]:
+    def _callbacks(self, deliver: Deliver) -> MakesCallback:
+        # Imported here, because the device opens while numpy is imported.
+        from parleyd.audio import pcm as sound
+        from parleyd.audio.devices.safe_callbacks import SafeCallbacks
+
         safe = SafeCallbacks(self._spec).deliver(deliver)
 
         def make(channels: int, rate_hz: int) -> Callback:
@@ -418,16 +450,16 @@ class PortAudioOutput(Card[Fill]):
         """Raises DeviceError."""
         if (ahead := self._opened_ahead()) is None:
             return self._open(self._callbacks(fill))
-        self.underruns = 0
-        return ahead.given_to(fill)
+        return ahead.given_to(self._callbacks(fill))
 
-    def _callbacks_of(self, ahead: Ahead[Fill]) -> Callable[[int, int], Callback]:
-        def fill(samples: int) -> bytes:
-            return bytes(samples * sound.BYTES_PER_SAMPLE) if ahead.user is None else ahead.user(samples)
+    def _until_asked_for(self, ahead: Ahead) -> MakesCallback:
+        return lambda channels, _rate_hz: ahead.until_then(channels * _BYTES_PER_SAMPLE)
 
-        return self._callbacks(fill)
+    def _callbacks(self, fill: Fill) -> MakesCallback:
+        # Imported here, because the device opens while numpy is imported.
+        from parleyd.audio import pcm as sound
+        from parleyd.audio.devices.safe_callbacks import SafeCallbacks
 
-    def _callbacks(self, fill: Fill) -> Callable[[int, int], Callback]:
         safe = SafeCallbacks(self._spec).fill(fill)
 
         def make(channels: int, _rate_hz: int) -> Callback:

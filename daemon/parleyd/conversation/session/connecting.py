@@ -11,6 +11,7 @@ import websocket
 
 from parleyd.agents.provider import Address
 from parleyd.conversation.session.bounded_socket import BoundedWebSocket
+from parleyd.conversation.session.retries import no_thread, retry
 from parleyd.conversation.session.shared_tls import SharedTlsSocket
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.host import authorities, unreachable
@@ -87,14 +88,6 @@ def close_frame(data: bytes) -> tuple[int | None, str]:
     if len(data) < 2:
         return 1005, ""
     return int.from_bytes(data[:2], "big"), data[2:].decode("utf-8", "replace")
-
-
-def retry(reason: str, hint: str | None = None) -> Ending:
-    return Ending(EndingKind.RETRY, reason, hint)
-
-
-def no_thread() -> Ending:
-    return retry("the system has no thread left", "see TasksMax= of the unit, and what else runs on this device")
 
 
 def words(error: BaseException) -> str:

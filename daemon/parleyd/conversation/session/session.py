@@ -14,16 +14,17 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import websocket
-from msgspec import Struct
 
 from parleyd.agents.commands import Command, EndOfTurn, KeepAlive
 from parleyd.agents.events import AgentError, AgentEvent, Ready
 from parleyd.agents.provider import Address, Agent, Codec, Received, SessionWish
 from parleyd.audio.pcm import FRAME_MS, Frame
 from parleyd.conversation.session.bounded_socket import BoundedWebSocket
-from parleyd.conversation.session.connecting import close_frame, connect, no_thread, retry, words
+from parleyd.conversation.session.connecting import close_frame, connect, words
 from parleyd.conversation.session.in_flight import InFlight, Lines
 from parleyd.conversation.session.outbox import Outbox, Pause
+from parleyd.conversation.session.retries import no_thread, retry
+from parleyd.conversation.session.traffic import Traffic
 from parleyd.conversation.session.wire_audio import WireEncoder
 from parleyd.core.endings import NORMAL_CLOSURE, DialError, Ending, EndingKind
 from parleyd.core.health import Pulse
@@ -60,13 +61,6 @@ class Sink(Protocol):
 
     def ended(self, session: Session, ending: Ending) -> None:
         """Exactly once, the last call."""
-
-
-class Traffic(Struct):
-    """Bytes in WebSocket messages, of all sessions. Each number is written by one thread at a time."""
-
-    sent_bytes: int = 0
-    received_bytes: int = 0
 
 
 class Session:

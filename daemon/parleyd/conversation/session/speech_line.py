@@ -11,7 +11,8 @@ import websocket
 from parleyd.agents.events import AgentError
 from parleyd.agents.speech import SocketSpeech
 from parleyd.conversation.session.bounded_socket import BoundedWebSocket
-from parleyd.conversation.session.connecting import close_frame, connect, retry, words
+from parleyd.conversation.session.connecting import close_frame, connect, words
+from parleyd.conversation.session.retries import retry
 from parleyd.core.endings import NORMAL_CLOSURE, DialError
 
 _AGAIN = "say it again a little later"

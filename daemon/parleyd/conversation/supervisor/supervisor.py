@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -24,7 +25,7 @@ from parleyd.conversation.dialogue.idle import IdleEnd, Patience
 from parleyd.conversation.session.in_flight import Lines
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.conversation.session.probing import answers
-from parleyd.conversation.session.session import Session, Traffic
+from parleyd.conversation.session.traffic import Traffic
 from parleyd.conversation.session.uplink import GivenUp, Loss
 from parleyd.conversation.supervisor.commands import (
     Abandon,
@@ -56,6 +57,9 @@ from parleyd.core.log_fields import fields
 from parleyd.core.states import State
 from parleyd.usage.allowance import Refusal
 from parleyd.usage.limits import UsageLimits
+
+if TYPE_CHECKING:
+    from parleyd.conversation.session.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -487,6 +491,9 @@ class Supervisor:
             lambda: self._lifecycle.greeting_is_unwanted(self._facts),
             is_fallback=command.to_fallback,
         )
+        # Imported here, because the daemon is ready without: WebSockets and TLS follow right after (app/agents.py).
+        from parleyd.conversation.session.session import Session
+
         self._session = Session(
             agent,
             self._outbox,
