@@ -103,7 +103,7 @@ def _serve(loaded: Loaded, args: argparse.Namespace, bus: events.Bus, *, is_read
             with openblas.without_threads():
                 from parleyd.audio.devices.ahead import opened_ahead
                 from parleyd.audio.devices.names import devices_of
-            microphone, speaker = devices_of(config.audio)
+            microphone, speaker = devices_of(config.audio, is_cut=config.barge_in.cut == "sharp")
             held.enter_context(opened_ahead(speaker, microphone))
             # Imported here, because the devices open meanwhile.
             from parleyd.cli.serving import serve
