@@ -248,7 +248,7 @@ def residuals_s(its: Room, listener: Listener, trials: int) -> Iterator[float]:
 def test_a_clear_ends_the_sound(vcard: VirtualCard, cut: str, bound_s: float) -> None:
     """One that keeps the bound is enough: a busy machine only ever adds, and what the design holds back is in each."""
     with vcard.listen() as listener:
-        device = output_device("vspk")
+        device = output_device("vspk", is_cut=cut == "sharp")
         its = Room(device, cut=cut)
         info = its.playback.start()
         try:
@@ -263,7 +263,7 @@ def test_a_clear_ends_the_sound(vcard: VirtualCard, cut: str, bound_s: float) ->
 
 def test_many_sharp_cuts_leave_nothing_behind() -> None:
     threads = threading.active_count()
-    its = Room(output_device("vspk"), cut="sharp")
+    its = Room(output_device("vspk", is_cut=True), cut="sharp")
     its.playback.start()
     for answer in range(15):
         its.playback.enqueue(answer, tone(0.3))
@@ -360,7 +360,7 @@ def test_a_device_that_is_closed_while_it_opens_does_not_stay_open(monkeypatch: 
     opened, may_go_on = threading.Event(), threading.Event()
     really_open = host.open
 
-    def slow(**options: object) -> object:
+    def slow(**options: Any) -> object:
         stream = really_open(**options)
         opened.set()
         assert may_go_on.wait(60)

@@ -218,7 +218,8 @@ def _running(
 
 
 def _converse(config: Config, bus: events.Bus) -> int:
-    with Signals() as arrived, _running(config, bus, *devices_of(config.audio), arrived.nudge) as (service, _):
+    devices = devices_of(config.audio, is_cut=config.barge_in.cut == "sharp")
+    with Signals() as arrived, _running(config, bus, *devices, arrived.nudge) as (service, _):
         attend(service, arrived)
     return os.EX_OK
 

@@ -87,7 +87,7 @@ def _serve(loaded: Loaded, args: argparse.Namespace, bus: events.Bus, *, is_read
             config = settings.load_first(loaded).config
             if not args.debug:
                 logging.getLogger("parleyd").setLevel(config.log.level.upper())
-            microphone, speaker = devices_of(config.audio)
+            microphone, speaker = devices_of(config.audio, is_cut=config.barge_in.cut == "sharp")
             held.enter_context(opened_ahead(speaker, microphone))
             # Imported here, because the devices open meanwhile.
             from parleyd.cli.serving import serve

@@ -15,11 +15,11 @@ def microphone_of(section: AudioInput) -> InputDevice:
     return input_device(section.device, section.channel)
 
 
-def devices_of(audio: Audio) -> tuple[InputDevice, OutputDevice]:
+def devices_of(audio: Audio, *, is_cut: bool = False) -> tuple[InputDevice, OutputDevice]:
     """Microphone and speaker, from device_pair; null devices with audio.mode: off."""
     if audio.mode == "off":
         return device_pair("null", "null")
-    return device_pair(audio.input.device, audio.output.device, input_channel=audio.input.channel)
+    return device_pair(audio.input.device, audio.output.device, input_channel=audio.input.channel, is_cut=is_cut)
 
 
 def input_device(spec: str, channel: int | None = None) -> InputDevice:
@@ -39,8 +39,9 @@ def input_device(spec: str, channel: int | None = None) -> InputDevice:
     return PortAudioInput(_sound_device(spec), channel)
 
 
-def output_device(spec: str) -> OutputDevice:
-    """Like input_device. Opening `wav:PATH` the first time overwrites the file."""
+def output_device(spec: str, *, is_cut: bool = False) -> OutputDevice:
+    """Like input_device. Opening `wav:PATH` the first time overwrites the file. is_cut: close() is used to end sound
+    that is not to be heard any more (`barge_in.cut: sharp`), and has to do so at once."""
     if spec == "null":
         from parleyd.audio.devices.null import NullOutput
 
@@ -49,11 +50,11 @@ def output_device(spec: str) -> OutputDevice:
         from parleyd.audio.devices.wav import WavOutput
 
         return WavOutput(_path(spec))
-    return PortAudioOutput(_sound_device(spec))
+    return PortAudioOutput(_sound_device(spec), is_cut=is_cut)
 
 
 def device_pair(
-    input_spec: str, output_spec: str, *, input_channel: int | None = None
+    input_spec: str, output_spec: str, *, input_channel: int | None = None, is_cut: bool = False
 ) -> tuple[InputDevice, OutputDevice]:
     """Returns the two devices of a conversation. Raises DeviceError, also if both are the same file, which would be
     overwritten before it is read."""
@@ -63,7 +64,7 @@ def device_pair(
             raise DeviceError(
                 f"wav:{path} is both the microphone and the speaker", "give audio.output.device another file"
             )
-    return input_device(input_spec, input_channel), output_device(output_spec)
+    return input_device(input_spec, input_channel), output_device(output_spec, is_cut=is_cut)
 
 
 def _path(spec: str) -> Path:

@@ -31,6 +31,7 @@ import pyaudio
 
 from parleyd.audio.devices import alsa, sound_server
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
+from parleyd.audio.devices.kept_state import Callback
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
 from parleyd.core.log_fields import fields
 
@@ -105,9 +106,6 @@ def explain(error: OSError, name: str, direction: Direction) -> DeviceError:
     )
 
 
-Callback = Callable[[bytes | None, int, Any, int], tuple[bytes | None, int]]
-
-
 # Makes the callback of a stream with this number of channels, and this rate.
 MakesCallback = Callable[[int, int], Callback]
 # Takes a period as the device delivers it: its sound, and when it ended. info: how the device was opened.
@@ -159,8 +157,10 @@ class Ahead:
 class Card(Generic[User]):
     """One direction of a sound card. The name becomes the device's own when it is open."""
 
-    def __init__(self, spec: str, direction: Direction) -> None:
+    def __init__(self, spec: str, direction: Direction, *, keeps_state: bool) -> None:
+        """keeps_state: see Host.open()."""
         self.name = spec
+        self._keeps_state = keeps_state
         self._spec = spec
         self._direction = direction
         self._stream: Any = None
@@ -280,6 +280,8 @@ class Card(Generic[User]):
                 period_samples = rate_hz * period_ms // 1000
             try:
                 stream = host.open(
+                    # A long period has few callbacks, and the last one would come late.
+                    keeps_state=self._keeps_state and period_ms is None,
                     rate=rate_hz,
                     channels=channels,
                     frames_per_buffer=period_samples,
@@ -344,7 +346,7 @@ class PortAudioInput(Card[Deliver]):
     """
 
     def __init__(self, spec: str, channel: int | None = None) -> None:
-        super().__init__(spec, "input")
+        super().__init__(spec, "input", keeps_state=True)
         self.overflows = 0
         self.hears = ""
         self._channel = channel
@@ -430,8 +432,9 @@ class PortAudioInput(Card[Deliver]):
 class PortAudioOutput(Card[Fill]):
     """A speaker: 48 kHz if it can be, one channel or the same on all; 10 ms periods, for a latency of 20 ms or so."""
 
-    def __init__(self, spec: str) -> None:
-        super().__init__(spec, "output")
+    def __init__(self, spec: str, *, is_cut: bool = False) -> None:
+        """is_cut: a close has to end the sound at once, so that it cannot wait for a last callback."""
+        super().__init__(spec, "output", keeps_state=not is_cut)
         self.underruns = 0
 
     def begins_at_once(self) -> bool:

@@ -16,6 +16,7 @@ import pyaudio
 from msgspec import Struct
 
 from parleyd.audio.devices import alsa
+from parleyd.audio.devices.kept_state import KeptState
 from parleyd.audio.devices.native_output import portaudio_muted, silence_libraries
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Host:
         self._streams = 0
         self._calls: dict[object, tuple[str, float]] = {}
         self._cards: dict[int, str] = {}
+        self._kept: dict[Any, KeptState] = {}  # by stream, of those that keep the state of their thread
         self.listed_s = 0.0
 
     def refresh(self) -> bool:
@@ -132,21 +134,31 @@ class Host:
             except ValueError:
                 return False
 
-    def open(self, **options: Any) -> Any:
-        """Opens a PyAudio stream, not yet started. Raises OSError with PortAudio's code."""
+    def open(self, *, keeps_state: bool = False, **options: Any) -> Any:
+        """Opens a PyAudio stream, not yet started. Raises OSError with PortAudio's code. keeps_state: its callbacks
+        cost less, and closing it waits for one more (kept_state.py)."""
+        kept = KeptState() if keeps_state else None
+        if kept is not None:
+            options["stream_callback"] = kept.callback(options["stream_callback"])
         with self._lock, portaudio_muted(), self.calling("opening a device"):
             stream = self._object().open(format=pyaudio.paInt16, start=False, **options)
             with self._count_lock:
                 self._streams += 1
+                if kept is not None:
+                    self._kept[stream] = kept
             return stream
 
     def close(self, stream: Any) -> bool:
         """Aborts the stream. Returns False if PortAudio did not return in time; the stream counts as open until it
         does."""
         done = threading.Event()
+        with self._count_lock:
+            kept = self._kept.pop(stream, None)
 
         def abort() -> None:
             with self.calling("closing a device"):
+                if kept is not None:
+                    kept.let_go()
                 try:
                     stream.close()
                 except OSError as error:
