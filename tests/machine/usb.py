@@ -11,13 +11,13 @@ import sys
 import tempfile
 import time
 import wave
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
+from choice import Check, choose
 
 from machine import Entry, Machine, MachineError, boot
 from vcard import Listener, VirtualCard
@@ -515,24 +515,27 @@ else:
         file.writeframes(both.tobytes())
 """
 
-CHECKS: list[tuple[str, Callable[[Bench, int], str]]] = [
-    ("started", started),
-    ("asleep, the speaker", asleep_speaker),
-    ("asleep, the microphone", asleep_microphone),
-    ("asleep, then spoken to", wakes_and_answers),
-    ("live, the speaker", live_speaker),
-    ("live, the microphone", live_microphone),
-    ("speaking, the speaker", speaking_speaker),
-    ("speaking, the microphone", speaking_microphone),
-    ("both", both_at_once),
-    ("quick", quick),
-    ("many", many),
-    ("muted", muted),
-    ("no harm", no_harm),
-    ("the embedded agent", agent_inside),
-    ("mixer", mixer),
-    ("a busy device", busy),
-    ("odd devices", odd_rates),
+# It begins the session.
+SPOKEN_TO = "asleep, then spoken to"
+
+CHECKS = [
+    Check("started", started),
+    Check("asleep, the speaker", asleep_speaker, needs=("started",)),
+    Check("asleep, the microphone", asleep_microphone, needs=("started",)),
+    Check(SPOKEN_TO, wakes_and_answers, needs=("asleep, the speaker", "asleep, the microphone")),
+    Check("live, the speaker", live_speaker, needs=(SPOKEN_TO,)),
+    Check("live, the microphone", live_microphone, needs=(SPOKEN_TO,)),
+    Check("speaking, the speaker", speaking_speaker, needs=(SPOKEN_TO,)),
+    Check("speaking, the microphone", speaking_microphone, needs=(SPOKEN_TO,)),
+    Check("both", both_at_once, needs=(SPOKEN_TO,)),
+    Check("quick", quick, needs=(SPOKEN_TO,)),
+    Check("many", many, needs=(SPOKEN_TO,)),
+    Check("muted", muted, needs=(SPOKEN_TO,)),
+    Check("no harm", no_harm, needs=("started",)),
+    Check("the embedded agent", agent_inside),
+    Check("mixer", mixer),
+    Check("a busy device", busy),
+    Check("odd devices", odd_rates),
 ]
 
 
@@ -581,18 +584,17 @@ def report(bench: Bench, args: argparse.Namespace, began_s: float) -> int:
     machine.run("systemctl daemon-reload; systemd-run -q --unit=plugs udevadm monitor --udev --subsystem-match=sound")
     print(machine.run("/opt/parleyd/bin/parleyd devices", timeout_s=90, check=False).rstrip(), flush=True)
     failed = unjudged = 0
-    # Nothing can be seen of a daemon that was not started.
-    checks = [(name, check) for name, check in CHECKS if check is started or re.search(args.only, name)]
-    for name, check in checks:
+    checks = choose(CHECKS, args.only)
+    for check in checks:
         since_s = time.monotonic()
         try:
-            print(f"ok    {name}: {check(bench, args.cycles)}", flush=True)
+            print(f"ok    {check.name}: {check.run(bench, args.cycles)}", flush=True)
         except NotJudgedError as reason:
             unjudged += 1
-            print(f"----  {name}: {reason}", flush=True)
+            print(f"----  {check.name}: {reason}", flush=True)
         except (CheckError, MachineError, AssertionError) as error:
             failed += 1
-            print(f"FAIL  {name}: {error}", flush=True)
+            print(f"FAIL  {check.name}: {error}", flush=True)
             for entry in machine.journal[-400:]:
                 if entry.unit == "parleyd" and entry.arrived_s > since_s - 1:
                     print(f"        {entry.at_s:.2f} {entry.text}")
