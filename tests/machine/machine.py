@@ -156,11 +156,14 @@ class Machine:
             said += piece
         return said.decode(errors="replace")
 
-    def monitor(self, command: str) -> None:
+    def monitor(self, command: str) -> str:
+        """→ what qemu answers."""
         self._monitor.sendall(command.encode() + b"\n")
         said = self._prompt()
         if error := re.search(r"^Error: (.*)", said, re.MULTILINE):
             raise MachineError(f"{command}: {error[1].strip()}")
+        # The monitor echoes the command with the codes of a terminal, each key anew.
+        return said.replace("\r", "").partition("\n")[2].removesuffix("(qemu) ").strip()
 
     # ------------------------------------------------------------ commands
 

@@ -13,11 +13,13 @@ import time
 import wave
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 from choice import Check, choose
+from missing_card import LOOK, OPEN, Evidence, held
 
 from machine import Entry, Machine, MachineError, boot
 from vcard import Listener, VirtualCard
@@ -27,7 +29,15 @@ SPEAKER, MICROPHONE = "speaker", "microphone"
 # A name each, as in qemu and as a user would give them to parleyd.
 PLUGS = {SPEAKER: "usb-audio,id=speaker,audiodev=usb,bus=xhci.0", MICROPHONE: "ES1370,id=microphone,audiodev=pci"}
 DEVICES = {SPEAKER: "USB Audio", MICROPHONE: "AudioPCI"}
-CARDS = {SPEAKER: "QEMU USB Audio", MICROPHONE: "ENS1370"}
+# Linux' driver of the microphone (sound/pci/ens1370.c) counts the cards that it has had since it was loaded, and takes
+# no 33rd, however many of them have gone. The driver for USB counts those that are there.
+MICROPHONE_DRIVER, ITS_CARDS = "snd_ens1370", 32
+
+# What udev says of the file that parleyd needs, with the card's number.
+READY = {
+    SPEAKER: r"UDEV .*add +/devices/(?=.*usb)\S*/pcmC(\d+)D0p ",
+    MICROPHONE: r"UDEV .*add +/devices/(?=.*pci)\S*/pcmC(\d+)D0c ",
+}
 
 AGENT_UNIT = """
 [Service]
@@ -63,6 +73,22 @@ class NotJudgedError(Exception):
     """This machine is too busy to tell."""
 
 
+class NotBackError(CheckError):
+    """A card is not back, and the daemon is to blame. found: what the machine looked like."""
+
+    def __init__(self, text: str, found: str) -> None:
+        super().__init__(text)
+        self.found = found
+
+
+class EmulationError(Exception):
+    """A card is not back, and the emulated machine is to blame. found: what it looked like."""
+
+    def __init__(self, text: str, found: str) -> None:
+        super().__init__(text)
+        self.found = found
+
+
 def expect(holds: object, otherwise: str) -> None:
     if not holds:
         raise CheckError(otherwise)
@@ -92,6 +118,7 @@ class Bench:
         self._spoken: dict[str, tuple[bytes, int]] = {}
         self.began = 0
         self.pid = ""
+        self._microphones = 1  # since its driver was loaded; the first was there at the start
         self._room: subprocess.Popen[bytes] | None = None
         self.room_sounds(True)
 
@@ -169,16 +196,32 @@ class Bench:
         self.machine.monitor(f"device_del {which}")
 
     def plug(self, which: str) -> None:
+        if which == MICROPHONE:
+            self._another_microphone()
         # Pulling a card out takes the machine some moments, during which its name is still in use.
-        until_s = time.monotonic() + 10
+        mark, until_s = self.machine.mark(), time.monotonic() + 10
         while True:
             try:
                 self.machine.monitor(f"device_add {PLUGS[which]}")
                 return
             except MachineError as error:
-                if "uplicate" not in str(error) or time.monotonic() > until_s:
+                if "uplicate" not in str(error):
                     raise
+                if time.monotonic() > until_s:
+                    self._not_back(which, mark, f"the machine has not let go of the {which} 10 s after the pull")
                 time.sleep(0.2)  # The monitor tells nothing by itself.
+
+    def _another_microphone(self) -> None:
+        if self._microphones == ITS_CARDS:
+            # udev loads it again for the card. It is in use until the card that was pulled out has gone.
+            command = f"for n in $(seq 50); do rmmod {MICROPHONE_DRIVER} && exit; sleep 0.2; done; exit 1"
+            mark = self.machine.mark()
+            try:
+                self.machine.run(command, timeout_s=90)
+            except MachineError as error:
+                self._not_back(MICROPHONE, mark, str(error))
+            self._microphones = 0
+        self._microphones += 1
 
     def cycle(self, which: str, away_s: float = 3.0) -> Away:
         """Out, noticed, in, and sound again."""
@@ -195,7 +238,7 @@ class Bench:
         mark = self.machine.mark()
         in_s = time.monotonic()
         self.plug(which)
-        back = self.machine.wait_for("parleyd", f"the {which} '.*' is back", mark, timeout_s=30)
+        back = self.told_back(which, mark)
         ready = self.ready(which, mark)
         since_ready_s = back.at_s - ready.at_s
         # What comes before belongs to the kernel and to udev, and to how busy this machine is.
@@ -204,9 +247,31 @@ class Bench:
 
     def ready(self, which: str, mark: int) -> Entry:
         """The last of the card's files that parleyd needs: udev has given it to the group audio."""
-        pcm = "p" if which == SPEAKER else "c"
-        place = "usb" if which == SPEAKER else "pci"
-        return self.machine.wait_for("plugs", rf"add +/devices/(?=.*{place})\S*/pcmC\d+D0{pcm} ", mark)
+        return self.machine.wait_for("plugs", READY[which], mark)
+
+    def told_back(self, which: str, mark: int) -> Entry:
+        """parleyd has said since the mark that it is back. Raises NotBackError or EmulationError if it does not."""
+        try:
+            return self.machine.wait_for("parleyd", f"the {which} '.*' is back", mark, timeout_s=30)
+        except MachineError as error:
+            self._not_back(which, mark, str(error))
+
+    def _not_back(self, which: str, mark: int, text: str) -> NoReturn:
+        """mark: before the plug."""
+        shown = self.machine.monitor("info pci" if which == MICROPHONE else "info usb")
+        looked = self.machine.run(LOOK.replace("{pid}", self.pid), timeout_s=90, check=False)
+        ready = self.machine.told("plugs", READY[which], mark)
+        card, opened = None, "the card has no files that could be opened\n"
+        if ready and (found := re.search(READY[which], ready[-1].text)):
+            card = int(found[1])
+            program, file = ("aplay", "/dev/zero") if which == SPEAKER else ("arecord", "/dev/null")
+            command = OPEN.format(program=program, card=card, file=file) + " && echo opens"
+            opened = self.machine.run(command, timeout_s=90, check=False)
+        evidence = Evidence(plugged=which in shown, card=card, opens=opened.endswith("opens\n"), held=held(looked))
+        found_there = f"== {evidence}\n{looked}== another program\n{opened}"
+        if (reason := evidence.fault_of_the_machine()) is not None:
+            raise EmulationError(f"{text}; that is the emulated machine's: {reason}", found_there)
+        raise NotBackError(text, found_there)
 
     # ------------------------------------------------------------ talk
 
@@ -345,7 +410,7 @@ def both_at_once(bench: Bench, _cycles: int) -> str:
         bench.plug(which)
     late_s = 0.0
     for which in PLUGS:
-        back = bench.machine.wait_for("parleyd", f"the {which} '.*' is back", mark, timeout_s=30)
+        back = bench.told_back(which, mark)
         late_s = max(late_s, back.at_s - max(bench.ready(each, mark).at_s for each in PLUGS))
     expect(late_s <= BACK_WITHIN_S, f"back only {late_s:.1f} s after their return")
     with bench.card.listen() as listener:
@@ -358,7 +423,7 @@ def quick(bench: Bench, _cycles: int) -> str:
     mark = bench.machine.mark()
     bench.unplug(SPEAKER)
     bench.plug(SPEAKER)
-    back = bench.machine.wait_for("parleyd", "the speaker '.*' is back", mark, timeout_s=30)
+    back = bench.told_back(SPEAKER, mark)
     late_s = back.at_s - bench.ready(SPEAKER, mark).at_s
     expect(late_s <= BACK_WITHIN_S, f"back only {late_s:.1f} s after its return")
     with bench.card.listen() as listener:
@@ -572,7 +637,7 @@ def main() -> int:
         failed = 1
     finally:
         card.stop()
-    return 1 if failed else 0
+    return failed
 
 
 def report(bench: Bench, args: argparse.Namespace, began_s: float) -> int:
@@ -584,22 +649,37 @@ def report(bench: Bench, args: argparse.Namespace, began_s: float) -> int:
     machine.run("systemctl daemon-reload; systemd-run -q --unit=plugs udevadm monitor --udev --subsystem-match=sound")
     print(machine.run("/opt/parleyd/bin/parleyd devices", timeout_s=90, check=False).rstrip(), flush=True)
     failed = unjudged = 0
+    lost = ""
     checks = choose(CHECKS, args.only)
     for check in checks:
+        if lost:
+            unjudged += 1
+            print(f"----  {check.name}: not tried: {lost}", flush=True)
+            continue
         since_s = time.monotonic()
+        found = ""
         try:
             print(f"ok    {check.name}: {check.run(bench, args.cycles)}", flush=True)
+            continue
         except NotJudgedError as reason:
             unjudged += 1
             print(f"----  {check.name}: {reason}", flush=True)
+            continue
+        except EmulationError as reason:
+            unjudged += 1
+            found, lost = reason.found, f"the emulated machine has lost a card in {check.name!r}"
+            print(f"----  {check.name}: {reason}", flush=True)
         except (CheckError, MachineError, AssertionError) as error:
             failed += 1
+            found = error.found if isinstance(error, NotBackError) else ""
             print(f"FAIL  {check.name}: {error}", flush=True)
-            for entry in machine.journal[-400:]:
-                if entry.unit == "parleyd" and entry.arrived_s > since_s - 1:
-                    print(f"        {entry.at_s:.2f} {entry.text}")
+        for entry in machine.journal[-400:]:
+            if entry.unit == "parleyd" and entry.arrived_s > since_s - 1:
+                print(f"        {entry.at_s:.2f} {entry.text}")
+        for line in found.splitlines():
+            print(f"        {line}")
     print(f"{len(checks)} checks, {failed} failed, {unjudged} not judged; {time.monotonic() - began_s:.0f} s")
-    return failed
+    return 1 if failed else 2 if lost else 0
 
 
 if __name__ == "__main__":
