@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import cores
+
 BOOT_S = 240.0
 
 # Everything is emulated: periods shorter than this are not kept up with.
@@ -224,6 +226,16 @@ class Machine:
             with self._changed:
                 self._changed.wait(min(left_s, 0.5))
         return found[0]
+
+    # ------------------------------------------------------------ the cores of this machine
+
+    def waits(self) -> dict[str, float]:
+        """For waited_s()."""
+        return cores.waits(self._process.pid)
+
+    def waited_s(self, since: dict[str, float]) -> float:
+        """How long a thread of qemu's had no core since waits() said that; an emulated processor stood still then."""
+        return cores.longest_s(since, self.waits())
 
     # ------------------------------------------------------------ end
 
