@@ -18,7 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import cores
+
 BOOT_S = 240.0
+# The interval in which somebody who waits has a line written into the journal.
+NUDGE_S = 5.0
 
 # Everything is emulated: periods shorter than this are not kept up with.
 _SOUND = "alsa,id={name},out.dev={out},in.dev={into},timer-period=5000,out.buffer-length=100000,in.buffer-length=100000"
@@ -156,11 +160,14 @@ class Machine:
             said += piece
         return said.decode(errors="replace")
 
-    def monitor(self, command: str) -> None:
+    def monitor(self, command: str) -> str:
+        """→ what qemu answers."""
         self._monitor.sendall(command.encode() + b"\n")
         said = self._prompt()
         if error := re.search(r"^Error: (.*)", said, re.MULTILINE):
             raise MachineError(f"{command}: {error[1].strip()}")
+        # The monitor echoes the command with the codes of a terminal, each key anew.
+        return said.replace("\r", "").partition("\n")[2].removesuffix("(qemu) ").strip()
 
     # ------------------------------------------------------------ commands
 
@@ -169,11 +176,15 @@ class Machine:
             self._answers[answer["id"]] = answer
             self._changed.notify_all()
 
+    def _send(self, command: str) -> int:
+        """→ the number under which it is answered, after those before it."""
+        self._count += 1
+        self._commands.send({"id": self._count, "command": command})
+        return self._count
+
     def run(self, command: str, *, timeout_s: float = 60.0, check: bool = True) -> str:
         """By bash, as root. → what it wrote, errors too."""
-        self._count += 1
-        number = self._count
-        self._commands.send({"id": number, "command": command})
+        number = self._send(command)
         until_s = time.monotonic() + timeout_s
         with self._changed:
             while number not in self._answers:
@@ -213,14 +224,29 @@ class Machine:
 
     def wait_for(self, unit: str, pattern: str, since: int = 0, *, timeout_s: float = 30.0) -> Entry:
         until_s = time.monotonic() + timeout_s
+        nudge_s = time.monotonic() + NUDGE_S
         while not (found := self.told(unit, pattern, since)):
             left_s = until_s - time.monotonic()
             if left_s <= 0:
                 raise MachineError(f"{unit} does not say {pattern!r} within {timeout_s:g} s")
+            if time.monotonic() >= nudge_s:
+                # A line of the journal was once on its way for 30 s, until the next one was written.
+                self._send("logger -t machine waiting")
+                nudge_s += NUDGE_S
             self._alive(until_s)
             with self._changed:
                 self._changed.wait(min(left_s, 0.5))
         return found[0]
+
+    # ------------------------------------------------------------ the cores of this machine
+
+    def waits(self) -> dict[str, float]:
+        """For waited_s()."""
+        return cores.waits(self._process.pid)
+
+    def waited_s(self, since: dict[str, float]) -> float:
+        """How long a thread of qemu's had no core since waits() said that; an emulated processor stood still then."""
+        return cores.longest_s(since, self.waits())
 
     # ------------------------------------------------------------ end
 
