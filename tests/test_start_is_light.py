@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import subprocess
 import sys
@@ -16,8 +17,11 @@ import pytest
 import parleyd
 from parleyd.agents.elevenlabs import server_messages as elevenlabs
 from parleyd.agents.openai import server_messages as openai
+from parleyd.app.agents import Agents
+from parleyd.checks.configuration import parse
 from parleyd.config.schema import Config
 from parleyd.control.messages import AnyRequest
+from parleyd.core.errors import UserError
 from programs import Program, until
 
 KINDS: dict[str, Any] = {
@@ -227,3 +231,17 @@ def test_the_daemon_loads_it_when_it_has_started(tmp_path: Path, monkeypatch: py
         daemon.says("provider: elevenlabs, wake: manual")
         until(lambda: any(one.endswith("| http.client") for one in daemon.lines), "it is not loaded")
         assert daemon.end() == os.EX_OK
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), ImportError("no module named ssl")])
+def test_what_no_session_can_do_without_ends_the_start_with_its_reason(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_name: str) -> None:
+        raise error
+
+    config = parse("elevenlabs: {agent_id: a}\n", "parleyd.yaml").config
+    with Agents(config) as agents:
+        monkeypatch.setattr(importlib, "import_module", fail)
+        with pytest.raises(UserError, match=f"what each session needs cannot be loaded: .*{error.args[-1]}"):
+            agents.load_ahead(config)

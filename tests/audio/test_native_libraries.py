@@ -7,6 +7,7 @@ in test_portaudio.py.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,23 @@ def test_a_silenced_library_does_not_wait_for_the_interpreter(tmp_path: Path) ->
     config.write_text("")
     silence = "from parleyd.audio.devices.native_output import silence_libraries; silence_libraries()"
     assert child(config, silence + _CALLED).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("config", ["elevenlabs: {agent_id: a, no_such_key: 1}\n", "elevenlabs: {agent_id: a}\n"])
+def test_a_start_that_portaudio_ends_says_where(config: str, tmp_path: Path) -> None:
+    """Without a configuration of ALSA's, PortAudio aborts the process while it lists the devices."""
+    (tmp_path / "parleyd.yaml").write_text(config)
+    done = subprocess.run(
+        [sys.executable, "-m", "parleyd", "run", "-c", tmp_path / "parleyd.yaml"],
+        env=os.environ | {"ALSA_CONFIG_PATH": str(tmp_path / "nothing"), "STATE_DIRECTORY": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if done.returncode == -signal.SIGABRT:
+        assert "Fatal Python error: Aborted" in done.stderr
+        assert "portaudio_host.py" in done.stderr
+    else:
+        # A PortAudio that does without.
+        assert done.returncode in (os.EX_CONFIG, os.EX_UNAVAILABLE)
+        assert "parleyd: " in done.stderr

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from parleyd.config import first_look
 from parleyd.config.first_look import asks_for_cards
 
 
@@ -47,3 +48,17 @@ def test_a_pipe_is_left_for_the_reader() -> None:
     assert not asks_for_cards(Path(f"/dev/fd/{reads}"))
     assert os.read(reads, 100) == b"audio: on\n"
     os.close(reads)
+
+
+def test_a_named_pipe_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would wake who waits to write into it, and the pipe would be closed before it has been read."""
+    path, opened = tmp_path / "parleyd.yaml", list[Path]()
+    os.mkfifo(path)
+
+    def read(name: Path, _most: int) -> bytes:
+        opened.append(name)
+        return b""
+
+    monkeypatch.setattr(first_look, "read_file", read)
+    assert not asks_for_cards(path)
+    assert opened == []

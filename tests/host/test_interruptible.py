@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -64,3 +65,20 @@ def test_what_was_set_before_is_set_again() -> None:
         assert signal.set_wakeup_fd(-1) == -1
     finally:
         signal.set_wakeup_fd(fd)
+
+
+@pytest.mark.parametrize("step", ["start", "join"])
+def test_a_handler_that_raises_at_a_step_leaves_nothing_behind(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = getattr(threading.Thread, step)
+
+    def interrupted(thread: threading.Thread) -> None:
+        real(thread)
+        if thread.name == "interruptible":
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGURG)
+    monkeypatch.setattr(threading.Thread, step, interrupted)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        pass
+    assert signal.getsignal(signal.SIGURG) is before
+    assert signal.set_wakeup_fd(-1) == -1

@@ -201,10 +201,14 @@ class Agents:
 
     def load_ahead(self, config: Config) -> None:
         """Imports what the first session needs, so that the first words do not wait for it, and so that a package that
-        is upgraded meanwhile cannot break it. Raises ImportError and OSError where no session could be held."""
+        is upgraded meanwhile cannot break it. Raises UserError where no session could be held."""
         of_provider = _NEEDED_BY_ELEVENLABS if _protocol(config) == "elevenlabs" else ()
-        for module in (*_NEEDED_BY_EACH_SESSION, *of_provider):
-            importlib.import_module(module)
+        try:
+            for module in (*_NEEDED_BY_EACH_SESSION, *of_provider):
+                importlib.import_module(module)
+        except (OSError, ImportError) as error:
+            text = f"what each session needs cannot be loaded: {error}"
+            raise UserError(text, "install parleyd anew, or raise the limit that this names", os.EX_OSERR) from error
         try:
             for module in self._needed_later(config):
                 importlib.import_module(module)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import gc
 import os
+import sys
 
 from parleyd.cli.config_option import add_config
 from parleyd.host import allocator, openblas
@@ -37,6 +39,8 @@ def _run(args: argparse.Namespace) -> int:
     from parleyd.config.first_look import asks_for_cards
 
     keep_stderr_apart()
+    # Prints the stack of each thread at a crash inside PortAudio, and at the watchdog's SIGABRT.
+    faulthandler.enable(sys.stderr)
     with listed_ahead() if asks_for_cards(args.config) else contextlib.nullcontext():
         from parleyd.cli.running import daemon
 

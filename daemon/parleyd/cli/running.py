@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import faulthandler
 import logging
 import os
 import sys
@@ -52,8 +51,6 @@ def daemon(args: argparse.Namespace) -> int:
     config = loaded.config
     settings = msgspec.structs.replace(config.log, level="debug") if args.debug else config.log
     notify.starting("starting", START_S)
-    # Prints the stack of each thread at a crash inside PortAudio, and at the watchdog's SIGABRT.
-    faulthandler.enable(sys.stderr)
     running_logs = logs.start(settings, in_a_terminal.wrap)
     for warning in loaded.warnings:
         log.warning("%s", warning)

@@ -79,10 +79,10 @@ def default_name() -> str:
 
 
 def _read(name: str) -> str:
-    if sys.stdin.isatty():
-        with interruptible():
+    with interruptible():
+        if sys.stdin.isatty():
             return getpass.getpass(f"{wrapped(f'Paste the key {name} (what you type is not shown):', sys.stdin)} ")
-    data = sys.stdin.buffer.read(MAX_SECRET_BYTES)
+        data = sys.stdin.buffer.read(MAX_SECRET_BYTES)
     lines = data.decode("utf-8-sig", "replace").splitlines()
     return lines[0] if lines else ""
 

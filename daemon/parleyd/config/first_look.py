@@ -13,9 +13,11 @@ _MOST_BYTES = 256 * 1024
 
 
 def asks_for_cards(path: Path) -> bool:
-    """A guess, since profiles and settings may say something else. False of what cannot be read: a pipe, for one, can
-    be read once only."""
+    """A guess, since profiles and settings may say something else. False of what cannot be read, and of a pipe: opening
+    it would take its text away from who reads it next."""
     try:
+        if not path.is_file():
+            return False
         node = compose(read_file(path, _MOST_BYTES).decode("utf-8-sig"))
     except (OSError, ValueError, NodeError):
         return False

@@ -34,26 +34,34 @@ def interruptible() -> Iterator[None]:
 
     def watch() -> None:
         nonlocal noticed
-        while arrived := reader.recv(64):
-            if not arrived.strip(bytes([_NUDGE])):
-                continue
-            # Handlers run in the order of their numbers, so that of a signal to end runs before that of the nudge.
-            noticed = False
-            while not noticed:
-                signal.pthread_kill(main, _NUDGE)
-                time.sleep(_AGAIN_S)
+        with reader:
+            while arrived := reader.recv(64):
+                if not arrived.strip(bytes([_NUDGE])):
+                    continue
+                # Handlers run in the order of their numbers, so that of a signal to end runs before that of the nudge.
+                noticed = False
+                while not noticed:
+                    signal.pthread_kill(main, _NUDGE)
+                    time.sleep(_AGAIN_S)
 
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    old_handler = signal.signal(_NUDGE, notice)
-    old_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     watcher = threading.Thread(target=watch, name="interruptible", daemon=True)
-    watcher.start()
+    old_fd = signal.set_wakeup_fd(-1)
+    old_handler = signal.getsignal(_NUDGE)
+    # A handler may raise at any step from here on.
     try:
+        signal.signal(_NUDGE, notice)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        watcher.start()
         yield
     finally:
-        signal.set_wakeup_fd(old_fd)
-        writer.close()
-        watcher.join()
-        reader.close()
-        signal.signal(_NUDGE, old_handler)
+        try:
+            signal.set_wakeup_fd(old_fd)
+        finally:
+            writer.close()
+            try:
+                if watcher.ident is not None:
+                    watcher.join()
+            finally:
+                signal.signal(_NUDGE, old_handler)
