@@ -21,7 +21,6 @@ from parleyd.app.agents import Agents
 from parleyd.checks.configuration import parse
 from parleyd.config.schema import Config
 from parleyd.control.messages import AnyRequest
-from parleyd.core.errors import UserError
 from programs import Program, until
 
 KINDS: dict[str, Any] = {
@@ -95,8 +94,9 @@ for name, module in list(sys.modules.items()):
 
 
 def printed(program: str) -> str:
+    # A test that runs the daemon in this process has set a variable that Python does not know.
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program], env=os.environ, capture_output=True, text=True, check=True, timeout=60
     ).stdout
 
 
@@ -233,15 +233,14 @@ def test_the_daemon_loads_it_when_it_has_started(tmp_path: Path, monkeypatch: py
         assert daemon.end() == os.EX_OK
 
 
-@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), ImportError("no module named ssl")])
-def test_what_no_session_can_do_without_ends_the_start_with_its_reason(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
+def test_what_sessions_need_is_tried_again_by_the_first_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(_name: str) -> None:
-        raise error
+        raise OSError(24, "Too many open files")
 
     config = parse("elevenlabs: {agent_id: a}\n", "parleyd.yaml").config
     with Agents(config) as agents:
         monkeypatch.setattr(importlib, "import_module", fail)
-        with pytest.raises(UserError, match=f"what each session needs cannot be loaded: .*{error.args[-1]}"):
-            agents.load_ahead(config)
+        agents.load_ahead(config)
+    assert "a module that sessions need cannot be loaded: [Errno 24] Too many open files" in caplog.messages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import socket
@@ -16,7 +17,9 @@ from pathlib import Path
 
 import pytest
 import trustme
-from plays import silent
+from harness import Daemon
+from plays import QUESTION, answering, silent
+from plays import config as config_of
 from scripted_server import ScriptedServer
 
 from parleyd.agents.variables import Variables
@@ -24,6 +27,7 @@ from parleyd.audio.devices import alsa
 from parleyd.audio.devices.native_output import _Mute
 from parleyd.config.schema import Variable
 from parleyd.control.client import Client
+from parleyd.core import events
 from parleyd.host import authorities, notify, resources
 from parleyd.tools import timers
 
@@ -190,3 +194,25 @@ def test_what_looks_now_and_then_does_without() -> None:
     mute.begin(keep_others=False)
     mute.end()
     assert os.fstat(2).st_ino == stderr.st_ino, "standard error is what it was"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_session_whose_modules_cannot_be_loaded_is_tried_again(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are imported right after READY, or, if there was no handle then, by the first session."""
+    module, left = "parleyd.conversation.session.session", [times]
+
+    class Lacking:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == module and left[0]:
+                left[0] -= 1
+                raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Lacking(), *sys.meta_path])
+    with ScriptedServer(answering) as server, Daemon(config_of(server)) as running:
+        running.say(QUESTION)
+        for _ in range(times):
+            failed = running.expect(events.StateChanged, lambda e: e.after == "backing off")
+            assert failed.reason == "what a session needs cannot be loaded: [Errno 24] Too many open files"
+        assert running.expect(events.AnswerEnded).finished, "what was said is answered in the end"
+        assert running.service.failure is None

@@ -201,14 +201,7 @@ class Agents:
 
     def load_ahead(self, config: Config) -> None:
         """Imports what the first session needs, so that the first words do not wait for it, and so that a package that
-        is upgraded meanwhile cannot break it. Raises UserError where no session could be held."""
-        of_provider = _NEEDED_BY_ELEVENLABS if _protocol(config) == "elevenlabs" else ()
-        try:
-            for module in (*_NEEDED_BY_EACH_SESSION, *of_provider):
-                importlib.import_module(module)
-        except (OSError, ImportError) as error:
-            text = f"what each session needs cannot be loaded: {error}"
-            raise UserError(text, "install parleyd anew, or raise the limit that this names", os.EX_OSERR) from error
+        is upgraded meanwhile cannot break it."""
         try:
             for module in self._needed_later(config):
                 importlib.import_module(module)
@@ -217,6 +210,9 @@ class Agents:
             log.warning("a module that sessions need cannot be loaded: %s", error)
 
     def _needed_later(self, config: Config) -> Iterator[str]:
+        yield from _NEEDED_BY_EACH_SESSION
+        if _protocol(config) == "elevenlabs":
+            yield from _NEEDED_BY_ELEVENLABS
         # The names of servers are looked up with it.
         yield "encodings.idna"
         if self._child is None and _by_http(config, provider_of(config).server(config)):

@@ -25,6 +25,7 @@ from parleyd.conversation.dialogue.idle import IdleEnd, Patience
 from parleyd.conversation.session.in_flight import Lines
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.conversation.session.probing import answers
+from parleyd.conversation.session.retries import retry
 from parleyd.conversation.session.traffic import Traffic
 from parleyd.conversation.session.uplink import GivenUp, Loss
 from parleyd.conversation.supervisor.commands import (
@@ -99,6 +100,13 @@ class Ended(Struct, frozen=True):
     ending: Ending
 
 
+class NotBegun(Struct, frozen=True):
+    """A session could not even be made. sink: its own."""
+
+    sink: SessionSink
+    ending: Ending
+
+
 class OutOfCredit(Struct, frozen=True):
     """The session goes on, and nothing will be answered in it."""
 
@@ -113,7 +121,7 @@ class Probed(Struct, frozen=True):
     answers: bool
 
 
-Message = Wake | Sleep | Reconfigure | Stop | LookAgain | Opened | WillEnd | Ended | OutOfCredit | Probed
+Message = Wake | Sleep | Reconfigure | Stop | LookAgain | Opened | WillEnd | Ended | NotBegun | OutOfCredit | Probed
 
 
 class SessionSink:
@@ -426,6 +434,9 @@ class Supervisor:
                 self._session = self._sink = None
                 _tell_ignored(session)
                 yield from self._lifecycle.ended(ending, session.asked_for_silence, now_s, self._facts)
+            case NotBegun(sink=sink, ending=ending) if sink is self._sink and self._session is None:
+                self._sink = None
+                yield from self._lifecycle.ended(ending, False, now_s, self._facts)
             case _:
                 pass
 
@@ -492,8 +503,13 @@ class Supervisor:
             is_fallback=command.to_fallback,
         )
         # Imported here, because the daemon is ready without: WebSockets and TLS follow right after (app/agents.py).
-        from parleyd.conversation.session.session import Session
-
+        try:
+            from parleyd.conversation.session.session import Session
+        except (OSError, ImportError) as error:
+            # Such as without file handles, which were lacking then, too.
+            ending = retry(f"what a session needs cannot be loaded: {error}", "see what else runs on this device")
+            self._inbox.put(NotBegun(self._sink, ending))
+            return
         self._session = Session(
             agent,
             self._outbox,
