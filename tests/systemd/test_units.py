@@ -364,3 +364,14 @@ def test_shell_scripts() -> None:
     assert len(maintainer) == 3
     done = run("shellcheck", "--severity=warning", "--external-sources", f"--source-path={ROOT}", *scripts, *maintainer)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_script_that_needs_the_environment_of_the_checkout_makes_it() -> None:
+    texts = {path.name: path.read_text() for path in (ROOT / "scripts").iterdir() if path.is_file()}
+    in_bash = {name: text for name, text in texts.items() if text.startswith("#!/usr/bin/env bash")}
+    needing = {name for name, text in in_bash.items() if re.search(r"\.venv/bin/", text)}
+    assert len(needing) > 8
+    making = {
+        name for name, text in in_bash.items() if re.search(r'^ *[^#\n]*scripts/setup|/setup" ', text, re.MULTILINE)
+    }
+    assert needing - making - {"setup", "build-deb"} == set(), "they fail in a new clone"
