@@ -7,9 +7,11 @@ import getpass
 import json
 import os
 import re
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.terminal import show, wrapped
@@ -79,12 +81,33 @@ def default_name() -> str:
 
 
 def _read(name: str) -> str:
+    if sys.stdin.isatty():
+        return _hidden(f"{wrapped(f'Paste the key {name} (what you type is not shown):', sys.stdin)} ")
     with interruptible():
-        if sys.stdin.isatty():
-            return getpass.getpass(f"{wrapped(f'Paste the key {name} (what you type is not shown):', sys.stdin)} ")
         data = sys.stdin.buffer.read(MAX_SECRET_BYTES)
     lines = data.decode("utf-8-sig", "replace").splitlines()
     return lines[0] if lines else ""
+
+
+def _hidden(question: str) -> str:
+    """Asks at the terminal. A signal to end takes effect once the terminal shows again what is typed."""
+    ended_by: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        ended_by.append(number)
+        raise KeyboardInterrupt
+
+    numbers = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        with interruptible():
+            return getpass.getpass(question)
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        for by in ended_by:
+            os.kill(os.getpid(), by)
 
 
 def _print(stored: Stored) -> None:
