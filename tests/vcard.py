@@ -120,7 +120,7 @@ class VirtualCard:
     @contextlib.contextmanager
     def loopback(self, *, latency_ms: int) -> Iterator[None]:
         """An acoustic echo: the microphone hears the speaker."""
-        words = f"load-module module-loopback source=vspk.monitor sink=mic_in latency_msec={latency_ms}".split()
+        words = f"load-module module-loopback source=vspk.monitor sink=mic_in latency_msec={latency_ms} adjust_time=0".split()
         module = subprocess.run(
             ["pactl", *words], env=os.environ | self.environment, check=True, capture_output=True, timeout=60
         ).stdout.decode()
