@@ -119,10 +119,16 @@ class VirtualCard:
 
     @contextlib.contextmanager
     def loopback(self, *, latency_ms: int) -> Iterator[None]:
-        """An acoustic echo: the microphone hears the speaker."""
-        words = f"load-module module-loopback source=vspk.monitor sink=mic_in latency_msec={latency_ms} adjust_time=0".split()
+        """An acoustic echo: the microphone hears the speaker. As in a room the delay stays: the module may not change
+        its speed to come closer to latency_ms. With less than 50 ms its buffer runs dry once a second or so, and each
+        time the echo jumps."""
+        words = f"load-module module-loopback source=vspk.monitor sink=mic_in latency_msec={latency_ms}".split()
         module = subprocess.run(
-            ["pactl", *words], env=os.environ | self.environment, check=True, capture_output=True, timeout=60
+            ["pactl", *words, "adjust_time=0"],
+            env=os.environ | self.environment,
+            check=True,
+            capture_output=True,
+            timeout=60,
         ).stdout.decode()
         try:
             yield

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from echoes import echo_of, frame_of, frames_of, power, voice
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from parleyd.audio.echo.canceller import (
 from parleyd.audio.echo.far_end import FarEnd, FarFrame
 from parleyd.audio.echo.linear import LinearCanceller, LinearFrame
 from parleyd.audio.echo.linear_filter import BANDS, PARTS, LinearFilter
-from parleyd.audio.echo.near_end import AecWitness, NearEnd, Presence
+from parleyd.audio.echo.near_end import AecWitness, NearEnd
 from parleyd.audio.echo.self_echo import FRAMES, SelfEcho
 from parleyd.audio.gate.gate import ONSET_SPEECH_MS
 from parleyd.audio.gate.vad import Vad
@@ -54,39 +55,6 @@ def test_half_duplex_hears_again_exactly_a_tail_after_the_end(tail_ms: int, sile
 
 
 # ---------------------------------------------------------------- the canceller
-
-
-def voice(seconds: float, seed: int, loud: float) -> np.ndarray:
-    """Noise with a voice's pitch and syllables: enough for level and spectrum to move as speech does."""
-    rng, samples = np.random.default_rng(seed), int(seconds * 16_000)
-    at_s = np.arange(samples) / 16_000
-    pitch = 110 + 30 * np.sin(2 * np.pi * 0.7 * at_s + seed)
-    buzz = np.sign(np.sin(2 * np.pi * np.cumsum(pitch) / 16_000)) + 0.3 * rng.standard_normal(samples)
-    syllables = np.clip(np.sin(2 * np.pi * 3.1 * at_s + seed) + 0.4, 0.0, 1.0)
-    shaped = np.convolve(buzz, rng.standard_normal(40) * np.exp(-np.arange(40) / 8), "same") * syllables
-    scaled: np.ndarray = (shaped * loud / np.sqrt((shaped**2).mean())).astype(np.float32)
-    return scaled
-
-
-def echo_of(far: np.ndarray, delay: int = 900) -> np.ndarray:
-    rng = np.random.default_rng(1)
-    response = np.concatenate([np.zeros(delay), rng.standard_normal(1500) * np.exp(-np.arange(1500) / 250)])
-    response *= 0.5 / np.sqrt((response**2).sum())
-    size = 1 << (len(far) + len(response)).bit_length()
-    wet = np.fft.irfft(np.fft.rfft(far, size) * np.fft.rfft(response, size), size)[: len(far)]
-    return (wet + np.random.default_rng(2).standard_normal(len(far)) * 0.0004).astype(np.float32)
-
-
-def frames_of(sound: np.ndarray) -> list[np.ndarray]:
-    return [sound[i : i + FRAME_SAMPLES] for i in range(0, len(sound) - FRAME_SAMPLES + 1, FRAME_SAMPLES)]
-
-
-def frame_of(sound: np.ndarray, start_s: float = 0.0) -> Frame:
-    return Frame(to_pcm(sound * 32768), start_s)
-
-
-def power(frames: list[np.ndarray]) -> float:
-    return float(np.mean(np.concatenate(frames) ** 2))
 
 
 def test_the_linear_filter_removes_the_echo_and_forecasts_what_it_leaves() -> None:
@@ -318,21 +286,26 @@ def test_what_the_forecast_explains_is_no_person(steps: list[tuple[float, float,
     for left, expected, echo, explained in steps:
         bands = np.full(BANDS, left, np.float32)
         verdict = near_end.step(bands, np.full(BANDS, max(left, expected) * 20, np.float32), echo, explained)
-        assert not verdict.person
+        assert not verdict.person(aec_agrees=False)
 
 
 def test_less_is_enough_when_the_other_canceller_agrees() -> None:
     expected, left = np.full(BANDS, 1e-4, np.float32), np.full(BANDS, 2e-3, np.float32)  # 13 dB over it
-    assert not NearEnd().step(left, expected, 0.0, 0.0).person
-    assert NearEnd().step(left, expected, 0.0, 0.0, aec_agrees=True).person
-    assert not NearEnd().step(left, expected, 0.0, 0.5, aec_agrees=True).person, "the echo over again"
+    near = NearEnd().step(left, expected, 0.0, 0.0)
+    assert not near.person(aec_agrees=False)
+    assert near.person(aec_agrees=True)
+    assert not NearEnd().step(left, expected, 0.0, 0.5).person(aec_agrees=True), "the echo over again"
 
 
 def test_what_is_too_faint_to_be_a_person_may_be_the_beginning_of_a_word() -> None:
     near_end, expected = NearEnd(), np.full(BANDS, 1e-4, np.float32)
-    assert near_end.step(expected * 10, expected, 0.0, 0.0) == Presence(person=False, weak=True)
-    assert near_end.step(expected * 10, expected, 0.0, 0.5) == Presence(False, False), "the echo over again"
-    assert near_end.step(expected * 4, expected, 0.0, 0.0) == Presence(False, False), "the forecast may err by that"
+    near = near_end.step(expected * 10, expected, 0.0, 0.0)
+    assert near.weak
+    assert not near.person(aec_agrees=False)
+    assert not near_end.step(expected * 10, expected, 0.0, 0.5).weak, "the echo over again"
+    near = near_end.step(expected * 4, expected, 0.0, 0.0)
+    assert near.is_explained, "the forecast may err by that"
+    assert not near.weak
 
 
 def test_what_the_other_canceller_always_leaves_is_no_sign() -> None:
@@ -454,25 +427,25 @@ def near_ends(left_db: float, expected_db: float) -> tuple[np.ndarray, np.ndarra
 
 def test_the_distortion_of_a_loud_echo_rings_on_for_a_while() -> None:
     left, expected = near_ends(-40, -90)
-    assert NearEnd().step(left, expected, 0.0, 0.0).person, "without an echo it is a person"
+    assert NearEnd().step(left, expected, 0.0, 0.0).person(aec_agrees=False), "without an echo it is a person"
     near_end = NearEnd()
     near_end.step(*near_ends(-90, -90), 1.0, 0.0)
     assert not near_end.step(left, expected, 0.0, 0.0).weak
     for _ in range(40):
         near_end.step(*near_ends(-90, -90), 0.0, 0.0)
-    assert near_end.step(left, expected, 0.0, 0.0).person
+    assert near_end.step(left, expected, 0.0, 0.0).person(aec_agrees=False)
 
 
 def test_a_person_who_talks_long_teaches_nothing() -> None:
     near_end = NearEnd()
-    assert all(near_end.step(*near_ends(-20, -40), 0.0, 0.0).person for _ in range(400))
+    assert all(near_end.step(*near_ends(-20, -40), 0.0, 0.0).person(aec_agrees=False) for _ in range(400))
 
 
 def test_an_echo_hardly_raises_the_noise_floor() -> None:
     near_end = NearEnd()
     for _ in range(500):
         near_end.step(*near_ends(-58, -60), 0.0, 0.0)
-    assert near_end.step(*near_ends(-50, -100), 0.0, 0.0).person
+    assert near_end.step(*near_ends(-50, -100), 0.0, 0.0).person(aec_agrees=False)
 
 
 # ---------------------------------------------------------------- self-echo

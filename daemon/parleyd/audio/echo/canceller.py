@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from parleyd.audio.echo.far_end import FarEnd, FarFrame
-from parleyd.audio.echo.linear import LinearCanceller, LinearFrame
+from parleyd.audio.echo.linear import LinearCanceller
 from parleyd.audio.echo.linear_filter import PARTS
 from parleyd.audio.echo.near_end import AecWitness, NearEnd
+from parleyd.audio.echo.suppressor import Suppressor
 from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, Frame, samples_of, to_pcm
 from parleyd.core.errors import UserError
 from parleyd.host import python_env
@@ -72,7 +73,9 @@ class EchoCanceller:
 
     While the far end is audible, a frame is WebRTC's output, which never contains an echo but mutes a person who talks
     over it. If the linear canceller shows that there is a person, the frame is its output instead: it contains the
-    whole person, and an echo that is 15 to 30 dB softer. While the far end is silent, frames pass unchanged.
+    whole person, and an echo that is 15 to 30 dB softer. While WebRTC's canceller rests, because nothing is heard but
+    the echo, it is the linear canceller's output, as soft as the room. While the far end is silent, frames pass
+    unchanged.
     """
 
     def __init__(self) -> None:
@@ -81,7 +84,7 @@ class EchoCanceller:
             from pywebrtc_audio import EchoCanceller as WebRtc
         except ImportError as error:
             raise EchoCancellerMissingError(f"the echo canceller cannot be imported: {error}") from error
-        self._webrtc = WebRtc(PIPELINE_RATE_HZ, 1, 0)
+        self._suppressor = Suppressor(WebRtc(PIPELINE_RATE_HZ, 1, 0))
         self._linear = LinearCanceller()
         self._near_end = NearEnd()
         self._witness = AecWitness()
@@ -114,10 +117,9 @@ class EchoCanceller:
         if frame.is_silent:
             return self._without_microphone(frame, reference)
         heard = samples_of(frame.pcm).astype(np.float32) * np.float32(1 / 32768)
-        webrtc: Floats = self._webrtc.process(heard, reference)
         if self._aligned_frames < PARTS:
-            return self._unaligned(frame, reference, webrtc)
-        return self._separated(frame, self._linear.step(heard, reference), webrtc)
+            return self._unaligned(frame, heard, reference)
+        return self._separated(frame, heard, reference)
 
     @property
     def rests(self) -> bool:
@@ -142,29 +144,30 @@ class EchoCanceller:
         self._nobody()
         return Cancelled(frame, may_be_speech=False)
 
-    def _unaligned(self, frame: Frame, reference: Floats, webrtc: Floats) -> Cancelled:
+    def _unaligned(self, frame: Frame, heard: Floats, reference: Floats) -> Cancelled:
         self._linear.pass_by(reference, path_changed=self._path_changed)
         self._nobody()
-        return Cancelled(_frame(webrtc, frame.start_s), may_be_speech=False)
+        return Cancelled(_frame(self._suppressor.wake(heard, reference), frame.start_s), may_be_speech=False)
 
-    def _separated(self, frame: Frame, linear: LinearFrame, webrtc: Floats) -> Cancelled:
-        presence = self._near_end.step(
-            linear.residual_bands,
-            linear.expected_bands,
-            linear.echo_power,
-            linear.echo_coherence,
-            aec_agrees=self._witness.step(webrtc),
+    def _separated(self, frame: Frame, heard: Floats, reference: Floats) -> Cancelled:
+        linear = self._linear.step(heard, reference)
+        near = self._near_end.step(
+            linear.residual_bands, linear.expected_bands, linear.echo_power, linear.echo_coherence
         )
-        if presence.person:
+        settled = self._aligned_frames >= PARTS + _SETTLE_FRAMES
+        suppressed = self._suppressor.step(heard, reference, explained=settled and near.is_explained)
+        agrees = suppressed is not None and self._witness.step(suppressed)
+        if suppressed is None:
+            suppressed = _at_most(linear.residual, self._near_end.floor_power)
+        if near.person(aec_agrees=agrees):
             self._hold_frames = _HOLD_FRAMES + 1
         self._hold_frames = max(0, self._hold_frames - 1)
         person = self._hold_frames > 0
-        settled = self._aligned_frames >= PARTS + _SETTLE_FRAMES
         self._jumped = linear.delay_jump_samples != 0
         return Cancelled(
-            _frame(self._mixed(linear.residual, webrtc, float(person)), frame.start_s),
+            _frame(self._mixed(linear.residual, suppressed, float(person)), frame.start_s),
             may_be_speech=person,
-            weak_near_end=presence.weak,
+            weak_near_end=near.weak,
             delay_error_samples=linear.delay_error_samples if settled and not person else 0.0,
             delay_jump_samples=linear.delay_jump_samples,
         )
@@ -172,13 +175,13 @@ class EchoCanceller:
     def _nobody(self) -> None:
         self._hold_frames, self._linear_share = 0, 0.0
 
-    def _mixed(self, linear: Floats, webrtc: Floats, share: float) -> Floats:
+    def _mixed(self, linear: Floats, suppressed: Floats, share: float) -> Floats:
         """Returns one of the two, by the share; a change within the frame is a cross-fade, without a click."""
         before, self._linear_share = self._linear_share, share
         if before == share:
-            return linear if share else webrtc
+            return linear if share else suppressed
         shares = np.linspace(before, share, FRAME_SAMPLES, dtype=np.float32)
-        mixed: Floats = shares * linear + (1 - shares) * webrtc
+        mixed: Floats = shares * linear + (1 - shares) * suppressed
         return mixed
 
 
@@ -198,6 +201,12 @@ class EchoPath:
         cancelled = self._canceller.step(frame, far)
         self._far_end.correct(cancelled.delay_error_samples, cancelled.delay_jump_samples)
         return cancelled, far
+
+
+def _at_most(sound: Floats, power: float) -> Floats:
+    """Returns the sound, made softer where its power exceeds this mean square."""
+    its_power = float(np.dot(sound, sound)) / FRAME_SAMPLES
+    return sound if its_power <= power else sound * np.float32((power / its_power) ** 0.5)
 
 
 def _frame(sound: Floats, start_s: float) -> Frame:

@@ -50,11 +50,27 @@ _FLOOR_FALL_DB, _FLOOR_RISE_DB, _FLOOR_RISE_IN_ECHO_DB = 0.4, 0.04, 0.006
 _MOST_OVER_DB = 40.0
 
 
-class Presence(NamedTuple):
-    person: bool
-    """Somebody speaks."""
-    weak: bool
-    """True for a person, and for a sound that is too faint to be certain."""
+class Near(NamedTuple):
+    """The part of a residual that echo and room do not explain."""
+
+    over_db: float
+    """By how much it exceeds what they explain, on average over the bands in which it stands out most."""
+    is_new: bool
+    """False if the residual is a copy of the echo."""
+
+    @property
+    def is_explained(self) -> bool:
+        """Nothing stands out, not even a sound that is too faint to be a person."""
+        return self.over_db <= WEAK_OVER_ECHO_DB
+
+    @property
+    def weak(self) -> bool:
+        """True for a person, and for a sound that is too faint to be certain."""
+        return self.is_new and not self.is_explained
+
+    def person(self, *, aec_agrees: bool) -> bool:
+        """Returns whether somebody speaks. aec_agrees: WebRTC's output stands out as well."""
+        return self.is_new and self.over_db > (NEAR_AGREED_DB if aec_agrees else NEAR_OVER_ECHO_DB)
 
 
 class NearEnd:
@@ -67,12 +83,10 @@ class NearEnd:
         self._floor_dbfs = [_FIRST_FLOOR_DBFS] * BANDS
         self._ringing = 0.0
 
-    def step(
-        self, residual: Floats, expected: Floats, echo_power: float, echo_coherence: float, *, aec_agrees: bool = False
-    ) -> Presence:
+    def step(self, residual: Floats, expected: Floats, echo_power: float, echo_coherence: float) -> Near:
         """residual, expected: float32 (BANDS,), mean squares by band, full scale 1.0: the power of the residual, and
         the part of it that should be echo. echo_power: mean square of the whole estimate. echo_coherence: the share of
-        the residual that is a copy of the estimate. aec_agrees: WebRTC's output stands out as well.
+        the residual that is a copy of the estimate.
         """
         self._ringing = max(echo_power, self._ringing * _RING_PER_FRAME)
         distortion = self._ringing * _DISTORTION
@@ -91,9 +105,12 @@ class NearEnd:
         self._follow_floor(residual_db, expected_db)
 
         loudest_db = sum(min(_MOST_OVER_DB, max(0.0, over)) for over in ranked[-_BANDS_HEARD:]) / _BANDS_HEARD
-        is_new = echo_coherence < _MOST_COHERENCE
-        threshold_db = NEAR_AGREED_DB if aec_agrees else NEAR_OVER_ECHO_DB
-        return Presence(person=is_new and loudest_db > threshold_db, weak=is_new and loudest_db > WEAK_OVER_ECHO_DB)
+        return Near(loudest_db, is_new=echo_coherence < _MOST_COHERENCE)
+
+    @property
+    def floor_power(self) -> float:
+        """The power of the room's noise, mean square in all bands together."""
+        return float(sum(10.0 ** (floor / 10.0) for floor in self._floor_dbfs))
 
     def _learn_error(self, residual_db: Decibels, expected_db: Decibels, forecast_db: Decibels) -> None:
         for band, (left, expected, forecast) in enumerate(zip(residual_db, expected_db, forecast_db, strict=True)):
