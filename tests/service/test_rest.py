@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from statistics import median
+from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
@@ -20,6 +21,7 @@ from parleyd.app.ears import (
     PAUSE_BATCH_MS,
     QUIET_BATCH_MS,
     QUIET_FRAMES,
+    QUIET_FRAMES_IN_SOUND,
     WORDS_BATCH_MS,
     Ears,
     batch_ms,
@@ -43,6 +45,13 @@ def wait(predicate: Callable[[], bool]) -> None:
     while not predicate():
         assert time.monotonic() < end_s
         pause.wait(0.02)
+
+
+def ears_for(outbox: Outbox, *, speaker_sounds: bool) -> Ears:
+    """Their way to the outbox alone."""
+    nothing, echo = cast(Any, None), cast(Any, SimpleNamespace(speaker_sounds=speaker_sounds))
+    return Ears(nothing, echo, nothing, nothing, outbox, nothing, nothing, events.Bus(), hold_back=True,
+                wake_on_speech=True, on_death=nothing)  # fmt: skip
 
 
 def test_silence_in_a_session_goes_up_several_frames_at_a_time() -> None:
@@ -102,17 +111,34 @@ def test_each_frame_is_handled_as_it_comes_where_it_may_begin_talk_or_interrupt(
 
 
 def test_the_last_of_speech_does_not_wait_for_more_silence_than_came_with_it() -> None:
-    outbox, sender, nothing = Outbox(Uplink("silence", pre_roll_ms=0, capacity_ms=1000)), object(), cast(Any, None)
+    outbox, sender = Outbox(Uplink("silence", pre_roll_ms=0, capacity_ms=1000)), object()
     outbox.admit(sender)
     outbox.begin(sender)
-    ears = Ears(nothing, nothing, nothing, nothing, outbox, nothing, nothing, events.Bus(), hold_back=True,
-                wake_on_speech=True, on_death=nothing)  # fmt: skip
+    ears = ears_for(outbox, speaker_sounds=False)
     for number in range(3):
         frame = Passed(Frame(b"\x01" * FRAME_BYTES, number * 0.02), speech=number == 0)
         ears._send(Verdict((frame,)), wanted=True, is_last=number == 2)
     taken = outbox.take(sender, idle_s=0.0)
     assert isinstance(taken, list)
     assert [frame.is_silent for frame in taken] == [False, True, True]
+
+
+@pytest.mark.parametrize(("speaker_sounds", "frames"), [(False, QUIET_FRAMES), (True, QUIET_FRAMES_IN_SOUND)])
+def test_silence_waits_longer_while_the_agent_sounds(speaker_sounds: bool, frames: int) -> None:
+    uplink, sender = Uplink("silence", pre_roll_ms=0, capacity_ms=1000), object()
+    outbox = Outbox(uplink)
+    outbox.admit(sender)
+    outbox.begin(sender)
+    ears, sent = ears_for(outbox, speaker_sounds=speaker_sounds), list[int]()
+    for number in range(30):
+        ears._send(Verdict((Passed(Frame.silence(number * 0.02), speech=False),)), wanted=True, is_last=True)
+        sent.append(len(uplink))
+    assert sent[frames - 2 : frames + 1] == [0, frames, frames]
+    assert sent[-1] == 30
+    # The first frame of speech takes along what waits.
+    ears._send(Verdict((Passed(Frame.silence(0.6), speech=False),)), wanted=True, is_last=True)
+    ears._send(Verdict((Passed(Frame(b"\x01" * FRAME_BYTES, 0.62), speech=True),)), wanted=True, is_last=True)
+    assert len(uplink) == 32
 
 
 def test_while_the_agent_sounds_and_nobody_speaks_frames_are_handled_several_at_a_time() -> None:

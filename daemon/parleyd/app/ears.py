@@ -51,8 +51,9 @@ QUIET_BATCH_MS = 100
 # after them. The words that are sent later by this are not the last ones of a turn, for which the agent waits: it waits
 # for a pause that is longer than any of this.
 WORDS_BATCH_MS, PAUSE_BATCH_MS = 80, 40
-# How many frames without speech are given to the outbox at once.
-QUIET_FRAMES = QUIET_BATCH_MS // FRAME_MS
+# How many frames without speech are given to the outbox at once; and while something sounds, when no agent waits for
+# silence to end a turn.
+QUIET_FRAMES, QUIET_FRAMES_IN_SOUND = QUIET_BATCH_MS // FRAME_MS, 300 // FRAME_MS
 # How long the daemon has been asleep, and nothing was like speech, before the microphone's periods become longer.
 REST_AFTER_FRAMES = 2000 // FRAME_MS
 # How long after the word the supervisor's thread may need to leave the state asleep.
@@ -292,7 +293,8 @@ class Ears:
             self._last_was_speech = is_speech
         if not (verdict.talk_started or verdict.talk_stopped or verdict.closed):
             self._unsent.extend(verdict.passed if wanted else ())
-            if len(self._unsent) >= QUIET_FRAMES or (is_last and not self._may_wait):
+            most = QUIET_FRAMES_IN_SOUND if self._echo.speaker_sounds else QUIET_FRAMES
+            if len(self._unsent) >= most or (is_last and not self._may_wait):
                 self._push_unsent()
             return
         self._push_unsent()
