@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from parleyd.audio.devices.device import Deliver, Fill
@@ -20,16 +21,20 @@ class SafeCallbacks:
 
     def fill(self, fill: Fill) -> Fill:
         """Returns silence instead of an error or a wrong number of bytes."""
+        silence = b""  # kept, because the error may be that there is no memory
 
         def safe(samples: int) -> bytes:
+            nonlocal silence
             wanted = samples * BYTES_PER_SAMPLE
+            if len(silence) != wanted:
+                silence = bytes(wanted)
             try:
                 pcm = fill(samples)
                 if len(pcm) != wanted:
                     raise ValueError(f"{len(pcm)} bytes of sound instead of {wanted}")
             except Exception as error:  # noqa: BLE001 — see the module
                 self._note(error)
-                return bytes(wanted)
+                return silence
             return pcm
 
         return safe
@@ -47,6 +52,8 @@ class SafeCallbacks:
 
     def _note(self, error: Exception) -> None:
         if self.failure is None:
-            self.failure = error
-            words = "%s: its sound could not be handled; silence instead"
-            log.error(words, self._name, exc_info=error, extra=fields(device=self._name))
+            # Without memory for the line, the next error is told.
+            with contextlib.suppress(MemoryError):
+                words = "%s: its sound could not be handled; silence instead"
+                log.error(words, self._name, exc_info=error, extra=fields(device=self._name))
+                self.failure = error
