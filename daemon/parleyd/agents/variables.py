@@ -102,6 +102,8 @@ class Variables:
         except OSError as error:
             # There is no file handle left to wait for a command's output.
             why = error.strerror or str(error)
+        except MemoryError as error:
+            why = f"there is not enough memory ({str(error) or 'out of memory'})"
         with self._changed:
             self._looking.discard(name)
             if value is None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from parleyd.core.endings import Ending, EndingKind
+from parleyd.core.no_memory import HINT
 
 
 def retry(reason: str, hint: str | None = None) -> Ending:
     return Ending(EndingKind.RETRY, reason, hint)
+
+
+def no_memory(error: MemoryError) -> Ending:
+    return retry(f"there is not enough memory ({str(error) or 'out of memory'})", HINT)
 
 
 def no_thread() -> Ending:
