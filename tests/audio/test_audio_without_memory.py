@@ -227,6 +227,22 @@ def test_a_far_end_that_lost_periods_begins_anew_and_says_that_it_is_not_aligned
     assert len(far_end._line) <= 1.6 * 48_000
 
 
+def test_a_speaker_that_is_opened_again_asks_for_no_further_memory(fails: Fails) -> None:
+    far_end = FarEnd()
+    period = tone(0.01, rate_hz=48_000)
+
+    def opened() -> FarFrame:
+        far_end.start(48_000, 0.02)
+        for number in range(20):
+            far_end.take(period, 50.0 + number * 0.01)
+        return far_end.frame(50.05)
+
+    assert opened().samples is not None
+    fails(np, "zeros", 1, 2, 3)
+    fails(np, "empty", 1, 2, 3)
+    assert opened().samples is not None
+
+
 def test_no_person_is_reported_until_the_canceller_has_heard_its_length_again(fails: Fails) -> None:
     dice = np.random.default_rng(1)
     canceller = EchoCanceller()

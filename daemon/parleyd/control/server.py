@@ -30,7 +30,7 @@ from parleyd.control.roles import Caller, Roles
 from parleyd.core import events
 from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
-from parleyd.core.no_memory import HINT
+from parleyd.core.no_memory import HINT, in_words
 from parleyd.host import handed_over
 from parleyd.host.lock import HeldError, Lock
 
@@ -485,7 +485,7 @@ def _busy() -> RequestError:
 
 
 def _no_memory(error: MemoryError, id_: Id) -> RequestError:
-    return RequestError("busy", f"there is not enough memory for it ({str(error) or 'out of memory'})", HINT, id_)
+    return RequestError("busy", in_words(error), HINT, id_)
 
 
 def _missed() -> RequestError:

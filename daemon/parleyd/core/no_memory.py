@@ -25,6 +25,12 @@ AGAIN_S = 0.02
 HINT = "see what else runs on this device; a limit of the process (MemoryMax=, LimitAS=, ulimit -v) may be too low"
 
 
+def in_words(error: MemoryError) -> str:
+    """The reason, with the piece that was wanted, if the error tells it."""
+    wanted = f" ({error})" if str(error) else ""
+    return f"there is not enough memory{wanted}"
+
+
 class Lack:
     """Decides, for one thread. Time comes in as an argument.
 
@@ -74,9 +80,9 @@ class NoMemory:
         if not self._is_told:
             # Where there is no memory even for this line, it is told with the next failure, or at the end.
             with contextlib.suppress(MemoryError):
-                reason = str(error) or "out of memory"
+                reason = in_words(error)
                 log.warning(
-                    "%s: there is not enough memory (%s): %s; %s",
+                    "%s: %s: %s; %s",
                     self._part,
                     reason,
                     self._cost,

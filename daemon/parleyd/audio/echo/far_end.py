@@ -65,7 +65,8 @@ class FarEnd:
         self._handed_s = -math.inf  # when the speaker took the last period
         self.starved = 0
         """How often the end of a frame had not been handed over yet, and counted as silence."""
-        self._use(PIPELINE_RATE_HZ)
+        self._line, self._interpolator = DelayLine(PIPELINE_RATE_HZ), Interpolator(PIPELINE_RATE_HZ)
+        self._alignment = Alignment(PIPELINE_RATE_HZ)
 
     @property
     def clock(self) -> SampleClock:
@@ -124,9 +125,13 @@ class FarEnd:
             self._alignment.jump(delay_jump_samples)
 
     def _use(self, rate_hz: int) -> None:
-        line, interpolator = DelayLine(rate_hz), Interpolator(rate_hz)
         alignment = Alignment(rate_hz, reopened=self._openings > 1 or self._using == _TORN)
-        self._line, self._alignment, self._interpolator = line, alignment, interpolator
+        if self._line.rate_hz == rate_hz:
+            # A speaker that rests is opened again with each conversation, and it needs no further memory for that.
+            self._line.begin_anew()
+        else:
+            self._line, self._interpolator = DelayLine(rate_hz), Interpolator(rate_hz)
+        self._alignment = alignment
         self._handed_s = -math.inf
 
     def _gather(self) -> None:

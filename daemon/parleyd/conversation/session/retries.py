@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parleyd.core.endings import Ending, EndingKind
-from parleyd.core.no_memory import HINT
+from parleyd.core.no_memory import HINT, in_words
 
 
 def retry(reason: str, hint: str | None = None) -> Ending:
@@ -11,7 +11,7 @@ def retry(reason: str, hint: str | None = None) -> Ending:
 
 
 def no_memory(error: MemoryError) -> Ending:
-    return retry(f"there is not enough memory ({str(error) or 'out of memory'})", HINT)
+    return retry(in_words(error), HINT)
 
 
 def no_thread() -> Ending:
