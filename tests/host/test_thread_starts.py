@@ -36,6 +36,17 @@ def test_a_thread_without_memory_for_its_first_call_is_refused(
     assert not thread.is_alive()
 
 
+def test_a_thread_for_which_there_is_no_memory_is_refused_likewise(monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(_: threading.Thread) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(threading.Thread, "start", threading.Thread.start)
+    monkeypatch.setattr(thread_starts, "_start", short)
+    thread_starts.bound_starts()
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        threading.Thread(target=print).start()
+
+
 @pytest.mark.usefixtures("bounded")
 def test_a_thread_that_begins_too_late_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     bootstrap, may_begin = threading.Thread._bootstrap, threading.Event()  # type: ignore[attr-defined]

@@ -47,7 +47,10 @@ def _nothing() -> None:
 def _bounded(thread: threading.Thread) -> None:
     if not thread._started.is_set():  # type: ignore[attr-defined]
         thread._started = _Begun(thread)  # type: ignore[attr-defined]
-    _start(thread)
+    try:
+        _start(thread)
+    except MemoryError as error:
+        raise RuntimeError("can't start new thread: there is not enough memory") from error
 
 
 def bound_starts() -> None:
