@@ -22,6 +22,8 @@ from parleyd.audio.echo.delay_line import DelayLine
 from parleyd.audio.echo.far_end import FarEnd, FarFrame
 from parleyd.audio.echo.linear_filter import PARTS
 from parleyd.audio.pcm import FRAME_SAMPLES, AudioFormat, Frame
+from parleyd.audio.playback import mix as mix_module
+from parleyd.audio.playback import speaker as speaker_module
 from parleyd.audio.playback.earcon_track import EarconTrack
 from parleyd.audio.playback.pipeline import Job
 from parleyd.audio.resample import Resampler
@@ -145,6 +147,27 @@ def test_a_speaker_that_found_no_memory_when_it_was_opened_is_opened_again(fails
     assert room.wait_told(lambda told: sum(what == "finished" for what, _ in told) == 2)
     assert (room.finished[1].heard_ms, room.finished[1].finished) == (100, True)
     room.playback.stop()
+
+
+def test_a_period_that_there_was_no_memory_to_make_is_a_hole_that_the_canceller_knows(
+    its: Room, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[bytes] = []
+    far_end = FarEnd()
+    monkeypatch.setattr(far_end, "take", lambda pcm, _at_s: taken.append(pcm))
+    its.playback._speaker._far_end = far_end
+    device = its.device
+    assert isinstance(device, SteppingOutput)
+    played(its, 3)
+    its.playback.set_volume(0.5)
+    fails(speaker_module, "scaled", 1, 2)
+    fails(mix_module, "mixed", 1, 2)
+    assert device.fill is not None
+    its.settle()
+    with pytest.raises(MemoryError):
+        device.fill(480)
+    assert its.playback.underruns == 1
+    assert (len(taken), taken[-1]) == (4, bytes(960))
 
 
 class HandFed:
@@ -280,7 +303,9 @@ def test_a_callback_without_memory_gives_silence_and_raises_nothing(
         assert fill(480) == bytes(960)
         deliver(b"", 0.0)
     assert fill(480) is fill(480), "nothing is asked of a memory that is full"
-    assert len(caplog.records) == 1
+    monkeypatch.setattr(safe_callbacks, "spread", full)
+    assert SafeCallbacks("a card").fill(lambda samples: bytes(2 * samples), 2)(480) == bytes(1920)
+    assert len(caplog.records) == 2
 
 
 def test_a_clock_goes_on_after_a_tick_without_memory() -> None:

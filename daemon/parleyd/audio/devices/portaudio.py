@@ -461,16 +461,15 @@ class PortAudioOutput(Card[Fill]):
 
     def _callbacks(self, fill: Fill) -> MakesCallback:
         # Imported here, because the device opens while numpy is imported.
-        from parleyd.audio import pcm as sound
         from parleyd.audio.devices.safe_callbacks import SafeCallbacks
 
-        safe = SafeCallbacks(self._spec).fill(fill)
-
         def make(channels: int, _rate_hz: int) -> Callback:
+            safe = SafeCallbacks(self._spec).fill(fill, channels)
+
             def callback(_data: bytes | None, frames: int, _time: Any, status: int) -> tuple[bytes, int]:
                 if status & pyaudio.paOutputUnderflow:
                     self.underruns += 1
-                return sound.spread(safe(frames), channels), pyaudio.paContinue
+                return safe(frames), pyaudio.paContinue
 
             return callback
 

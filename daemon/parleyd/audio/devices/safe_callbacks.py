@@ -6,7 +6,7 @@ import contextlib
 import logging
 
 from parleyd.audio.devices.device import Deliver, Fill
-from parleyd.audio.pcm import BYTES_PER_SAMPLE
+from parleyd.audio.pcm import BYTES_PER_SAMPLE, spread
 from parleyd.core.log_fields import fields
 
 log = logging.getLogger(__name__)
@@ -19,23 +19,23 @@ class SafeCallbacks:
         self.failure: Exception | None = None
         self._name = name
 
-    def fill(self, fill: Fill) -> Fill:
-        """Returns silence instead of an error or a wrong number of bytes."""
+    def fill(self, fill: Fill, channels: int = 1) -> Fill:
+        """Returns the sound on all channels, and silence instead of an error or a wrong number of bytes."""
         silence = b""  # kept, because the error may be that there is no memory
 
         def safe(samples: int) -> bytes:
             nonlocal silence
             wanted = samples * BYTES_PER_SAMPLE
-            if len(silence) != wanted:
-                silence = bytes(wanted)
+            if len(silence) != wanted * channels:
+                silence = bytes(wanted * channels)
             try:
                 pcm = fill(samples)
                 if len(pcm) != wanted:
                     raise ValueError(f"{len(pcm)} bytes of sound instead of {wanted}")
+                return spread(pcm, channels)
             except Exception as error:  # noqa: BLE001 — see the module
                 self._note(error)
                 return silence
-            return pcm
 
         return safe
 

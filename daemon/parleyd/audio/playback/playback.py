@@ -230,8 +230,9 @@ class Playback:
 
     @property
     def underruns(self) -> int:
-        """How often an answer had a hole so far: its sound came late, a thread was late, or the hardware ran dry."""
-        return self._mix.underruns + self._speaker.device.underruns
+        """How often an answer had a hole so far: its sound came late, a thread was late, the hardware ran dry, or there
+        was no memory for a period."""
+        return self._mix.underruns + self._speaker.holes + self._speaker.device.underruns
 
     @property
     def last_period_s(self) -> float:
