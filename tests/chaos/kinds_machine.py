@@ -147,13 +147,22 @@ def no_handles(lane: Lane, _dice: Random) -> None:
 
 
 def no_memory(lane: Lane, dice: Random) -> None:
+    _without_memory(lane, dice, 0, 2.0)
+
+
+def less_memory(lane: Lane, dice: Random) -> None:
+    # Beneath its size not even a thread begins that would find its stack among those that were kept.
+    _without_memory(lane, dice, dice.choice((2, 8)), 6.0)
+
+
+def _without_memory(lane: Lane, dice: Random, less_mib: int, seconds: float) -> None:
     pid = lane.pid
     before = resource.prlimit(pid, resource.RLIMIT_AS)
     size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.prlimit(pid, resource.RLIMIT_AS, (size, before[1]))
+    resource.prlimit(pid, resource.RLIMIT_AS, (size - less_mib * 2**20, before[1]))
     lane.pause(dice.uniform(0.5, 2.0))
     lane.cut()
-    lane.pause(2.0)
+    lane.pause(seconds)
     with contextlib.suppress(ProcessLookupError):
         resource.prlimit(pid, resource.RLIMIT_AS, before)
     lane.back_s = time.monotonic()
@@ -394,6 +403,7 @@ def kinds() -> Iterator[Kind]:
     yield Kind("process-starved", "CPU starved to 8 % of a core, 5 s", starved, cuts="it was said while CPU was short")
     yield Kind("process-no-handles", "no free file handle, 6 s", no_handles, seconds=14.0)
     yield Kind("process-no-memory", "no further address space, and a reset", no_memory)
+    yield Kind("process-less-memory", "less address space than in use, and a reset", less_memory, seconds=11.0)
     gone = "the process was ended"
     yield Kind("process-killed", "SIGKILL, SIGTERM at random moments", killed, cuts=gone, exits=True)
     yield Kind("process-terminated", "SIGKILL, SIGTERM at random moments", terminated, cuts=gone, exits=True)

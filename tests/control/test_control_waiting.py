@@ -200,6 +200,22 @@ def test_what_a_worker_cannot_do_is_told_and_a_defect_ends_the_daemon(slow: Slow
     caller.connection.close()
 
 
+def test_without_memory_the_request_is_refused_and_the_next_one_is_served(slow: Slow) -> None:
+    def none_left() -> None:
+        raise MemoryError("Unable to allocate 4 MiB")
+
+    slow.may_go_on.set()
+    slow.fault = MemoryError("Unable to allocate 1 MiB")
+    slow.meanwhile = {"Mute": none_left}
+    caller = slow.caller()
+    for request, much in (({"do": "volume", "to": 0.1, "id": 7}, "1 MiB"), ({"do": "mute", "id": 7}, "4 MiB")):
+        answer = caller.send(request).answer()
+        assert (answer["ok"], answer["id"], answer["error"]["kind"]) == (False, 7, "busy")
+        assert answer["error"]["text"] == f"there is not enough memory (Unable to allocate {much})"
+    assert ok(caller.send({"do": "status"}).answer())
+    assert slow.deaths == []
+
+
 def test_without_a_thread_to_be_had_the_client_is_told(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

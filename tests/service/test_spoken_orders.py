@@ -177,6 +177,21 @@ def test_a_mixer_that_is_gone_and_a_voice_that_is_not_there_end_nothing() -> Non
     assert STEP < 0.5
 
 
+def test_a_recogniser_without_memory_leaves_one_stretch_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard, left = Scripted.heard, [1]
+
+    def short(self: Scripted, pcm: bytes) -> Order | None:
+        if left[0]:
+            left[0] -= 1
+            raise MemoryError
+        return heard(self, pcm)
+
+    monkeypatch.setattr(Scripted, "heard", short)
+    room = Room("stop", "stop")
+    assert room.done == ["silence", "The person has told the device to be quiet, and it is"]
+    assert not room.deaths
+
+
 def test_a_fault_of_the_recogniser_is_reported() -> None:
     class Broken:
         def heard(self, pcm: bytes) -> Order | None:

@@ -167,6 +167,8 @@ NOT_WATCHED = {
     "announcement", "tools-preparing",
     # It waits for the process that it holds; whoever wants that one waits for a bounded time.
     "fallback",
+    # It asks a server within the timeout of a connection; the supervisor goes on meanwhile.
+    "agent-probe",
     # Whoever has handed a file over waits for it for a bounded time.
     "handed-over file",
     # Of commands that ask a person, and of `parleyd wyoming`; the daemon's main thread waits for signals itself.

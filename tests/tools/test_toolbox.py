@@ -235,6 +235,16 @@ def test_without_a_thread_left_it_is_busy(tmp_path: Path, monkeypatch: pytest.Mo
     assert box.result().text == "x"
 
 
+def test_a_tool_without_memory_fails_and_is_no_defect(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def short(_: object) -> str:
+        raise MemoryError
+
+    box = Box(tmp_path, tool("t", short))
+    box.call("t")
+    assert box.result().text.startswith("t failed: this device has not enough memory for it. Tell the person ")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
 def test_a_call_that_wants_no_answer_gets_none(tmp_path: Path) -> None:
     box = Box(tmp_path, tool("t", lambda _: "x"))
     box.call("t", expects_response=False)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from parleyd.config.schema import Scalar, Variable
+from parleyd.core.no_memory import in_words
 from parleyd.host import apart as apart_module
 from parleyd.host import subprocesses
 from parleyd.host.apart import Apart
@@ -102,6 +103,8 @@ class Variables:
         except OSError as error:
             # There is no file handle left to wait for a command's output.
             why = error.strerror or str(error)
+        except MemoryError as error:
+            why = in_words(error)
         with self._changed:
             self._looking.discard(name)
             if value is None:

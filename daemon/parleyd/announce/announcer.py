@@ -24,7 +24,7 @@ from parleyd.announce.sound_file import SoundFile
 from parleyd.audio.pcm import duration_s
 from parleyd.audio.playback.announcements import Announcements
 from parleyd.config.schema import Announce
-from parleyd.conversation.session.retries import retry
+from parleyd.conversation.session.retries import no_memory, retry
 from parleyd.core import events
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.core.errors import UserError
@@ -258,10 +258,13 @@ class Announcer:
             timeout_s = self._timeout_s
         if speech is None:
             return Ending(EndingKind.FINAL, "no voice is configured for announcements", _HINT_VOICE)
-        if isinstance(speech, StreamedSpeech):
-            ending = self._fetch(item, speech, timeout_s)
-        else:
-            ending = self._listen(item, speech, timeout_s)
+        try:
+            if isinstance(speech, StreamedSpeech):
+                ending = self._fetch(item, speech, timeout_s)
+            else:
+                ending = self._listen(item, speech, timeout_s)
+        except MemoryError as error:
+            return no_memory(error)
         if ending is None:
             while not item.begun:
                 self._wait(_LOOK_S)

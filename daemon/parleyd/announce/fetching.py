@@ -6,7 +6,7 @@ import queue
 import threading
 
 from parleyd.agents.speech import StreamedSpeech
-from parleyd.conversation.session.retries import no_thread
+from parleyd.conversation.session.retries import no_memory, no_thread
 from parleyd.core.endings import DialError, Ending
 
 # Pieces of sound that wait for the announcer; beyond that the server waits.
@@ -43,6 +43,8 @@ class Fetching:
                     return
         except DialError as error:
             self._put(error.ending)
+        except MemoryError as error:
+            self._put(no_memory(error))
         else:
             self._put(None)
 

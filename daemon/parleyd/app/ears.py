@@ -21,10 +21,10 @@ from typing import Protocol
 
 from parleyd.audio.capture.capture import Capture
 from parleyd.audio.capture.missing import MissingLog
-from parleyd.audio.echo.control import EchoControl
+from parleyd.audio.echo.control import EchoControl, NearFrame
 from parleyd.audio.gate.gate import Gate, Passed, Verdict
 from parleyd.audio.gate.held_back import HeldBackReports
-from parleyd.audio.gate.measure import VoiceMeasure
+from parleyd.audio.gate.measure import Measured, VoiceMeasure
 from parleyd.audio.gate.order_stretch import OrderStretch
 from parleyd.audio.gate.vad import Detector
 from parleyd.audio.gate.wakeword import WakeWord
@@ -36,6 +36,7 @@ from parleyd.conversation.session.outbox import Outbox
 from parleyd.core import events
 from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
+from parleyd.core.no_memory import NoMemory
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +145,7 @@ class Ears:
         self._missing_log = MissingLog()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
+        self._memory = NoMemory("ears", "the microphone counts as silent where its sound cannot be handled")
         self.pulse = Pulse("ears")
         self.first_frame = threading.Event()
         self._muted = False
@@ -199,7 +201,7 @@ class Ears:
         try:
             while not self._stopping.is_set():
                 self.pulse.beat()
-                frames = self._capture.frames()
+                frames = self._frames()
                 for number, frame in enumerate(frames, 1):
                     self._hear(frame, is_last=number == len(frames))
                     # Up to a second of sound may have arrived at once, which takes long on a slow machine.
@@ -208,6 +210,13 @@ class Ears:
                 self._set_pace()
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_death("ears", error)
+
+    def _frames(self) -> list[Frame]:
+        try:
+            return self._capture.frames()
+        except MemoryError as error:
+            self._memory.fails(error)
+            return []
 
     def _set_pace(self) -> None:
         """How much sound the next wake-up of this thread brings."""
@@ -235,10 +244,8 @@ class Ears:
         self.heard_frames += not muted
         if muted:
             frame = Frame.silence(frame.start_s)
-        echo = self._echo.hear(frame)
+        echo, voiced, measured = self._analysed(frame)
         frame = echo.frame
-        voiced = echo.may_be_speech and self._vad.voiced(frame)
-        measured = self._measure.step(frame, voiced=voiced)
         self.level_dbfs = measured.level_dbfs
         verdict = self._gate.step(
             frame,
@@ -283,6 +290,22 @@ class Ears:
         self.speech_frames += sum(one.speech for one in verdict.passed)
         if not self.first_frame.is_set():
             self.first_frame.set()
+
+    def _analysed(self, frame: Frame) -> tuple[NearFrame, bool, Measured]:
+        """The frame without echo, whether it is voiced, and its level and pitch.
+
+        All that a frame needs much memory for is done here, and before the gate: without memory it counts as silence,
+        so that all that follows keeps time."""
+        try:
+            echo = self._echo.hear(frame)
+            voiced = echo.may_be_speech and self._vad.voiced(echo.frame)
+            measured = self._measure.step(echo.frame, voiced=voiced)
+        except MemoryError as error:
+            self._memory.fails(error)
+            self._capture.lose(frame.start_s, FRAME_MS / 1000)
+            return NearFrame(Frame.silence(frame.start_s), may_be_speech=False), False, Measured(SILENCE_DBFS, 0.0)
+        self._memory.succeeds()
+        return echo, voiced, measured
 
     def _send(self, verdict: Verdict, *, wanted: bool, is_last: bool) -> None:
         """Frames that were taken together go together: each message would wake the sender, and the network. Zeros wait

@@ -19,6 +19,7 @@ from parleyd.audio.gate.order_words import Order, OrderWords
 from parleyd.core import events
 from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
+from parleyd.core.no_memory import NoMemory
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class SpokenOrders:
         self._waiting: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
         self._last_answer = ""
         self._thread = threading.Thread(target=self._run, name="orders", daemon=True)
+        self._memory = NoMemory("orders", "a stretch of talk is not searched for orders")
         self.pulse = Pulse("orders")
         bus.subscribe(self._take)
 
@@ -103,11 +105,20 @@ class SpokenOrders:
                 if pcm is None:
                     return
                 self.pulse.beat()
-                order = self._words.heard(pcm)
+                order = self._recognised(pcm)
                 if order is not None:
                     self._carry_out(order)
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_death("orders", error)
+
+    def _recognised(self, pcm: bytes) -> Order | None:
+        try:
+            order = self._words.heard(pcm)
+        except MemoryError as error:
+            self._memory.fails(error)
+            return None
+        self._memory.succeeds()
+        return order
 
     def _carry_out(self, order: Order) -> None:
         log.info("heard the order %s", order)

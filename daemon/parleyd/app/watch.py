@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from parleyd.core import events, health
 from parleyd.core.health import Grade, Pulse, Trouble
+from parleyd.core.no_memory import NoMemory
 from parleyd.host import handed_over, notify, resources
 from parleyd.host.orphans import Orphans
 
@@ -42,6 +43,7 @@ class Watch:
         watchdog_s = notify.watchdog_s()
         # sd_watchdog_enabled(3) recommends half of the time; a quarter, because a verdict needs several checks.
         self._interval_s = LOOK_S if watchdog_s is None else min(LOOK_S, watchdog_s / 4)
+        self._memory = NoMemory("health", "a check of the daemon's health is left out")
         self._nudged = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
@@ -90,7 +92,13 @@ class Watch:
             if now_s >= look_at_s:
                 look_at_s = now_s + self._interval_s
                 files = _hanging_files()
-                self.troubles = health.look(self._pulses(), resources.load(), (*reported, *files), now_s)
+                try:
+                    self.troubles = health.look(self._pulses(), resources.load(), (*reported, *files), now_s)
+                except MemoryError as error:
+                    # The verdict of the last check stays, and the watchdog is not fed.
+                    self._memory.fails(error)
+                    continue
+                self._memory.succeeds()
                 if health.grade(self.troubles) is Grade.SICK:
                     raise StuckError(health.in_words(self.troubles))
                 notify.watchdog()

@@ -370,7 +370,7 @@ class Recovery:
             try:
                 patient.regain()
                 outcome[patient.which] = True
-            except DeviceError as error:
+            except (DeviceError, MemoryError) as error:
                 outcome[patient.which] = False
                 log.debug("the %s: %s", patient.which, error, extra=fields(device=patient.card.name))
         return all(outcome.get(patient.which) for patient in patients)

@@ -12,14 +12,14 @@ of matrices, at a tenth of libsamplerate's cost, which was two thirds of the ear
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from parleyd.audio.pcm import samples_of, to_pcm
+from parleyd.audio.pcm import BYTES_PER_SAMPLE, samples_of, to_pcm
 
 # Loaded with the first rate of no simple ratio, because most devices and agents have none: a megabyte. That it is there
 # is known at the start.
@@ -43,7 +43,8 @@ _ROW_CYCLES = 8
 
 
 class _Converter(Protocol):
-    def process(self, samples: Floats, /) -> Floats: ...
+    def process(self, samples: Floats, /) -> bytes:
+        """Returns PCM. After a MemoryError the same samples may be given again."""
 
 
 class _Library:
@@ -51,11 +52,16 @@ class _Library:
         import samplerate
 
         self._ratio = to_hz / from_hz
-        self._converter = samplerate.Resampler(_CONVERTER, channels=1)
+        self._new = partial(samplerate.Resampler, _CONVERTER, channels=1)
+        self._converter = self._new()
 
-    def process(self, samples: Floats) -> Floats:
-        out: Floats = self._converter.process(samples, self._ratio)
-        return out
+    def process(self, samples: Floats) -> bytes:
+        try:
+            return to_pcm(self._converter.process(samples, self._ratio))
+        except MemoryError:
+            # It has the samples already, or not. Without it 3 ms are lost, and nothing sounds twice.
+            self._converter = self._new()
+            raise
 
 
 @cache
@@ -78,8 +84,11 @@ class _Matrix:
         self._matrix = _matrix(up, down)
         self._wide = 2 * _HELD_SAMPLES * down  # the additional samples that a cycle needs
         self._kept = np.zeros(self._wide // 2, np.float32)
+        # Room for the rows of the longest block so far. numpy would make this copy anyway, in memory that it asks for
+        # in each block.
+        self._rows = np.empty((0, len(self._matrix)), np.float32)
 
-    def process(self, samples: Floats) -> Floats:
+    def process(self, samples: Floats) -> bytes:
         have = len(self._kept) + len(samples)
         cycles = max(0, have - self._wide) // self._down
         rows = -(-cycles // _ROW_CYCLES)
@@ -88,12 +97,16 @@ class _Matrix:
         joined = np.zeros(max(have, rows * row + self._wide), np.float32)
         joined[: len(self._kept)] = self._kept
         joined[len(self._kept) : have] = samples
-        self._kept = joined[cycles * self._down : have].copy()
+        kept = joined[cycles * self._down : have].copy()
         # as_strided() would take as long as the product itself.
         strides = (row * joined.itemsize, joined.itemsize)
         windows: Floats = np.ndarray((rows, len(self._matrix)), np.float32, joined, strides=strides)
-        out: Floats = (windows @ self._matrix).reshape(-1)[: cycles * self._up]
-        return out
+        if len(self._rows) < rows:
+            self._rows = np.empty(windows.shape, np.float32)
+        np.copyto(self._rows[:rows], windows)
+        pcm = to_pcm((self._rows[:rows] @ self._matrix).reshape(-1)[: cycles * self._up])
+        self._kept = kept
+        return pcm
 
 
 class Resampler:
@@ -101,31 +114,33 @@ class Resampler:
 
     It delays up to `delay_s` of sound, which `flush` returns; the sound itself is not shifted. For n samples and a
     flush it returns ceil(n * to / from) samples. With equal rates the sound passes unchanged.
+
+    A call that found no memory (MemoryError) has changed nothing, and may be made again.
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
         self.from_hz = from_hz
         self.to_hz = to_hz
         self.delay_s = 0.0 if from_hz == to_hz else _HELD_SAMPLES / min(from_hz, to_hz)
-        self._start()
+        self._converter = self._new()
+        self._taken = 0
+        self._given = 0
 
-    def _start(self) -> None:
+    def _new(self) -> _Converter:
         common = math.gcd(self.from_hz, self.to_hz)
         up, down = self.to_hz // common, self.from_hz // common
         by_matrix = min(up, down) == 1 and max(up, down) <= _MOST_TIMES
-        self._converter: _Converter = _Matrix(up, down) if by_matrix else _Library(self.from_hz, self.to_hz)
-        self._taken = 0
-        self._given = 0
+        return _Matrix(up, down) if by_matrix else _Library(self.from_hz, self.to_hz)
 
     def process(self, pcm: bytes) -> bytes:
         """Takes complete samples at the first rate; returns the samples that are ready at the second rate."""
         if self.from_hz == self.to_hz:
             return pcm
         samples = samples_of(pcm).astype(np.float32)
-        self._taken += len(samples)
         out = self._converter.process(samples)
-        self._given += len(out)
-        return to_pcm(out)
+        self._taken += len(samples)
+        self._given += len(out) // BYTES_PER_SAMPLE
+        return out
 
     def flush(self) -> bytes:
         """Returns the delayed rest, and starts a new stream."""
@@ -133,6 +148,8 @@ class Resampler:
             return b""
         owed = max(0, -(-self._taken * self.to_hz // self.from_hz) - self._given)
         silence = np.zeros(2 * round(self.delay_s * self.from_hz), np.float32)
-        tail = self._converter.process(silence)
-        self._start()
-        return to_pcm(tail[:owed])
+        fresh = self._new()
+        tail = self._converter.process(silence)[: owed * BYTES_PER_SAMPLE]
+        self._converter = fresh
+        self._taken = self._given = 0
+        return tail

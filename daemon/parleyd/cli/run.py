@@ -10,7 +10,7 @@ import os
 import sys
 
 from parleyd.cli.config_option import add_config
-from parleyd.host import allocator, openblas
+from parleyd.host import allocator, openblas, thread_starts
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     allocator.keep_small()
     openblas.start_no_threads()
+    thread_starts.bound_starts()
     # Imported here, because PortAudio lists the devices while the rest is imported.
     from parleyd.audio.devices.ahead import listed_ahead
     from parleyd.audio.devices.native_output import keep_stderr_apart

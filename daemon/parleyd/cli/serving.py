@@ -34,7 +34,7 @@ from parleyd.core import events, health
 from parleyd.core.errors import UserError
 from parleyd.core.health import Trouble
 from parleyd.core.log_fields import fields
-from parleyd.host import allocator, signals
+from parleyd.host import allocator, openblas, signals
 from parleyd.host.apart import Apart, Way
 from parleyd.host.descent import become_reaper
 from parleyd.host.directories import runtime_directory
@@ -116,6 +116,7 @@ def serve(
             if is_read_at_once:
                 log.info("%s", in_a_terminal.hint(config))
             agents.load_ahead(first)
+            openblas.take_memory()
             # The objects of the start live as long as the daemon: the collector need not look at them again.
             gc.collect()
             gc.freeze()

@@ -24,12 +24,13 @@ from pathlib import Path
 
 import parleyd
 from parleyd.control import messages
-from parleyd.control.messages import AnyRequest, RequestError
+from parleyd.control.messages import AnyRequest, Id, RequestError
 from parleyd.control.peer import peer, peer_groups
 from parleyd.control.roles import Caller, Roles
 from parleyd.core import events
 from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
+from parleyd.core.no_memory import HINT, in_words
 from parleyd.host import handed_over
 from parleyd.host.lock import HeldError, Lock
 
@@ -356,6 +357,8 @@ class ControlServer:
             except RequestError as error:
                 error.id = request.id
                 answer = messages.refusal(error)
+            except MemoryError as error:
+                answer = messages.refusal(_no_memory(error, request.id))
             except Exception as error:  # noqa: BLE001 - raised again on the control thread
                 answer = error
             self._done.append((client, answer))
@@ -414,6 +417,8 @@ class ControlServer:
         except RequestError as error:
             error.id = request.id
             return messages.refusal(error)
+        except MemoryError as error:
+            return messages.refusal(_no_memory(error, request.id))
 
     def _spread(self) -> None:
         """Sends the events that wait to the clients that follow them."""
@@ -477,6 +482,10 @@ class ControlServer:
 def _busy() -> RequestError:
     hint = "try again later; parleyd mute is heard all the same"
     return RequestError("busy", f"there are {MOST_CLIENTS} clients already", hint)
+
+
+def _no_memory(error: MemoryError, id_: Id) -> RequestError:
+    return RequestError("busy", in_words(error), HINT, id_)
 
 
 def _missed() -> RequestError:

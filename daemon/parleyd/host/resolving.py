@@ -94,7 +94,7 @@ def _begin(host: str, port: int) -> _LookUp | None:
         # Thread.start() would wait until the thread runs. If memory is short, it would wait for ever, with the lock
         # that every other look-up needs.
         _thread.start_new_thread(_ask, (host, port, lookup))
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise NoThreadLeftError from error
     _running.setdefault((host, port), []).append(lookup)
     return lookup

@@ -18,6 +18,7 @@ from typing import Protocol
 from parleyd.agents.events import ToolCall
 from parleyd.core import events
 from parleyd.core.log_fields import fields
+from parleyd.core.no_memory import HINT, in_words
 from parleyd.core.text import bounded, clean
 from parleyd.host.stopping import Stop
 from parleyd.tools.audit import Audit, bounded_parameters
@@ -270,6 +271,9 @@ class Toolbox:
             result = good(tool.runner.run(parameters, running.stop), self._result_chars)
         except ToolError as error:
             result = failed(error)
+        except MemoryError as error:
+            log.warning("the tool %s failed: %s; %s", tool.name, in_words(error), HINT, extra=fields(hint=HINT))
+            result = failed(ToolError(Fault.FAILED, f"{tool.name} failed: this device has not enough memory for it."))
         except Exception as error:  # a defect here: the agent is told, the daemon goes on
             log.error("a defect in the tool %s", tool.name, exc_info=error)
             result = failed(ToolError(Fault.FAILED, f"{tool.name} failed by a defect of this device."))

@@ -59,6 +59,7 @@ class _Opening:
         self.was_left = False
         self.skip_samples = 0
         self.too_old_s = 0.0
+        self._is_torn = False  # a period is lost in the middle: what is counted begins anew
         self._rate_hz = PIPELINE_RATE_HZ
         self._resampler: Resampler | None = None  # until the rate is known
         self._clock: SampleClock | None = None  # likewise
@@ -77,9 +78,13 @@ class _Opening:
         return len(pcm) / BYTES_PER_SAMPLE / self._rate_hz
 
     def process(self, pcm: bytes, start_s: float) -> tuple[bytes, float]:
-        """Returns the sound, 16-bit PCM at the pipeline's rate, and the monotonic time of its end."""
+        """Returns the sound, 16-bit PCM at the pipeline's rate, and the monotonic time of its end. After a MemoryError
+        the period is lost, and the next one begins anew."""
         if self._resampler is None or self._clock is None:
             return b"", 0.0
+        if self._is_torn:
+            self.opened(self._rate_hz)
+            self._is_torn = False
         late_s = start_s - self._clock.time_of(self._taken) if self._taken else 0.0
         if late_s < -HOLE_S:
             self.too_old_s += self.length_s(pcm)
@@ -87,7 +92,11 @@ class _Opening:
         if late_s > HOLE_S:
             self._clock = SampleClock(self._rate_hz)
         self._clock.stamp(self._taken, start_s)
-        made = self._resampler.process(pcm)
+        try:
+            made = self._resampler.process(pcm)
+        except MemoryError:
+            self._is_torn = True
+            raise
         self._taken += len(pcm) // BYTES_PER_SAMPLE
         self._made += len(made) // BYTES_PER_SAMPLE
         if self.skip_samples:
@@ -198,7 +207,7 @@ class Capture:
             info = device.open_beside(
                 lambda pcm, start_s: self._deliver(opening, pcm, start_s), RESTING_PERIOD_MS if rests else None
             )
-        except DeviceError as error:
+        except (DeviceError, MemoryError) as error:
             log.debug("the microphone's periods stay as they are: %s", error)
             with self._ready:
                 if opening in self._wanted:
@@ -269,6 +278,8 @@ class Capture:
 
         No moment is returned twice, or left out unless ears are slower than real time: sound that arrives late, after
         silence was returned for its time, is dropped, and silence goes on up to the first new sound.
+
+        A period that finds no memory is missing. Raises MemoryError if no frame is left because of that.
         """
         taken = self._taken()
         if not taken:
@@ -281,12 +292,24 @@ class Capture:
                 self._next_frame_s = max(self._next_frame_s, now_s - QUEUE_MS / 1000)
             return self._silence_until(now_s)
         frames: list[Frame] = []
+        no_memory: MemoryError | None = None
         for opening, pcm, start_s, has_lost in taken:
             if has_lost and not self._in_gap:
                 # The time of the gap is told anyway.
                 self._missing.add(start_s, 0.0, Why.OVERFLOW, time.monotonic())
-            self._take(opening, pcm, start_s, frames)
+            try:
+                self._take(opening, pcm, start_s, frames)
+            except MemoryError as error:
+                no_memory = error
+                self._counted_s += opening.length_s(pcm)
+                self.lose(start_s, opening.length_s(pcm))
+        if no_memory is not None and not frames:
+            raise no_memory
         return frames
+
+    def lose(self, begin_s: float, missing_s: float) -> None:
+        """This sound could not be handled for want of memory. For the thread of frames()."""
+        self._missing.add(begin_s, missing_s, Why.NO_MEMORY, time.monotonic())
 
     def take_missing(self) -> list[Missing]:
         """The stretches of sound that are missing, each once, soon after it is over. For the thread of frames()."""

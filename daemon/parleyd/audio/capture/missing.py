@@ -21,6 +21,7 @@ class Why(StrEnum):
     NOT_IN_TIME = "the microphone delivered nothing in time"
     TOO_OLD = "the microphone delivered it too late"
     OVERFLOW = "the sound card or its driver lost it"
+    NO_MEMORY = "there was not enough memory to handle it"
 
 
 class Missing(Struct, frozen=True):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from parleyd.audio.devices.device import DeviceError
+from parleyd.core.no_memory import NoMemory
 
 # tick(at_s): the monotonic time of the tick in the schedule; the call may be late, never early.
 Tick = Callable[[float], None]
@@ -23,6 +24,7 @@ class RealTimeClock:
         self._period_s = period_s
         self._tick = tick
         self._start_s = start_s
+        self._memory = NoMemory(name, "some of its periods are missing")
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         try:
@@ -45,5 +47,10 @@ class RealTimeClock:
                 return
             if self._stopped.is_set():
                 return
-            self._tick(at_s)
+            try:
+                self._tick(at_s)
+            except MemoryError as error:
+                self._memory.fails(error)
+            else:
+                self._memory.succeeds()
             count += 1

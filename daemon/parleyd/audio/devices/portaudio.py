@@ -412,16 +412,17 @@ class PortAudioInput(Card[Deliver]):
         from parleyd.audio import pcm as sound
         from parleyd.audio.devices.safe_callbacks import SafeCallbacks
 
-        safe = SafeCallbacks(self._spec).deliver(deliver)
-
         def make(channels: int, rate_hz: int) -> Callback:
             take = self._take
+            safe = SafeCallbacks(self._spec).deliver(
+                lambda data, start_s: deliver(sound.to_mono(data, channels, take), start_s)
+            )
 
             def callback(data: bytes | None, frames: int, _time: Any, status: int) -> tuple[None, int]:
                 start_s = time.monotonic() - frames / rate_hz
                 if status & pyaudio.paInputOverflow:
                     self.overflows += 1
-                safe(sound.to_mono(data or b"", channels, take), start_s)
+                safe(data or b"", start_s)
                 return None, pyaudio.paContinue
 
             return callback
@@ -460,16 +461,15 @@ class PortAudioOutput(Card[Fill]):
 
     def _callbacks(self, fill: Fill) -> MakesCallback:
         # Imported here, because the device opens while numpy is imported.
-        from parleyd.audio import pcm as sound
         from parleyd.audio.devices.safe_callbacks import SafeCallbacks
 
-        safe = SafeCallbacks(self._spec).fill(fill)
-
         def make(channels: int, _rate_hz: int) -> Callback:
+            safe = SafeCallbacks(self._spec).fill(fill, channels)
+
             def callback(_data: bytes | None, frames: int, _time: Any, status: int) -> tuple[bytes, int]:
                 if status & pyaudio.paOutputUnderflow:
                     self.underruns += 1
-                return sound.spread(safe(frames), channels), pyaudio.paContinue
+                return safe(frames), pyaudio.paContinue
 
             return callback
 

@@ -100,8 +100,16 @@ class EchoCanceller:
         """frame: of the microphone. far: the far end that belongs to it.
 
         A frame whose far end is not aligned teaches nothing, and no person is reported in it, until the linear filter
-        has heard its own length of aligned far end.
+        has heard its own length of aligned far end. The same follows a frame for which there was no memory.
         """
+        try:
+            return self._step(frame, far)
+        except MemoryError:
+            self._aligned_frames, self._path_changed = 0, True
+            self._nobody()
+            raise
+
+    def _step(self, frame: Frame, far: FarFrame) -> Cancelled:
         if far.lag_increase_samples:
             self._linear.shift(far.lag_increase_samples)
         jumped, self._jumped = self._jumped, False

@@ -21,13 +21,17 @@ class DelayLine:
 
     def __init__(self, rate_hz: int) -> None:
         self.rate_hz = rate_hz
+        self._kept_samples = round(KEPT_S * rate_hz)
+        # The kept samples are a part of this buffer. When there is no room behind them, they move to the front.
+        self._buffer = np.zeros(round(2 * KEPT_S * rate_hz), np.float32)
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Discards everything, in the same memory: the next sample has the number 0."""
         self.start = 0
         """The number of the first sample that is kept."""
         self.silent_from = 0
         """The number of the first sample of the digital silence at the end."""
-        self._kept_samples = round(KEPT_S * rate_hz)
-        # The kept samples are a part of this buffer. When there is no room behind them, they move to the front.
-        self._buffer = np.zeros(round(2 * KEPT_S * rate_hz), np.float32)
         self._kept, self._kept_ends_at = self._buffer[:0], 0
 
     def __len__(self) -> int:

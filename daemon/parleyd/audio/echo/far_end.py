@@ -48,6 +48,8 @@ class FarFrame(NamedTuple):
 
 
 _NO_SOUND = FarFrame(None)
+# The number of no opening: some of the speaker's sound is lost, and what follows has no place in the line.
+_TORN = -1
 
 
 class FarEnd:
@@ -63,7 +65,8 @@ class FarEnd:
         self._handed_s = -math.inf  # when the speaker took the last period
         self.starved = 0
         """How often the end of a frame had not been handed over yet, and counted as silence."""
-        self._use(PIPELINE_RATE_HZ)
+        self._line, self._interpolator = DelayLine(PIPELINE_RATE_HZ), Interpolator(PIPELINE_RATE_HZ)
+        self._alignment = Alignment(PIPELINE_RATE_HZ)
 
     @property
     def clock(self) -> SampleClock:
@@ -88,8 +91,12 @@ class FarEnd:
 
     def frame(self, start_s: float) -> FarFrame:
         """Returns the far end of the microphone's frame that begins at start_s, monotonic time. To be called for every
-        frame, in order."""
-        self._gather()
+        frame, in order. After a MemoryError it begins anew with the next period, as if the speaker were opened."""
+        try:
+            self._gather()
+        except MemoryError:
+            self._using = _TORN
+            raise
         line, alignment = self._line, self._alignment
         if start_s - self._handed_s > GONE_S:
             if len(line):
@@ -118,9 +125,13 @@ class FarEnd:
             self._alignment.jump(delay_jump_samples)
 
     def _use(self, rate_hz: int) -> None:
-        self._line = DelayLine(rate_hz)
-        self._alignment = Alignment(rate_hz, reopened=self._openings > 1)
-        self._interpolator = Interpolator(rate_hz)
+        alignment = Alignment(rate_hz, reopened=self._openings > 1 or self._using == _TORN)
+        if self._line.rate_hz == rate_hz:
+            # A speaker that rests is opened again with each conversation, and it needs no further memory for that.
+            self._line.begin_anew()
+        else:
+            self._line, self._interpolator = DelayLine(rate_hz), Interpolator(rate_hz)
+        self._alignment = alignment
         self._handed_s = -math.inf
 
     def _gather(self) -> None:
@@ -130,9 +141,9 @@ class FarEnd:
         while self._handed:
             opening, rate_hz, pcm, at_s = self._handed.popleft()
             if opening != self._using:
-                self._using = opening
                 periods, fresh_samples = [], 0
                 self._use(rate_hz)
+                self._using = opening
             self._alignment.clock.stamp(self._line.end + fresh_samples, at_s)
             self._handed_s = at_s
             periods.append(pcm)

@@ -66,6 +66,10 @@ class Interpolator:
         self._taps: int = self._bank.shape[1]
         self.reach_samples: int = self._taps // 2
         """The number of samples of the line on either side of a position that a filter needs."""
+        # The parts of the line that a frame needs, one for each of its samples. numpy would make this copy anyway, in
+        # memory that it asks for in each frame.
+        shape = (FRAME_SAMPLES, self._taps)
+        self._windows = np.empty(shape, np.float32) if self.step.is_integer() else None
 
     def last_needed(self, position: float) -> float:
         """Returns the last sample of the line that a frame beginning at this position needs."""
@@ -78,12 +82,13 @@ class Interpolator:
         begin = math.floor(position) - self.reach_samples + 1
         source = line.read(begin, int(between + (FRAME_SAMPLES - 1) * self.step) + self._taps)
         out: Floats
-        if self.step.is_integer():
+        if self._windows is not None:
             # Every sample of the frame has the same fraction, so one filter serves them all.
             # as_strided() would take as long as the product itself.
             strides = (int(self.step) * source.itemsize, source.itemsize)
             windows: Floats = np.ndarray((FRAME_SAMPLES, self._taps), np.float32, source, strides=strides)
-            out = np.dot(windows, self._bank[round(between * _PHASES)])
+            np.copyto(self._windows, windows)
+            out = np.dot(self._windows, self._bank[round(between * _PHASES)])
             return out
         places = between + np.arange(FRAME_SAMPLES) * self.step
         whole = places.astype(np.intp)

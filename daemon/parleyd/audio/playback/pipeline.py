@@ -33,7 +33,8 @@ class Job:
         self._is_fresh = is_fresh
 
     def run(self) -> None:
-        """Decodes and resamples; on one thread, each job once, in the order in which they were given out."""
+        """Decodes and resamples; on one thread, each job once, in the order in which they were given out. A job that
+        found no memory (MemoryError) may be run again."""
         self.pcm = self._worker.make(self.piece, self._rate_hz, is_fresh=self._is_fresh)
 
 

@@ -18,9 +18,11 @@ from parleyd.audio.earcons.sounds import Earcon, Sound
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback.announcements import Announcements
 from parleyd.audio.playback.mix import Audible, Mix
+from parleyd.audio.playback.pipeline import Job
 from parleyd.audio.playback.playhead import HeardPart, Started
 from parleyd.audio.playback.speaker import REOPENING_S, FarEnd, Speaker
 from parleyd.core.health import Pulse
+from parleyd.core.no_memory import AGAIN_S, NoMemory
 
 # The device rests when nothing was to be heard, and nothing was expected, for so long. Within a conversation it stays
 # open, so that the echo canceller keeps its place.
@@ -77,6 +79,9 @@ class Playback:
         self._speaker = Speaker(device, self._mix, self._changed, far_end, lead_in_ms=lead_in_ms)
         self._stopping = False
         self._cut_wanted = False
+        # For the thread: the sound that there was no memory to make; it is made again before any other.
+        self._owed: Job | None = None
+        self._memory = NoMemory("speaker", "the sound of the agent has a hole, and then goes on where it was")
 
         self.announcements = Announcements(self._mix, self._changed)
         self._thread = threading.Thread(target=self._run, name="playback", daemon=True)
@@ -225,8 +230,9 @@ class Playback:
 
     @property
     def underruns(self) -> int:
-        """How often an answer had a hole so far: its sound came late, a thread was late, or the hardware ran dry."""
-        return self._mix.underruns + self._speaker.device.underruns
+        """How often an answer had a hole so far: its sound came late, a thread was late, the hardware ran dry, or there
+        was no memory for a period."""
+        return self._mix.underruns + self._speaker.holes + self._speaker.device.underruns
 
     @property
     def last_period_s(self) -> float:
@@ -257,7 +263,7 @@ class Playback:
                 stopping = self._stopping
                 cut, self._cut_wanted = self._cut_wanted, False
                 opens = self._opens(now_s)
-                job = None if stopping or cut or opens else mix.work()
+                job = None if stopping or cut or opens else self._owed or mix.work()
                 if told or job is not None or stopping or cut or opens or mix.has_waste:
                     break
                 rest_s = self._rest_at_s(now_s)
@@ -273,9 +279,7 @@ class Playback:
         if cut or opens:
             self._reopen()
         elif job is not None:
-            job.run()
-            with self._mixing():
-                mix.finish(job)
+            self._make(job)
         elif mix.has_waste:
             # Nobody waits for sound.
             mix.free_some()
@@ -283,12 +287,36 @@ class Playback:
             self._speaker.rest()
         return True
 
+    def _make(self, job: Job) -> None:
+        self._owed = None
+        try:
+            job.run()
+        except MemoryError as error:
+            self._memory.fails(error)
+            self._owed = job
+            self._wait_for_memory()
+            return
+        self._memory.succeeds()
+        with self._mixing() as mix:
+            mix.finish(job)
+
+    def _wait_for_memory(self) -> None:
+        with self._changed:
+            self._changed.wait(AGAIN_S)
+
     def _reopen(self) -> None:
         try:
             self._speaker.reopen()
         except DeviceError as error:
             self._on_failure(error)
             return
+        except MemoryError as error:
+            self._memory.fails(error)
+            # Until then the device takes nothing from the mix.
+            self._cut_wanted = True
+            self._wait_for_memory()
+            return
+        self._memory.succeeds()
         rests = self._may_rest()
         with self._changed:
             self._rests_in_quiet = rests

@@ -39,7 +39,7 @@ class Speaker:
     """changed: the mix's lock, held for microseconds only; notified when there may be work, or something to tell.
     lead_in_ms: the silence that the device takes after each opening, before any sound of the mix.
 
-    rests: the device is closed because nothing sounds."""
+    rests: the device is closed because nothing sounds. holes: the periods that there was no memory to make."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Speaker:
     ) -> None:
         self.device = device
         self.rests = False
+        self.holes = 0
         self._mix = mix
         self._changed = changed
         self._far_end = far_end
@@ -177,12 +178,19 @@ class Speaker:
                 period = self._mix.period(samples, now_s)
                 if waits and (self._mix.has_work or self._mix.next_told_s is not None):
                     self._changed.notify_all()
-        if alone is None:
-            pcm = period.pcm()
-        else:
-            pcm, volume = alone
-            if volume is not AS_IS:
-                pcm = scaled(pcm, volume)
+        try:
+            if alone is None:
+                pcm = period.pcm()
+            else:
+                pcm, volume = alone
+                if volume is not AS_IS:
+                    pcm = scaled(pcm, volume)
+        except MemoryError:
+            # The device plays silence instead (SafeCallbacks), and the echo canceller learns of no sound.
+            self.holes += 1
+            if self._far_end is not None:
+                self._far_end.take(bytes(samples * BYTES_PER_SAMPLE), now_s)
+            raise
         if self._far_end is not None:
             self._far_end.take(pcm, now_s)
         return pcm

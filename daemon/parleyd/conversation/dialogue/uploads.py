@@ -23,6 +23,7 @@ from parleyd.agents.pictures import ENDINGS
 from parleyd.agents.provider import ANY_MEDIA_TYPE, Agent, Attachment, Capabilities, UploadError
 from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.core import events
+from parleyd.core.no_memory import HINT
 from parleyd.core.text import name_text
 from parleyd.host import handed_over
 from parleyd.host.handed_over import Whose
@@ -180,7 +181,10 @@ class Uploads:
 
     def _run(self, job: _Job) -> None:
         try:
-            self._send(job)
+            try:
+                self._send(job)
+            except MemoryError as error:
+                raise UploadError("there is not enough memory for it", HINT) from error
         except UploadError as error:
             log.info("the file %s was not sent: %s", job.name, error)
             self._over()

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from parleyd.core.endings import Ending, EndingKind
+from parleyd.core.no_memory import HINT, in_words
 
 
 def retry(reason: str, hint: str | None = None) -> Ending:
     return Ending(EndingKind.RETRY, reason, hint)
+
+
+def no_memory(error: MemoryError) -> Ending:
+    return retry(in_words(error), HINT)
 
 
 def no_thread() -> Ending:

@@ -23,7 +23,7 @@ from parleyd.conversation.session.bounded_socket import BoundedWebSocket
 from parleyd.conversation.session.connecting import close_frame, connect, words
 from parleyd.conversation.session.in_flight import InFlight, Lines
 from parleyd.conversation.session.outbox import Outbox, Pause
-from parleyd.conversation.session.retries import no_thread, retry
+from parleyd.conversation.session.retries import no_memory, no_thread, retry
 from parleyd.conversation.session.traffic import Traffic
 from parleyd.conversation.session.wire_audio import WireEncoder
 from parleyd.core.endings import NORMAL_CLOSURE, DialError, Ending, EndingKind
@@ -107,6 +107,7 @@ class Session:
         self._on_wire = threading.Lock()
         self._in_flight = InFlight()
         self._was_reset = False
+        self._no_memory: MemoryError | None = None  # of the sender, which has shut the line
         self._closed = threading.Event()
         self._receiver = threading.Thread(target=self._receive, name="session-receiver", daemon=True)
         self._sender = threading.Thread(target=self._send, name="session-sender", daemon=True)
@@ -209,6 +210,9 @@ class Session:
             ending = self._converse()
         except DialError as error:
             ending = error.ending
+        except MemoryError as error:
+            # Part of a message may be read already, so nothing more can be read from this line.
+            ending = no_memory(error)
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_death("session-receiver", error)
             return
@@ -216,6 +220,8 @@ class Session:
             ending = Ending(EndingKind.USER, self._hung_up, code=NORMAL_CLOSURE)
         elif self._was_reset:
             ending = retry(MUTED_ON_A_SLOW_LINE)
+        elif self._no_memory is not None:
+            ending = no_memory(self._no_memory)
         self._outbox.end(self)
         self._over.set()
         with self._lock:
@@ -393,6 +399,12 @@ class Session:
             return
         except (websocket.WebSocketException, OSError):
             # The receiver may not have noticed; it reports what is to be reported.
+            if (raw := self._raw) is not None:
+                shut(raw)
+            return
+        except MemoryError as error:
+            # Part of the stream is missing for the server; the next session begins with all that it may not have had.
+            self._no_memory = error
             if (raw := self._raw) is not None:
                 shut(raw)
             return

@@ -505,7 +505,7 @@ class Supervisor:
         # Imported here, because the daemon is ready without: WebSockets and TLS follow right after (app/agents.py).
         try:
             from parleyd.conversation.session.session import Session
-        except (OSError, ImportError) as error:
+        except (OSError, ImportError, MemoryError) as error:
             # Such as without file handles, which were lacking then, too.
             ending = retry(f"what a session needs cannot be loaded: {error}", "see what else runs on this device")
             self._inbox.put(NotBegun(self._sink, ending))
@@ -524,9 +524,16 @@ class Supervisor:
 
     def _probe(self) -> None:
         agent, timeout_s = self._agent, self._config.session.connect_timeout_s
-        thread = threading.Thread(
-            target=lambda: self._inbox.put(Probed(answers(agent, timeout_s))), name="agent-probe", daemon=True
-        )
+
+        def probe() -> None:
+            try:
+                is_back = answers(agent, timeout_s)
+            except MemoryError as error:
+                log.debug("no memory to ask whether the agent is back: %s", error)
+                is_back = False
+            self._inbox.put(Probed(is_back))
+
+        thread = threading.Thread(target=probe, name="agent-probe", daemon=True)
         try:
             thread.start()
         except RuntimeError:
