@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -24,6 +26,7 @@ from parleyd.core.text import (
     settled,
     without,
 )
+from parleyd.core.veiled import Veiled
 
 
 class Colour(Enum):
@@ -93,3 +96,32 @@ def test_the_error_of_a_dial_says_its_reason() -> None:
     ending = Ending(EndingKind.RETRY, "nobody answers")
     error = DialError(ending)
     assert (str(error), error.ending) == ("nobody answers", ending)
+
+
+class Piece(Veiled, frozen=True):
+    hidden = ("sound", "key")
+
+    name: str
+    sound: bytes
+    key: str = "secret"
+
+
+def test_a_veiled_struct_leaves_fields_out_of_its_text() -> None:
+    piece = Piece("greeting", b"12")
+    assert f"{piece}" == f"{piece!r}" == "Piece(name='greeting')"
+    assert piece != Piece("greeting", b"13"), "they count all the same"
+    assert plain(piece) == {"name": "greeting", "sound": "b'12'", "key": "secret"}
+
+
+def test_what_a_veiled_struct_hides_is_a_field() -> None:
+    def all_of(kind: type[Veiled]) -> Iterator[type[Veiled]]:
+        yield kind
+        for one in kind.__subclasses__():
+            yield from all_of(one)
+
+    importlib.import_module("parleyd.app.service")
+    known = [one for one in all_of(Veiled) if one is not Veiled]
+    assert len(known) > 5
+    for one in known:
+        assert one.hidden
+        assert set(one.hidden) <= set(one.__struct_fields__), one

@@ -31,28 +31,30 @@ KINDS: dict[str, Any] = {
 }
 # What few daemons need, or none before somebody speaks.
 LATER = {
-    *("difflib", "email", "fractions", "http.client", "importlib.metadata", "samplerate", "statistics"),
+    *("difflib", "email", "fractions", "http.client", "importlib.metadata", "mimetypes", "samplerate", "statistics"),
     *(
         "parleyd.app.fallback",
         "parleyd.app.prometheus",
         "parleyd.agents.elevenlabs.examination",
         "parleyd.agents.openai",
+        "parleyd.control.client",
+        "parleyd.core.findings",
     ),
+    # The rules of sections that few configurations have.
+    *(f"parleyd.checks.{section}_rules" for section in ("hook", "mqtt", "openai", "tool", "wyoming")),
+    *("parleyd.tools.command", "parleyd.tools.template", "parleyd.transcript.reading", "parleyd.transcript.redaction"),
     *("parleyd.doctor", "parleyd.embedded.child", "parleyd.host.requests", "parleyd.platform", "parleyd.tools.http"),
     *("parleyd.agents.openai", "parleyd.transcript.writer", "parleyd.tuning"),
     # The daemon is ready without these, and they follow at once.
     *("hashlib", "ssl", "websocket", "parleyd.agents.elevenlabs.address", "parleyd.agents.elevenlabs.endings"),
+    *("parleyd.agents.elevenlabs.codec", "parleyd.agents.elevenlabs.server_messages", "parleyd.host.proxies"),
     *("parleyd.conversation.session.session", "parleyd.conversation.session.speech_line", "parleyd.host.reaching"),
 }
 # Their dataclasses are read by commands that do without msgspec (tests/cli/test_light_clients.py), or by the doctor,
 # which has to tell that it is missing (tests/cli/test_main.py).
 LIGHT = {
     "parleyd.config.changed_keys",
-    "parleyd.config.problem",
     "parleyd.host.resolving",
-    "parleyd.core.findings",
-    "parleyd.host.apart",
-    "parleyd.host.subprocesses",
 }
 # It extends one of these.
 LIGHT_TOO = {"parleyd.app.settings"}
@@ -88,7 +90,7 @@ import parleyd.cli.main, parleyd.cli.run, parleyd.cli.running, parleyd.cli.servi
 for name, module in list(sys.modules.items()):
     for one in vars(module).values() if name.startswith("parleyd.") else ():
         if isinstance(one, type) and one.__module__ == name and "__dataclass_fields__" in vars(one):
-            if all(field.repr and field.compare for field in dataclasses.fields(one)):
+            if all(field.compare for field in dataclasses.fields(one)):
                 print(name, one.__name__)
 """
 
@@ -167,10 +169,41 @@ def test_programs_get_an_environment_that_python_knows(starter: str) -> None:
 
 
 def test_the_daemon_makes_no_dataclasses_at_its_start() -> None:
-    """Each takes half a millisecond, a struct a fiftieth. A dataclass can leave a field out of its text, or out of
-    comparisons, which a struct cannot."""
+    """Each takes half a millisecond, a struct a fiftieth. A dataclass can leave a field out of comparisons, which a
+    struct cannot; out of its text, core.veiled can."""
     made = {line.partition(" ")[0] for line in printed(DATACLASSES).splitlines()}
     assert made <= LIGHT | LIGHT_TOO
+
+
+LOADED = """
+import sys
+import parleyd.cli.main, parleyd.cli.run, parleyd.cli.running, parleyd.cli.serving
+from parleyd.checks.configuration import parse
+from parleyd.tools.device_tools import declared_tools
+declared_tools(parse(sys.argv[1], "parleyd.yaml").config.tools)
+print(*sys.modules)
+"""
+RULES = {f"parleyd.checks.{section}_rules" for section in ("hook", "mqtt", "openai", "tool", "wyoming")}
+
+
+@pytest.mark.parametrize(
+    ("more", "rules"),
+    [
+        ("", ""),
+        ("hooks: [{on: [live], command: [a]}]", "hook"),
+        ("mqtt: {host: a}", "mqtt"),
+        ("wyoming: {allow: [192.168.1.1]}", "wyoming"),
+        ("openai: {model: a}", "openai"),
+        ("tools: {command: {a: {description: a, run: [a]}}}", "tool"),
+    ],
+)
+def test_the_rules_of_a_section_are_imported_where_it_is_used(more: str, rules: str) -> None:
+    config = f"elevenlabs: {{agent_id: a}}\n{more}\n"
+    done = subprocess.run([sys.executable, "-c", LOADED, config], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert loaded & RULES == ({f"parleyd.checks.{rules}_rules"} if rules else set())
+    assert ("parleyd.tools.command" in loaded) == (rules == "tool")
 
 
 LOADED_AHEAD = """
@@ -216,6 +249,7 @@ def test_what_the_first_session_needs_is_loaded_after_the_start_and_no_more(
     loaded = set(done.stdout.split())
     assert "stringprep" in loaded, "names are looked up with it"
     assert {"websocket", "parleyd.conversation.session.session"} <= loaded
+    assert ("parleyd.agents.elevenlabs.codec" in loaded) == ("openai" not in config)
     assert loaded & {"http.client", "parleyd.host.requests", "samplerate"} == wanted
 
 

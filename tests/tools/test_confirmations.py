@@ -6,11 +6,11 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from parleyd.agents.events import ToolCall
 from parleyd.cli.events import sentence

@@ -8,26 +8,27 @@ possible, and sends it among the replies to that message (Codec.receive).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 from msgspec import Struct
 
 from parleyd.core.faults import Fault
+from parleyd.core.veiled import Veiled
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Veiled, frozen=True):
     """A file that Agent.prepare() has made ready for the command Say.
 
     reference: the provider's own name for a file that was uploaded; data: the content of a file that goes into the
     message itself. A provider uses one of the two.
     """
 
+    hidden = ("data",)
+
     name: str
     media_type: str
     reference: str = ""
-    data: bytes = field(default=b"", repr=False)
+    data: bytes = b""
     size_bytes: int = 0
 
 

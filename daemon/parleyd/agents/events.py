@@ -17,13 +17,13 @@ corrected: a late text is recorded as far as it was heard.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 
 import msgspec
 from msgspec import Struct
 
 from parleyd.audio.pcm import AudioFormat
+from parleyd.core.veiled import Veiled
 
 # The longest text that is kept. Half an hour of speech has a quarter of it, but a message may be a hundred times as
 # long.
@@ -52,14 +52,15 @@ class EndsSoon(Struct, frozen=True):
     in_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Resumable:
+class Resumable(Veiled, frozen=True):
     """handle: a later session that has it in its wish continues this conversation with all that the server knows.
 
     None: the handles so far are void. From a provider that sends it, a wish may have the handle.
     """
 
-    handle: str | None = field(repr=False)
+    hidden = ("handle",)
+
+    handle: str | None
 
 
 class NotTaken(Struct, frozen=True):
@@ -86,12 +87,13 @@ class AnswerBegins(Struct, frozen=True):
     is_greeting: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AgentAudio:
+class AgentAudio(Veiled, frozen=True):
     """A piece of the agent's voice, in the session's output format. It may end in the middle of a sample."""
 
+    hidden = ("data",)
+
     answer: str
-    data: bytes = field(repr=False)
+    data: bytes
 
 
 class AnswerText(Struct, frozen=True):

@@ -8,9 +8,8 @@ of all providers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
 
@@ -20,7 +19,10 @@ from parleyd.agents.events import AgentError, AgentEvent
 from parleyd.config.schema import Config
 from parleyd.core.endings import Ending
 from parleyd.core.errors import UserError
-from parleyd.core.findings import Finding
+from parleyd.core.veiled import Veiled
+
+if TYPE_CHECKING:
+    from parleyd.core.findings import Finding
 
 # ---------------------------------------------------------------- what a provider can do
 
@@ -94,8 +96,7 @@ class Said(Struct, frozen=True):
     is_cut: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SessionWish:
+class SessionWish(Veiled, frozen=True):
     """The daemon's wishes for one session. A provider fulfils what it can, by its capabilities.
 
     greet: the agent may speak first. False: it is asked not to, if it would.
@@ -108,13 +109,15 @@ class SessionWish:
     resume: the handle of the last Resumable, if this session continues that conversation.
     """
 
+    hidden = ("resume",)
+
     greet: bool = True
     text_only: bool = False
     interrupts: Interrupts = Interrupts.SERVER
     manual_turns: bool = False
     tools: Sequence[ToolSpec] = ()
     history: Sequence[Said] = ()
-    resume: str | None = field(default=None, repr=False)
+    resume: str | None = None
 
 
 # ---------------------------------------------------------------- a session
@@ -168,14 +171,15 @@ class Codec(Protocol):
 # ---------------------------------------------------------------- a provider
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Veiled, frozen=True):
     """A file for the agent. media_type: such as image/png. read(n): up to n more bytes; its errors are passed on."""
+
+    hidden = ("read",)
 
     name: str
     media_type: str
     size_bytes: int
-    read: Callable[[int], bytes] = field(repr=False)
+    read: Callable[[int], bytes]
 
 
 class UploadError(UserError):
@@ -184,12 +188,13 @@ class UploadError(UserError):
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Veiled, frozen=True):
     """Where to connect. The URL and the headers may contain secrets: repr does not show them."""
 
-    url: str = field(repr=False)
-    headers: tuple[str, ...] = field(default=(), repr=False)  # "Name: value"
+    hidden = ("url", "headers")
+
+    url: str
+    headers: tuple[str, ...] = ()  # "Name: value"
 
 
 class Server(Struct, frozen=True):

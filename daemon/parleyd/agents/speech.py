@@ -4,21 +4,22 @@ WebSocket or in the answer to an HTTP request."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from parleyd.agents.events import AgentError
 from parleyd.agents.provider import Address
 from parleyd.audio.pcm import AudioFormat
 from parleyd.core.endings import Ending
+from parleyd.core.veiled import Veiled
 
 
-@dataclass(frozen=True, slots=True)
-class SpeechReceived:
+class SpeechReceived(Veiled, frozen=True):
     """The meaning of one message. audio: in the speech's format. final: no more sound follows. error: a close
     follows."""
 
-    audio: bytes = field(default=b"", repr=False)
+    hidden = ("audio",)
+
+    audio: bytes = b""
     final: bool = False
     error: AgentError | None = None
 

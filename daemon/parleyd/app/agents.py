@@ -23,7 +23,6 @@ from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
 from parleyd.host.apart import Apart
-from parleyd.host.proxies import ProxyError, proxy_for
 
 if TYPE_CHECKING:
     from parleyd.app.fallback import LocalFallback
@@ -34,7 +33,7 @@ log = logging.getLogger(__name__)
 
 # They bring websocket-client and TLS along, a fifteenth of the start.
 _NEEDED_BY_EACH_SESSION = ("parleyd.conversation.session.session", "parleyd.conversation.session.speech_line")
-_NEEDED_BY_ELEVENLABS = ("parleyd.agents.elevenlabs.address", "parleyd.agents.elevenlabs.endings")
+_NEEDED_BY_ELEVENLABS = tuple(f"parleyd.agents.elevenlabs.{part}" for part in ("address", "codec", "endings"))
 # It is imported when the daemon is ready, and a missing one is told before.
 if find_spec("websocket") is None:
     raise ModuleNotFoundError("No module named 'websocket'", name="websocket")
@@ -233,6 +232,8 @@ def _by_http(config: Config, server: Server) -> bool:
     for the way."""
     if config.provider == "elevenlabs" and config.elevenlabs.api_key is not None:
         return True
+    from parleyd.host.proxies import ProxyError, proxy_for
+
     try:
         return proxy_for(server.host, server.port, is_tls=server.is_tls) is not None
     except ProxyError:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 NAME = "settings.yaml"
 KEPT_VERSIONS = 5
-_VERSION = re.compile(r"settings\.([0-9]{1,15})\.yaml")
+_VERSION = r"settings\.([0-9]{1,15})\.yaml"
 MOST_BYTES = 256 * 1024
 # The limit for a note, which has a few numbers and names.
 _MOST_NOTE_BYTES = 64 * 1024
@@ -101,7 +101,7 @@ class SettingsFiles:
 
     def versions(self) -> tuple[int, ...]:
         """The revisions of the older versions, the newest first."""
-        found = (_VERSION.fullmatch(file.name) for file in self._directory.glob("settings.*.yaml"))
+        found = (re.fullmatch(_VERSION, file.name) for file in self._directory.glob("settings.*.yaml"))
         return tuple(sorted((int(match[1]) for match in found if match), reverse=True))
 
     def write(self, before: Settings, after: Settings, kept: int = 0) -> None:

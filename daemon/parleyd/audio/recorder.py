@@ -31,7 +31,7 @@ DIRECTORY_NAME = "recordings"
 LONGEST_FRAMES = 60_000 // FRAME_MS
 MOST_WAITING = 4
 STOP_S = 1.0
-_NAME = re.compile(r"\d{8}T\d{6}-\d{3}\.wav")
+_NAME = r"\d{8}T\d{6}-\d{3}\.wav"
 
 
 class Recorder:
@@ -118,7 +118,7 @@ class Recorder:
 
     def _delete_oldest(self) -> None:
         """The order is that of the files' times, because names are wrong if the clock was not set."""
-        paths = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name)]
+        paths = [path for path in self._directory.iterdir() if re.fullmatch(_NAME, path.name)]
         newest_first = sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
         room = self._most_bytes
         for number, path in enumerate(newest_first):

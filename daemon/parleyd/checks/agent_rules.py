@@ -14,7 +14,7 @@ from parleyd.config.schema import Variable
 from parleyd.config.secrets import HIDDEN
 
 # How a key looks, at ElevenLabs and at OpenAI.
-_LOOKS_LIKE_KEY = re.compile(r"sk_\w{8,}|[0-9a-f]{32}|sk-[A-Za-z0-9_-]{16,}")
+_LOOKS_LIKE_KEY = r"sk_\w{8,}|[0-9a-f]{32}|sk-[A-Za-z0-9_-]{16,}"
 _SECRET_WAYS = "{env: NAME}, {file: PATH} or {credential: NAME}"
 
 
@@ -39,7 +39,7 @@ def api_key(
             text = f"{' and '.join(ways)} are given together" if ways else "no place of the key is given"
             yield KeyProblem(key, text, f"use one of {_SECRET_WAYS}" if ways else f"use {_SECRET_WAYS}, or remove it")
         for name, value in ways.items():
-            if _LOOKS_LIKE_KEY.fullmatch(value):
+            if re.fullmatch(_LOOKS_LIKE_KEY, value):
                 text = "this looks like the key itself, not the place where it is found"
                 hint = f"put the key there, and here the name of that place: api_key: {{{name}: {examples[name]}}}"
                 yield KeyProblem(f"{key}.{name}", text, hint)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from parleyd.checks import rules
 from parleyd.config.overlay import overlay
@@ -12,14 +11,14 @@ from parleyd.config.problem import KeyProblem
 from parleyd.config.profile_sections import AUTO, NONE
 from parleyd.config.schema import Config
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_NAME = r"[A-Za-z0-9_-]{1,40}"
 
 
 def check(config: Config, found: Sequence[KeyProblem], is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
     """found: the problems of rules.check() for the configuration without a profile. is_settled: see rules.check()."""
     for name, profile in config.profiles.items():
         key = f"profiles.{name}"
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             yield KeyProblem(key, "this is no name for a profile", "use letters, digits, _ and -, at most 40")
             continue
         if name in (AUTO, NONE):
@@ -45,4 +44,4 @@ def _settings(
 
     for problem in rules.check(with_profile, settled):
         if problem not in found:
-            yield replace(problem, key=f"{key}.{problem.key}")
+            yield problem._replace(key=f"{key}.{problem.key}")

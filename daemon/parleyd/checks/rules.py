@@ -6,44 +6,60 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
-from parleyd.checks import elevenlabs_rules, hook_rules, mqtt_rules, openai_rules, tool_rules, wyoming_rules
+from parleyd.checks import elevenlabs_rules
 from parleyd.config import signs
+from parleyd.config.mqtt_section import Mqtt
+from parleyd.config.openai_section import OpenAI
 from parleyd.config.problem import KeyProblem
 from parleyd.config.retention import QuietHours
 from parleyd.config.schema import Config
-from parleyd.transcript import redaction
+from parleyd.config.tool_sections import Tools
+from parleyd.config.wyoming_section import Wyoming
 
 # Ids without a rule of their own; the agent's id and the voice of announcements have more detailed checks.
 _IDS = {
     "announce.model_id": signs.MODEL_ID,
 }
-# The rules of each provider's section.
-_PROVIDERS = (elevenlabs_rules.check, openai_rules.check)
 
 
 def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
     """Yields the problems. is_settled(key): the key's value is the user's or the default, and does not replace a faulty
     one."""
-    for provider in _PROVIDERS:
-        yield from provider(config, is_settled)
+    # The rules of a section are imported where something is written in it: its defaults break none, and few
+    # configurations have them all.
+    yield from elevenlabs_rules.check(config, is_settled)
+    if config.provider == "openai" or config.openai != OpenAI():
+        from parleyd.checks import openai_rules
+
+        yield from openai_rules.check(config, is_settled)
     if is_settled("announce.voice_id") and config.announce.voice_id is not None:
         yield from _voice(config, config.announce.voice_id)
     for name, form in _IDS.items():
         if is_settled(name) and (id_ := _at(config, name)) is not None and (trouble := signs.trouble(id_, form)):
             yield KeyProblem(name, *trouble)
-    if is_settled("transcript.redact"):
+    if is_settled("transcript.redact") and config.transcript.redact:
         yield from _redaction(config.transcript.redact)
     if is_settled("quiet_hours"):
         yield from hours("quiet_hours", config.quiet_hours, is_settled)
-    if is_settled("tools"):
+    if is_settled("tools") and config.tools != Tools():
+        from parleyd.checks import tool_rules
+
         yield from tool_rules.check(config.tools, is_settled, has_camera=config.camera.is_there)
     if is_settled("camera") and config.camera.is_there:
+        from parleyd.checks import tool_rules
+
         yield from tool_rules.camera(config.camera, config.tools)
-    if is_settled("mqtt"):
+    if is_settled("mqtt") and config.mqtt != Mqtt():
+        from parleyd.checks import mqtt_rules
+
         yield from mqtt_rules.check(config, is_settled)
-    if is_settled("wyoming"):
+    if is_settled("wyoming") and config.wyoming != Wyoming():
+        from parleyd.checks import wyoming_rules
+
         yield from wyoming_rules.check(config, is_settled)
-    if is_settled("hooks"):
+    if is_settled("hooks") and config.hooks:
+        from parleyd.checks import hook_rules
+
         yield from hook_rules.check(config.hooks, is_settled)
     initial_s, max_s = config.reconnect.initial_s, config.reconnect.max_s
     if is_settled("reconnect.initial_s") and is_settled("reconnect.max_s") and initial_s > max_s:
@@ -120,6 +136,8 @@ def _voice(config: Config, voice_id: str) -> Iterator[KeyProblem]:
 
 
 def _redaction(patterns: Sequence[str]) -> Iterator[KeyProblem]:
+    from parleyd.transcript import redaction
+
     for pattern in patterns:
         try:
             if redaction.compiled(pattern).search(""):

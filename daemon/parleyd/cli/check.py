@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +68,8 @@ def _facts(path: Path, outcome: Loaded | ConfigError) -> dict[str, Any]:
     return {
         "file": str(path),
         "ok": is_good,
-        "problems": [] if isinstance(outcome, Loaded) else [asdict(problem) for problem in outcome.problems],
-        "warnings": [asdict(warning) for warning in outcome.warnings],
+        "problems": [] if isinstance(outcome, Loaded) else [problem._asdict() for problem in outcome.problems],
+        "warnings": [warning._asdict() for warning in outcome.warnings],
         "config": masked(outcome.config) if isinstance(outcome, Loaded) else None,
     }
 

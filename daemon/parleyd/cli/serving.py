@@ -24,10 +24,10 @@ from parleyd.cli import in_a_terminal
 from parleyd.config.changed_keys import Changes
 from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
-from parleyd.control.client import SOCKET_NAME
 from parleyd.control.commands import Commands, takes_time
 from parleyd.control.messages import RequestError
 from parleyd.control.own_programs import OwnPrograms
+from parleyd.control.protocol import SOCKET_NAME
 from parleyd.control.roles import roles_of
 from parleyd.control.server import ControlServer
 from parleyd.core import events, health

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass  # Not msgspec, without which the doctor has to tell what is missing.
+from typing import NamedTuple  # Not msgspec, without which the doctor has to tell what is missing.
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One problem, or one warning.
 
     line and column count from 1; None for a problem without a position. key: dotted; empty if the problem is not about
@@ -43,8 +42,7 @@ class ConfigError(Exception):
         self.warnings = tuple(warnings)
 
 
-@dataclass(frozen=True)
-class KeyProblem:
+class KeyProblem(NamedTuple):
     """A problem of a key, before its line in the file is known. key: dotted. A warning does not keep the daemon from
     running."""
 

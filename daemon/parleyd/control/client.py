@@ -17,11 +17,10 @@ from types import TracebackType
 from typing import Any
 
 from parleyd.control.peer import peer
-from parleyd.control.protocol import PROTOCOL
+from parleyd.control.protocol import PROTOCOL, SOCKET_NAME
 from parleyd.core.errors import UserError
 from parleyd.host.directories import SYSTEM_RUNTIME, runtime_place
 
-SOCKET_NAME = "control.sock"
 ENVIRONMENT = "PARLEYD_SOCKET"
 ANSWER_S = 10.0
 TURN_LOOK_S = 0.05

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from parleyd.agents.provider import UploadError
 from parleyd.announce.announcer import AnnouncementRefusedError
@@ -20,8 +20,10 @@ from parleyd.core.text import name_text
 from parleyd.profiles.profiles import ApplyError, Profiles, UnknownProfileError
 from parleyd.tools.asking import Answerer
 from parleyd.tools.built_in import BUILT_IN
-from parleyd.transcript.reading import Page, next_page
 from parleyd.usage.allowance import Refusal
+
+if TYPE_CHECKING:
+    from parleyd.transcript.reading import Page
 
 # The time limit for one of parleyd's own tools. The first call of a daemon loads the checker of parameters, which takes
 # seconds on a small board or a busy machine. A client takes a daemon for stuck after 10 s (client.ANSWER_S).
@@ -178,6 +180,9 @@ class Commands:
             raise RequestError(error.kind, str(error), error.hint) from error
 
     def _transcript(self, since: datetime | None, after: str | None) -> Page:
+        # Imported here, because the daemon is ready without it, and most have no transcript.
+        from parleyd.transcript.reading import next_page
+
         directory = self._service.transcript_directory
         if directory is None:
             hint = "set transcript.enabled to true in the configuration, and restart the daemon"

@@ -6,6 +6,7 @@ One JSON object per line, UTF-8. A client sends requests, each answered in order
 The annotations are types and no text (`from __future__ import annotations`), which would be compiled at each start.
 """
 
+import functools
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
@@ -238,7 +239,6 @@ AnyRequest = (
     | Stop
 )
 
-_decoder = msgspec.json.Decoder(AnyRequest)
 _encoder = msgspec.json.Encoder()
 
 
@@ -256,10 +256,16 @@ def greeting(version: str) -> bytes:
     return _line({"parleyd": version, "protocol": PROTOCOL})
 
 
+@functools.cache
+def _decoder() -> msgspec.json.Decoder[AnyRequest]:
+    """Made for the first request: it takes as long as all else in this module, and the daemon is ready before."""
+    return msgspec.json.Decoder(AnyRequest)
+
+
 def request(line: bytes) -> AnyRequest:
     """Parses a line without its line feed. Raises RequestError of the kinds not_json, unknown_request, bad_request."""
     try:
-        decoded: AnyRequest = _decoder.decode(line)
+        decoded: AnyRequest = _decoder().decode(line)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise _refusal(line, error) from None
     return decoded

@@ -7,7 +7,6 @@ import logging
 import os
 import queue
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -190,6 +189,8 @@ def wish_of(config: Config) -> SessionWish:
 
 def _converse(agent: Agent, wish: SessionWish) -> Iterator[Finding]:
     """Opens a session like the daemon: if the agent refuses to be asked for silence, once more without that."""
+    from msgspec.structs import replace
+
     ready, ending, not_taken = converse(agent, wish)
     if not wish.greet and ending is not None and ending.greeting_refused:
         ready, ending, not_taken = converse(agent, replace(wish, greet=True))

@@ -10,9 +10,9 @@ import os
 import re
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 from parleyd.host import directories, runner
 
@@ -23,7 +23,7 @@ UNIT = "parleyd-tools@*.service"
 # landlock(7): from these on it also restrains ioctl(2) on devices, and signals and abstract Unix sockets.
 _SIGNALS_SINCE_ABI = 6
 # How programs, Python and subprocesses.py word that something was refused.
-_REFUSED = re.compile("permission denied|read-only file system|operation not permitted|may not be run", re.IGNORECASE)
+_REFUSED = "permission denied|read-only file system|operation not permitted|may not be run"
 
 
 class Way(Enum):
@@ -34,8 +34,7 @@ class Way(Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Ways:
+class Ways(NamedTuple):
     """The means of this machine. abi: the version of Landlock; 0: there is none."""
 
     way: Way
@@ -121,7 +120,7 @@ class Apart:
 
     def hint_about(self, said: str) -> str:
         """The hint for a program that failed with these words, where being kept apart may be the reason; else ""."""
-        if not _REFUSED.search(said):
+        if not re.search(_REFUSED, said, re.IGNORECASE):
             return ""
         match self.ways.way:
             case Way.UNIT:

@@ -23,9 +23,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, NamedTuple, Protocol
 
 from parleyd.host import apart as apart_module
 from parleyd.host import runner
@@ -62,8 +61,7 @@ class LateError(TimeoutError):
         self.output = output
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
+class Ran(NamedTuple):
     """status: the exit code, or the negative number of the signal that ended it. data: the output as it was. Output
     beyond the limit is gone; then is_cut."""
 
@@ -71,7 +69,10 @@ class Ran:
     output: str
     errors: str
     is_cut: bool = False
-    data: bytes = field(default=b"", repr=False)
+    data: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Ran(status={self.status!r}, output={self.output!r}, errors={self.errors!r}, is_cut={self.is_cut!r})"
 
     def last_words(self) -> str:
         """The last line that it wrote to standard error; empty if there is none."""
@@ -198,8 +199,7 @@ def _home() -> str:
 # ---------------------------------------------------------------- the runner
 
 
-@dataclass(slots=True)
-class _Pipes:
+class _Pipes(NamedTuple):
     """This side's ends, without buffers. A context manager."""
 
     stdin: IO[bytes]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from parleyd.agents.pictures import ENDINGS, media_type
 from parleyd.config.camera_section import Camera as CameraSection
 from parleyd.core.errors import UserError
 from parleyd.core.text import cause
+from parleyd.core.veiled import Veiled
 from parleyd.host import subprocesses
 from parleyd.host.apart import Apart, Way
 from parleyd.host.stopping import Stop
@@ -28,9 +28,10 @@ class CameraError(UserError):
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    data: bytes = field(repr=False)
+class Picture(Veiled, frozen=True):
+    hidden = ("data",)
+
+    data: bytes
     media_type: str
 
     @property

@@ -8,10 +8,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from parleyd.agents.events import ApprovalAsked, ToolCall
 from parleyd.agents.provider import ToolSpec
@@ -31,7 +31,6 @@ from parleyd.tools.approvals import DAEMON_STOPPED, SESSION_ENDED, Approvals
 from parleyd.tools.asking import Answerer
 from parleyd.tools.audit import Audit
 from parleyd.tools.built_in import BUILT_IN, Device, built_in_tools
-from parleyd.tools.command import Command, PythonFunction
 from parleyd.tools.confirmations import BY_COMMAND, Confirmations
 from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters, load_checker
@@ -274,6 +273,10 @@ def declared_tools(config: sections.Tools, apart: Apart | None = None) -> dict[s
     """Returns the tools of a configuration that has passed its rules. apart: see DeviceTools. Raises SecretError."""
     apart = apart or apart_module.here()
     tools: dict[str, Tool] = {}
+    if config.command or config.python:
+        # Imported here, because few devices have tools of their own.
+        from parleyd.tools.command import Command, PythonFunction
+
     for name, command in config.command.items():
         secrets = _secrets(command.secrets)
         runner: Runner = Command(

@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from parleyd.agents.events import ToolCall
@@ -20,6 +19,7 @@ from parleyd.core import events
 from parleyd.core.log_fields import fields
 from parleyd.core.no_memory import HINT, in_words
 from parleyd.core.text import bounded, clean
+from parleyd.core.veiled import Veiled
 from parleyd.host.stopping import Stop
 from parleyd.tools.audit import Audit, bounded_parameters
 from parleyd.tools.confirmations import Confirmations
@@ -44,13 +44,14 @@ class Runner(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(Veiled, frozen=True):
     """A tool with its rules.
 
     kind: for lists and the audit log. confirm_s: how long a person may take to allow a call; None: nobody is asked.
     secrets: never shown in lists and the audit log. as_daemon: the configuration lets it do all that the daemon may do.
     """
+
+    hidden = ("secrets",)
 
     name: str
     kind: str
@@ -61,7 +62,7 @@ class Tool:
     at_once: int = 1
     cancel_on_speech: bool = False
     confirm_s: float | None = None
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    secrets: tuple[str, ...] = ()
     as_daemon: bool = False
 
 

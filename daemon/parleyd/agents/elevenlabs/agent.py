@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
 from parleyd.agents.commands import Prepared
-from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
+from parleyd.agents.elevenlabs.opening import opening
 from parleyd.agents.events import AgentError
 from parleyd.agents.provider import (
     ANY_MEDIA_TYPE,
@@ -25,6 +26,9 @@ from parleyd.agents.variables import Variables
 from parleyd.config.schema import Config, ElevenLabs
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.host.apart import Apart
+
+if TYPE_CHECKING:
+    from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 
 MOST_FILE_BYTES = 20 * 2**20
 CAPABILITIES = Capabilities(
@@ -72,7 +76,13 @@ class ElevenLabsAgent:
         overrides = config.overrides
         self._overrides = {name for name in overrides.__struct_fields__ if getattr(overrides, name) is not None}
         try:
-            ElevenLabsCodec(config, SessionWish(), self._variables.plain, user_id=self._user_id)
+            opening(
+                config,
+                suppress_greeting=False,
+                text_only=False,
+                variables=self._variables.plain,
+                user_id=self._user_id,
+            )
         except (TypeError, UnicodeEncodeError) as problem:
             raise ValueError(
                 "elevenlabs: a value under overrides, dynamic_variables or custom_llm_extra_body has no JSON form; "
@@ -83,8 +93,8 @@ class ElevenLabsAgent:
         kind = "public" if self._api_key is None else "with a key"
         return f"<ElevenLabsAgent {self._config.agent_id}, {kind}>"
 
-    # The modules that dial and that judge ends are imported where they are used: the daemon is ready without them
-    # (app/agents.py).
+    # The modules that dial, that speak with the server and that judge ends are imported where they are used: the daemon
+    # is ready without them (app/agents.py).
     def dial(self, timeout_s: float) -> Address:
         from parleyd.agents.elevenlabs.address import conversation_address, place_of, signed_address
 
@@ -106,6 +116,8 @@ class ElevenLabsAgent:
             signed_address(self._config.base_url, agent_id, self._api_key, timeout_s, place)
 
     def session(self, wish: SessionWish) -> ElevenLabsCodec:
+        from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
+
         return ElevenLabsCodec(
             self._config,
             wish,

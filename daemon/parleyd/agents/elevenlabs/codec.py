@@ -24,6 +24,7 @@ from parleyd.agents.commands import (
 from parleyd.agents.elevenlabs import client_messages as client
 from parleyd.agents.elevenlabs.answers import Answers
 from parleyd.agents.elevenlabs.meaning import Meaning
+from parleyd.agents.elevenlabs.opening import opening
 from parleyd.agents.elevenlabs.reader import Reader
 from parleyd.agents.history import prose
 from parleyd.agents.provider import Received, SessionWish
@@ -45,46 +46,6 @@ _ERROR_TYPES: dict[Fault, client.ToolErrorType] = {
 }
 
 
-def opening_message(
-    config: ElevenLabs,
-    *,
-    suppress_greeting: bool,
-    text_only: bool,
-    variables: Mapping[str, Scalar],
-    user_id: str | None = None,
-) -> client.ConversationInitiationClientData:
-    """Contains only the fields that are set: a field that the agent does not allow ends the conversation, even if it is
-    null."""
-    wanted = config.overrides
-    prompt = client.PromptOverride(prompt=wanted.prompt, llm=wanted.llm)
-    agent = client.AgentOverride(
-        prompt=None if prompt == client.PromptOverride() else prompt,
-        first_message="" if suppress_greeting else wanted.first_message,
-        language=wanted.language,
-    )
-    tts = client.TtsOverride(
-        model_id=wanted.model_id,
-        voice_id=wanted.voice_id,
-        stability=wanted.stability,
-        speed=wanted.speed,
-        similarity_boost=wanted.similarity_boost,
-    )
-    override = client.ConfigOverride(
-        agent=None if agent == client.AgentOverride() else agent,
-        asr=None if wanted.keywords is None else client.AsrOverride(keywords=wanted.keywords),
-        tts=None if tts == client.TtsOverride() else tts,
-        conversation=client.ConversationOverride(text_only=True) if text_only else None,
-    )
-    return client.ConversationInitiationClientData(
-        conversation_config_override=None if override == client.ConfigOverride() else override,
-        custom_llm_extra_body=config.custom_llm_extra_body or None,
-        dynamic_variables=dict(variables) or None,
-        user_id=user_id,
-        branch_id=config.branch_id,
-        environment=config.environment,
-    )
-
-
 class ElevenLabsCodec:
     """Implements agents.provider.Codec."""
 
@@ -100,18 +61,16 @@ class ElevenLabsCodec:
         """variables: the values of the dynamic variables in this session. asks_for_text: the agent is asked for writing
         alone; None: if the wish is that. user_id: the name of this device; None: none is sent.
 
-        Raises TypeError or UnicodeEncodeError if JSON cannot represent free-form values of the configuration."""
+        Raises TypeError or UnicodeEncodeError like opening()."""
         self._wish = wish
         self._reader = Reader()
         self._answers = Answers(greets=wish.greet, by_text=wish.text_only)
-        self._opening = client.encode(
-            opening_message(
-                config,
-                suppress_greeting=not wish.greet,
-                text_only=wish.text_only if asks_for_text is None else asks_for_text,
-                variables=variables or {},
-                user_id=user_id,
-            )
+        self._opening = opening(
+            config,
+            suppress_greeting=not wish.greet,
+            text_only=wish.text_only if asks_for_text is None else asks_for_text,
+            variables=variables or {},
+            user_id=user_id,
         )
 
     @property

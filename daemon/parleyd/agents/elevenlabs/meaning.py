@@ -6,20 +6,21 @@ answers.py makes the common events of these.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 from msgspec import Struct
 
 from parleyd.agents import events as common
+from parleyd.core.veiled import Veiled
 
 
-@dataclass(frozen=True, slots=True)
-class Audio:
+class Audio(Veiled, frozen=True):
     """A piece of the agent's voice, in the session's output format. event_id grows; see Interruption."""
 
+    hidden = ("data",)
+
     event_id: int
-    data: bytes = field(repr=False)
+    data: bytes
 
 
 class Interruption(Struct, frozen=True):

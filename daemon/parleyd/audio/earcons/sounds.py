@@ -36,12 +36,10 @@ class _Note(Struct, frozen=True):
     decay_s: float = 0.08
 
 
-# Four times three quick notes, which can be heard in the next room.
-_RING = tuple(
-    _Note(0.7 * time + 0.13 * beep, 0.12, hz, 0.05)
-    for time in range(4)
-    for beep, hz in enumerate((1046.5, 1046.5, 1396.9))
-)
+# Three quick notes, which can be heard in the next room.
+_RING = tuple(_Note(0.13 * beep, 0.12, hz, 0.05) for beep, hz in enumerate((1046.5, 1046.5, 1396.9)))
+# How often an earcon sounds, and how long after its last beginning, if not once.
+_TIMES: dict[Earcon, tuple[int, float]] = {"timer": (4, 0.7)}
 # Rising notes: present; falling notes: gone; the same low note twice: it does not work. Muting is a knock, not a chord.
 _NOTES: dict[Earcon, tuple[_Note, ...]] = {
     "listening": (_Note(0.0, 0.11, 659.3), _Note(0.07, 0.17, 880.0)),
@@ -88,7 +86,7 @@ def made(name: Earcon) -> Sound:
     """The program's own sound for an earcon."""
     notes = _NOTES[name]
     mix = np.zeros(round(max(note.begins_s + note.lasts_s for note in notes) * RATE_HZ), np.float32)
-    # The timer rings the same two notes twelve times, and each takes half a millisecond to make.
+    # The timer has a note twice.
     tones = {(note.lasts_s, note.hz, note.decay_s): note for note in notes}
     shaped = {tone: _played(note) for tone, note in tones.items()}
     for note in notes:
@@ -96,7 +94,9 @@ def made(name: Earcon) -> Sound:
         played = shaped[note.lasts_s, note.hz, note.decay_s]
         mix[begin : begin + len(played)] += played
     peak = 32768.0 * 10.0 ** (PEAK_DBFS / 20.0)
-    return Sound(sound.to_pcm(mix * (peak / np.abs(mix).max())), RATE_HZ)
+    once = sound.to_pcm(mix * (peak / np.abs(mix).max()))
+    times, after_s = _TIMES.get(name, (1, 0.0))
+    return Sound(once.ljust(round(after_s * RATE_HZ) * sound.BYTES_PER_SAMPLE, b"\0") * (times - 1) + once, RATE_HZ)
 
 
 def _played(note: _Note) -> npt.NDArray[np.float32]:

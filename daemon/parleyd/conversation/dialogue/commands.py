@@ -16,6 +16,7 @@ from parleyd.audio.pcm import AudioFormat
 from parleyd.conversation.dialogue.answers import Answer
 from parleyd.core import events
 from parleyd.core.log_fields import Fields
+from parleyd.core.veiled import Veiled
 
 # ---------------------------------------------------------------- to the session
 
@@ -61,12 +62,13 @@ class SetFormat(Struct, frozen=True):
     fmt: AudioFormat
 
 
-@dataclass(frozen=True, slots=True)
-class Play:
+class Play(Veiled, frozen=True):
     """A stretch of an answer, to be heard after all that was played before."""
 
+    hidden = ("data",)
+
     answer: int
-    data: bytes = field(repr=False)
+    data: bytes
 
 
 class EndAnswer(Struct, frozen=True):

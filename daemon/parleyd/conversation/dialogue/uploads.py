@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import io
 import logging
-import mimetypes
 import os
 import stat
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import PurePath
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from parleyd.agents.commands import Prepared
 from parleyd.agents.pictures import ENDINGS
@@ -303,6 +302,9 @@ def _examined(descriptor: int, name: str, can: Capabilities) -> tuple[str, str, 
         raise UploadError(f"{name} is not a file", f"send a regular file: {_wanted(can)}")
     if not found.st_size:
         raise UploadError(f"{name} is empty", "send another file")
+    # Imported here, because the first file is early enough.
+    import mimetypes
+
     media_type, packing = mimetypes.guess_type(name, strict=False)
     if media_type is None or packing is not None:
         raise UploadError(f"the ending of {name!r} does not tell its type", "name it so, such as .png, .jpg or .pdf")
