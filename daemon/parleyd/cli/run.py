@@ -11,7 +11,6 @@ import sys
 
 from parleyd.cli.config_option import add_config
 from parleyd.host import allocator, openblas, thread_starts
-from parleyd.host.call_stack import roomy
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,7 +29,6 @@ def run(args: argparse.Namespace) -> int:
         gc.enable()
 
 
-@roomy
 def _run(args: argparse.Namespace) -> int:
     allocator.keep_small()
     openblas.start_no_threads()
