@@ -232,6 +232,15 @@ def test_a_trial_that_fails_brings_the_fallback_back_at_once() -> None:
     assert play.connects()
 
 
+def test_a_trial_that_the_agent_ends_before_it_begins_says_nothing_and_is_still_due() -> None:
+    play = Play().away(LOST)
+    play.after(FIRST_S)
+    play.failover.probed(play.now_s, answers=True)
+    assert not play.connects()
+    play.ends(HUNG_UP)
+    assert not play.connects(), "it has not failed"
+
+
 def test_asleep_nothing_is_probed_and_the_next_wake_tries_the_agent_if_it_is_due() -> None:
     play = Play().away(LOST)
     play.failover.sleeps(play.now_s)
