@@ -10,11 +10,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from parleyd.audio.devices import alsa
+from parleyd.audio.devices.portaudio_host import Host
+from vcard import VirtualCard
 
 
 @pytest.mark.usefixtures("vcard")
@@ -108,3 +111,85 @@ def test_a_start_that_portaudio_ends_says_where(config: str, tmp_path: Path) -> 
         # A PortAudio that does without.
         assert done.returncode in (os.EX_CONFIG, os.EX_UNAVAILABLE)
         assert "parleyd: " in done.stderr
+
+
+_UNLOADS = """
+import sys, threading
+from pathlib import Path
+from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
+from parleyd.audio.devices.portaudio_host import host
+
+def libraries():
+    paths = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if ".so" in line}
+    return {Path(path).name for path in paths}
+
+def comes(event):
+    event.clear()
+    assert event.wait(30)
+
+def plays(samples):
+    wanted.set()
+    return bytes(2 * samples)
+
+heard, wanted = threading.Event(), threading.Event()
+microphone, speaker = PortAudioInput("vmic"), PortAudioOutput("vspk")
+microphone.open(lambda pcm, at_s: heard.set())
+comes(heard)
+before = libraries()
+host.unload_unused()
+after = libraries()
+comes(heard)
+speaker.open(plays)
+comes(wanted)
+host.unload_unused()
+comes(heard)
+comes(wanted)
+speaker.close()
+# What was unloaded can be loaded again, and the list be made anew.
+microphone.close()
+assert host.refresh()
+assert host.devices()
+microphone.open(lambda pcm, at_s: heard.set())
+comes(heard)
+microphone.close()
+print(len(before - after), *sorted(name for name in after if name.startswith("libasound_module")))
+"""
+
+
+def test_libraries_that_only_the_list_of_devices_needed_are_unloaded(vcard: VirtualCard) -> None:
+    """PulseAudio's plugin is in use; the package that brings it has others."""
+    run = subprocess.run(
+        [sys.executable, "-c", _UNLOADS],
+        env=os.environ | vcard.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    unloaded, *plugins = run.stdout.split()
+    assert int(unloaded) > 10
+    assert plugins == ["libasound_module_pcm_pulse.so"]
+
+
+def test_nothing_is_unloaded_while_a_device_is_being_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The opening may hang, and whoever asks may be the thread that looks after the daemon."""
+    asked: list[str] = []
+    monkeypatch.setattr(alsa, "unload_unused", lambda: asked.append("asked"))
+    host, opens, done = Host(), threading.Event(), threading.Event()
+
+    def opening() -> None:
+        with host._lock:
+            opens.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=opening)
+    thread.start()
+    try:
+        assert opens.wait(60)
+        host.unload_unused()
+        assert not asked
+    finally:
+        done.set()
+        thread.join()
+    host.unload_unused()
+    assert asked == ["asked"]

@@ -361,6 +361,7 @@ class Recovery:
             # A stream is still being closed.
             return
         self._regain(hopeful + well, outcome)
+        host.unload_unused()
 
     def _regain(self, patients: list[_Patient], outcome: dict[Which, bool]) -> bool:
         """Reopens the devices with a new list. Returns whether all are open."""

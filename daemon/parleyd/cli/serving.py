@@ -20,6 +20,7 @@ from parleyd.app.reloader import Reloader, ReloadError
 from parleyd.app.service import Service
 from parleyd.app.settings import SettingsKeeper
 from parleyd.audio.devices.device import InputDevice, OutputDevice
+from parleyd.audio.devices.portaudio_host import host
 from parleyd.cli import in_a_terminal
 from parleyd.config.changed_keys import Changes
 from parleyd.config.programs import runs_programs
@@ -121,6 +122,7 @@ def serve(
             gc.collect()
             gc.freeze()
             gc.enable()
+            host.unload_unused()
             allocator.give_back()
             attend(service, arrived, reload)
 

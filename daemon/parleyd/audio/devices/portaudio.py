@@ -264,7 +264,9 @@ class Card(Generic[User]):
         except DeviceError:
             if not host.refresh():
                 raise
-            return self._open_listed(callback)
+            info = self._open_listed(callback)
+            host.unload_unused()
+            return info
 
     def _open_listed(
         self, callback: MakesCallback, period_ms: int | None = None, *, beside: bool = False

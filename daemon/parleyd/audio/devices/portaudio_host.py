@@ -78,6 +78,15 @@ class Host:
                 self._pa = None
             return True
 
+    def unload_unused(self) -> None:
+        """Gives back the memory of what only the list of devices was made with. Does nothing while a device is being
+        opened, which may hang."""
+        if self._lock.acquire(blocking=False):
+            try:
+                alsa.unload_unused()
+            finally:
+                self._lock.release()
+
     def oldest_call(self) -> tuple[str, float] | None:
         """The oldest call into PortAudio that has not returned: its purpose, and its start."""
         with self._count_lock:
