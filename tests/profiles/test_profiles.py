@@ -14,8 +14,7 @@ import pytest
 
 from parleyd.audio.mixer import MixerError
 from parleyd.checks.configuration import parse
-from parleyd.config.changed_keys import Changes
-from parleyd.config.changes import changes
+from parleyd.config.changes import Changes, changes
 from parleyd.config.schema import Config
 from parleyd.core import events
 from parleyd.demo.stage import Stage

@@ -20,7 +20,7 @@ from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.app.service import Service
 from parleyd.audio.mixer import MixerError
 from parleyd.checks.configuration import load, parse
-from parleyd.config.changed_keys import Changes
+from parleyd.config.changes import Changes
 from parleyd.config.overlay import overlay
 from parleyd.config.schema import Config
 from parleyd.core import events

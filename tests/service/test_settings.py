@@ -23,8 +23,7 @@ from parleyd.app import probation
 from parleyd.app.settings import SettingsError, SettingsKeeper
 from parleyd.app.settings_files import MOST_BYTES, NAME, SettingsFiles
 from parleyd.checks.configuration import ConfigError, Loaded, load
-from parleyd.config.changed_keys import Changes
-from parleyd.config.changes import changes, in_force
+from parleyd.config.changes import Changes, changes, in_force
 from parleyd.control.client import Client, RefusedError
 from parleyd.core import events
 from parleyd.core.health import Grade, Trouble

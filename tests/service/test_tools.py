@@ -20,7 +20,7 @@ from parleyd.app.settings import SettingsKeeper
 from parleyd.checks.configuration import parse
 from parleyd.cli import status as status_command
 from parleyd.cli.status import page
-from parleyd.config.changed_keys import Changes
+from parleyd.config.changes import Changes
 from parleyd.config.retention import QuietHours
 from parleyd.config.schema import Config
 from parleyd.control import messages

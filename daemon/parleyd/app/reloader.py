@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from parleyd.app.service import Service
 from parleyd.app.settings import SettingsKeeper
 from parleyd.checks.configuration import ConfigError, Loaded
-from parleyd.config.changed_keys import Changes
+from parleyd.config.changes import Changes
 from parleyd.host import notify
 from parleyd.host.files import read_file
 from parleyd.profiles.profiles import ApplyError, Profiles

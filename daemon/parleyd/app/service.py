@@ -32,8 +32,7 @@ from parleyd.audio.devices.deadlines import GivenUpError
 from parleyd.audio.devices.device import InputDevice, OutputDevice
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.config.camera_section import Camera as CameraSection
-from parleyd.config.changed_keys import Changes
-from parleyd.config.changes import changes, in_force
+from parleyd.config.changes import Changes, changes, in_force
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.conversation.dialogue.uploads import Uploads, takes_pictures

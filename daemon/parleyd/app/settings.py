@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,7 @@ from parleyd.app.probation import Kept, Probation, TakenBack
 from parleyd.app.settings_files import MOST_BYTES, NAME, Note, SettingsFiles, WentBack
 from parleyd.checks.configuration import ConfigError, Loaded, SettingsText, load
 from parleyd.config import settings
-from parleyd.config.changed_keys import Changes
-from parleyd.config.changes import when
-from parleyd.config.json_schema import json_schema
+from parleyd.config.changes import Changes, when
 from parleyd.config.nodes import NodeError
 from parleyd.config.secrets import masked
 from parleyd.config.settings import Settings
@@ -71,8 +68,7 @@ class SettingsReport(Struct, frozen=True):
     probation: ProbationReport | None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome(Changes):
+class Outcome(Changes, frozen=True):
     """The keys that a change has changed, by the time at which they take effect. revision: the new revision.
     probation_s: the time for which the health is watched. confirm: the change goes back unless somebody confirms it
     within that time."""
@@ -228,6 +224,9 @@ class SettingsKeeper:
 
     def listing(self, *, schema: bool) -> Listing:
         """Every key, with its value and its origin."""
+        # Imported here, because the daemon is ready without.
+        from parleyd.config.json_schema import json_schema
+
         with self._lock:
             loaded = self._loaded
             assert loaded is not None, "load_first() comes first"

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from parleyd.cli.daemon import add_options, connected, tell
-from parleyd.config.changed_keys import Changes
+from parleyd.config import changed_keys
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,5 +23,5 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     with connected(args) as client:
         result: dict[str, Any] = client.ask("reload")
-        tell(args, result, Changes(**{when: tuple(keys) for when, keys in result.items()}).in_words())
+        tell(args, result, changed_keys.in_words(**result))
     return os.EX_OK

@@ -22,7 +22,7 @@ from parleyd.app.settings import SettingsKeeper
 from parleyd.audio.devices.device import InputDevice, OutputDevice
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.cli import in_a_terminal
-from parleyd.config.changed_keys import Changes
+from parleyd.config.changes import Changes
 from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
 from parleyd.control.commands import Commands, takes_time

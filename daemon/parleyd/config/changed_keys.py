@@ -5,25 +5,18 @@ Apart from changes.py, because `parleyd reload` needs the words, and not the sch
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+def in_words(now: Sequence[str] = (), next_session: Sequence[str] = (), restart: Sequence[str] = ()) -> str:
     """The dotted keys that have changed, grouped by the time at which they take effect."""
-
-    now: tuple[str, ...] = ()
-    next_session: tuple[str, ...] = ()
-    restart: tuple[str, ...] = ()
-
-    def in_words(self) -> str:
-        told = [
-            f"{how}: {', '.join(keys)}"
-            for how, keys in (
-                ("in force now", self.now),
-                ("from the next session on", self.next_session),
-                ("only after a restart", self.restart),
-            )
-            if keys
-        ]
-        return "; ".join(told) or "nothing has changed"
+    told = [
+        f"{how}: {', '.join(keys)}"
+        for how, keys in (
+            ("in force now", now),
+            ("from the next session on", next_session),
+            ("only after a restart", restart),
+        )
+        if keys
+    ]
+    return "; ".join(told) or "nothing has changed"

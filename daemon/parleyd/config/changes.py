@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
+from msgspec import Struct
 
-from parleyd.config.changed_keys import Changes
+from parleyd.config import changed_keys
 from parleyd.config.keys import all_keys
 from parleyd.config.schema import Config
 
@@ -48,6 +49,17 @@ _WHEN: dict[str, When] = {
     "announce": "now",
     "log.level": "now",
 }
+
+
+class Changes(Struct, frozen=True):
+    """The dotted keys that have changed, grouped by the time at which they take effect."""
+
+    now: tuple[str, ...] = ()
+    next_session: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+
+    def in_words(self) -> str:
+        return changed_keys.in_words(self.now, self.next_session, self.restart)
 
 
 def changes(old: Config, new: Config) -> Changes:

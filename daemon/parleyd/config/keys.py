@@ -6,7 +6,6 @@ import types
 import typing
 from collections.abc import Iterator
 from functools import cache
-from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -39,7 +38,7 @@ class Key(Struct, frozen=True):
     section: type[msgspec.Struct] | None
     default: Any
     required: bool
-    description: str
+    own_description: str
     choices: tuple[str, ...]
     wording: str | None
     null_is_text: bool
@@ -48,6 +47,16 @@ class Key(Struct, frozen=True):
     @property
     def name(self) -> str:
         return self.path[-1]
+
+    @property
+    def description(self) -> str:
+        """The key's own, or that of its section."""
+        if self.own_description or self.section is None:
+            return self.own_description
+        # Imported here, because the daemon starts without: nobody reads a description then.
+        from inspect import cleandoc
+
+        return cleandoc(self.section.__doc__ or "")
 
     @property
     def dotted(self) -> str:
@@ -199,7 +208,7 @@ def _key(path: tuple[str, ...], hint: Any, default: Any, *, required: bool) -> K
         section=section,
         default=default,
         required=required,
-        description=description or cleandoc(section.__doc__ or "") if section else description,
+        own_description=description,
         choices=_choices(hint),
         wording=extra.get("expected"),
         null_is_text=extra.get("null_is_text", False),

@@ -12,7 +12,7 @@ from parleyd.announce.sound_file import SoundFileError
 from parleyd.app.service import Service
 from parleyd.app.settings import SettingsError, SettingsKeeper
 from parleyd.audio.mixer import MixerError
-from parleyd.config.changed_keys import Changes
+from parleyd.config.changes import Changes
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.control.roles import Caller

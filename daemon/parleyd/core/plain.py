@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
@@ -12,8 +11,10 @@ from msgspec import Struct
 
 def plain(value: object) -> Any:
     """Dataclasses, structs and enums as plain JSON types."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    # Not dataclasses.fields(): the daemon has none, and the module takes its time at the start.
+    names = getattr(type(value), "__dataclass_fields__", None)
+    if names is not None:
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Struct):

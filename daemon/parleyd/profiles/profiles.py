@@ -15,7 +15,7 @@ from typing import Protocol
 
 from parleyd.audio.mixer import MixerError
 from parleyd.config import suggest
-from parleyd.config.changed_keys import Changes
+from parleyd.config.changes import Changes
 from parleyd.config.overlay import overlay
 from parleyd.config.profile_sections import AUTO, NONE
 from parleyd.config.schema import Config

@@ -8,7 +8,6 @@ cleared, or if another answer came in between.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
 
 from msgspec import Struct
 
@@ -22,9 +21,8 @@ WHOLE_WITHIN_S = 0.001
 _REMEMBERED = 64
 
 
-@dataclass(frozen=True, slots=True)
-class HeardPart:
-    """The part of an answer that has sounded, out of all sound of it that came."""
+class HeardPart(Struct, frozen=True, eq=False):
+    """The part of an answer that has sounded, out of all sound of it that came. ended_s does not count as different."""
 
     answer: int
     """The number of the answer."""
@@ -34,10 +32,17 @@ class HeardPart:
     """The duration of all sound of the answer that came."""
     finished: bool
     """True if it sounded to its end, and was not cleared."""
-    ended_s: float = field(default=0.0, compare=False)
+    ended_s: float = 0.0
     """Monotonic time at which its last sound was, or will be, audible; while it sounds, the time of the question."""
     lost_ms: int = 0
     """The part of total_ms at the end for which there was no room, if everything before it was heard."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HeardPart) and self._compared == other._compared
+
+    @property
+    def _compared(self) -> tuple[int, int, int, bool, int]:
+        return self.answer, self.heard_ms, self.total_ms, self.finished, self.lost_ms
 
 
 class Started(Struct, frozen=True):

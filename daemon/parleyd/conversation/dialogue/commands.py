@@ -5,7 +5,6 @@ conversation.py decides on them, dialogue.py carries them out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -77,18 +76,20 @@ class EndAnswer(Struct, frozen=True):
     answer: int
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(Struct, frozen=True, eq=False):
     """Throw away all sound that waits to be heard, and tell the agent what was heard.
 
     session: None while sound of an earlier one was still playing, if no session is open, or the open one says nothing.
-    answers: those of the session that this ends.
+    answers: those of the session that this ends; they do not count in comparisons.
     """
 
     by: Literal["server", "local"]
     at_s: float
     session: Channel | None
-    answers: tuple[Answer, ...] = field(compare=False)
+    answers: tuple[Answer, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Cut) and (self.by, self.at_s, self.session) == (other.by, other.at_s, other.session)
 
 
 class Duck(Struct, frozen=True):
