@@ -241,6 +241,9 @@ class OppositeAgent:
     def __init__(self, port: int) -> None:
         self._port = port
 
+    def load(self) -> None:
+        pass
+
     def dial(self, timeout_s: float) -> Address:
         return Address(f"ws://127.0.0.1:{self._port}/")
 

@@ -95,7 +95,7 @@ def test_a_silenced_library_does_not_wait_for_the_interpreter(tmp_path: Path) ->
 
 @pytest.mark.parametrize("config", ["elevenlabs: {agent_id: a, no_such_key: 1}\n", "elevenlabs: {agent_id: a}\n"])
 def test_a_start_that_portaudio_ends_says_where(config: str, tmp_path: Path) -> None:
-    """Without a configuration of ALSA's, PortAudio aborts the process while it lists the devices."""
+    """Without a configuration of ALSA's, PortAudio aborts the process while it lists the devices, or crashes."""
     (tmp_path / "parleyd.yaml").write_text(config)
     done = subprocess.run(
         [sys.executable, "-m", "parleyd", "run", "-c", tmp_path / "parleyd.yaml"],
@@ -104,8 +104,8 @@ def test_a_start_that_portaudio_ends_says_where(config: str, tmp_path: Path) -> 
         text=True,
         timeout=60,
     )
-    if done.returncode == -signal.SIGABRT:
-        assert "Fatal Python error: Aborted" in done.stderr
+    if done.returncode in (-signal.SIGABRT, -signal.SIGSEGV):
+        assert "Fatal Python error: " in done.stderr
         assert "portaudio_host.py" in done.stderr
     else:
         # A PortAudio that does without.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 
 import pytest
@@ -131,6 +132,11 @@ def test_a_person_who_speaks_over_the_rest_of_a_lost_line_is_not_talked_down() -
     with ScriptedServer(play) as server, Daemon(config(server)) as it:
         it.say("Tell me a story, please.")
         it.expect(events.AnswerStarted)
+        sound, end_s = it.service.sound, time.monotonic() + WAIT_S
+        assert sound is not None
+        while sound.playback.queued_ms < 8000:
+            assert time.monotonic() < end_s, "the rest of the answer has come"
+            threading.Event().wait(0.02)
         server.lines[0].drop()
         it.expect(events.SessionOpened)
         it.say("Stop it now, please.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import resource
 import socket
@@ -196,10 +197,19 @@ def test_what_looks_now_and_then_does_without() -> None:
     assert os.fstat(2).st_ino == stderr.st_ino, "standard error is what it was"
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_a_session_whose_modules_cannot_be_loaded_is_tried_again(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("times", "module"),
+    [
+        (1, "conversation.session.session"),
+        (2, "conversation.session.session"),
+        *((1, f"agents.elevenlabs.{module}") for module in ("address", "codec", "endings")),
+    ],
+)
+def test_a_session_whose_modules_cannot_be_loaded_is_tried_again(
+    times: int, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are imported right after READY, or, if there was no handle then, by the first session."""
-    module, left = "parleyd.conversation.session.session", [times]
+    module, left = f"parleyd.{module}", [times]
 
     class Lacking:
         def find_spec(self, name: str, *_: object) -> None:
@@ -207,7 +217,9 @@ def test_a_session_whose_modules_cannot_be_loaded_is_tried_again(times: int, mon
                 left[0] -= 1
                 raise OSError(errno.EMFILE, "Too many open files")
 
+    package, _, name = module.rpartition(".")
     monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.delattr(importlib.import_module(package), name, raising=False)
     monkeypatch.setattr(sys, "meta_path", [Lacking(), *sys.meta_path])
     with ScriptedServer(answering) as server, Daemon(config_of(server)) as running:
         running.say(QUESTION)

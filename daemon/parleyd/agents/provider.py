@@ -236,6 +236,10 @@ class Agent(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
+    def load(self) -> None:
+        """Imports what a session needs and the start of the daemon does not. Before dial() and reach(). Raises OSError
+        and ImportError, as where there is no file handle."""
+
     def dial(self, timeout_s: float) -> Address:
         """The address for a new connection; may ask a server for it (blocking). Raises DialError."""
 

@@ -143,6 +143,9 @@ class LocalFallback:
     def capabilities(self) -> Capabilities:
         return self._made.capabilities
 
+    def load(self) -> None:
+        self._made.load()
+
     def dial(self, timeout_s: float) -> Address:
         until_s = time.monotonic() + timeout_s
         self._want(True)

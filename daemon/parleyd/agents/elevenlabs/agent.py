@@ -94,7 +94,10 @@ class ElevenLabsAgent:
         return f"<ElevenLabsAgent {self._config.agent_id}, {kind}>"
 
     # The modules that dial, that speak with the server and that judge ends are imported where they are used: the daemon
-    # is ready without them (app/agents.py).
+    # is ready without them.
+    def load(self) -> None:
+        from parleyd.agents.elevenlabs import address, codec, endings  # noqa: F401
+
     def dial(self, timeout_s: float) -> Address:
         from parleyd.agents.elevenlabs.address import conversation_address, place_of, signed_address
 

@@ -64,6 +64,10 @@ class OpenAIAgent:
     def capabilities(self) -> Capabilities:
         return capabilities(self._config)
 
+    def load(self) -> None:
+        # Its sound has 24 kHz, which has no simple ratio to the pipeline's rate.
+        import samplerate  # noqa: F401
+
     def dial(self, timeout_s: float) -> Address:
         self._variables.refresh()
         try:

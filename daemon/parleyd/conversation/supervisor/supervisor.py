@@ -505,6 +505,8 @@ class Supervisor:
         # Imported here, because the daemon is ready without: WebSockets and TLS follow right after (app/agents.py).
         try:
             from parleyd.conversation.session.session import Session
+
+            agent.load()
         except (OSError, ImportError, MemoryError) as error:
             # Such as without file handles, which were lacking then, too.
             ending = retry(f"what a session needs cannot be loaded: {error}", "see what else runs on this device")
