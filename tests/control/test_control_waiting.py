@@ -216,6 +216,27 @@ def test_without_memory_the_request_is_refused_and_the_next_one_is_served(slow: 
     assert slow.deaths == []
 
 
+@pytest.mark.parametrize(
+    "lack", [OSError(24, "Too many open files", "reading.py"), ImportError("_ssl.so: cannot open shared object file")]
+)
+def test_a_request_for_which_the_system_refuses_something_is_refused(slow: Slow, lack: Exception) -> None:
+    """Modules that few requests need are imported at their first use."""
+
+    def refused() -> None:
+        raise lack
+
+    slow.may_go_on.set()
+    slow.fault = lack
+    slow.meanwhile = {"Mute": refused}
+    caller = slow.caller()
+    for request in ({"do": "volume", "to": 0.1, "id": 7}, {"do": "mute", "id": 7}):
+        answer = caller.send(request).answer()
+        assert (answer["ok"], answer["id"], answer["error"]["kind"]) == (False, 7, "busy")
+        assert str(lack) in answer["error"]["text"]
+    assert ok(caller.send({"do": "status"}).answer())
+    assert slow.deaths == []
+
+
 def test_without_a_thread_to_be_had_the_client_is_told(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

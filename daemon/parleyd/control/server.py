@@ -57,6 +57,8 @@ MOST_WORKERS = 4
 
 # The requests with which an open file comes.
 _WITH_FILE = (messages.SendFile, messages.AnnounceSound)
+# The errors of a system that has no memory, or no file handle for a module that is imported at its first use.
+_LACKS = (MemoryError, OSError, ImportError)
 
 # Answers a request with a value that messages.plain understands, or raises RequestError. It must not block; only for
 # requests for which takes_time returns True it may, on a worker's thread. The number is that of an open file that came
@@ -357,8 +359,8 @@ class ControlServer:
             except RequestError as error:
                 error.id = request.id
                 answer = messages.refusal(error)
-            except MemoryError as error:
-                answer = messages.refusal(_no_memory(error, request.id))
+            except _LACKS as error:
+                answer = messages.refusal(_lack(error, request.id))
             except Exception as error:  # noqa: BLE001 - raised again on the control thread
                 answer = error
             self._done.append((client, answer))
@@ -417,8 +419,8 @@ class ControlServer:
         except RequestError as error:
             error.id = request.id
             return messages.refusal(error)
-        except MemoryError as error:
-            return messages.refusal(_no_memory(error, request.id))
+        except _LACKS as error:
+            return messages.refusal(_lack(error, request.id))
 
     def _spread(self) -> None:
         """Sends the events that wait to the clients that follow them."""
@@ -484,8 +486,11 @@ def _busy() -> RequestError:
     return RequestError("busy", f"there are {MOST_CLIENTS} clients already", hint)
 
 
-def _no_memory(error: MemoryError, id_: Id) -> RequestError:
-    return RequestError("busy", in_words(error), HINT, id_)
+def _lack(error: MemoryError | OSError | ImportError, id_: Id) -> RequestError:
+    if isinstance(error, MemoryError):
+        return RequestError("busy", in_words(error), HINT, id_)
+    log.warning("a request could not be carried out: %s", error)
+    return RequestError("busy", f"the system refused what it needs: {error}", "see what else runs on this device", id_)
 
 
 def _missed() -> RequestError:
