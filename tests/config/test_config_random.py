@@ -61,7 +61,8 @@ def test_any_value_at_a_real_key(outer: str, inner: str, value: str) -> None:
 
 
 # Of texts, those without halves of a surrogate pair and without a NUL.
-SOUND = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+# By the names that the hypothesis of Debian 12 knows, too (scripts/test-arm64).
+SOUND = st.characters(blacklist_categories=["Cs"], blacklist_characters="\0")
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(SOUND)

@@ -40,6 +40,9 @@ class HeardPart(Struct, frozen=True, eq=False):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, HeardPart) and self._compared == other._compared
 
+    def __hash__(self) -> int:
+        return hash(self._compared)
+
     @property
     def _compared(self) -> tuple[int, int, int, bool, int]:
         return self.answer, self.heard_ms, self.total_ms, self.finished, self.lost_ms

@@ -91,6 +91,9 @@ class Cut(Struct, frozen=True, eq=False):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Cut) and (self.by, self.at_s, self.session) == (other.by, other.at_s, other.session)
 
+    def __hash__(self) -> int:
+        return hash((self.by, self.at_s, self.session))
+
 
 class Duck(Struct, frozen=True):
     on: bool
