@@ -76,23 +76,17 @@ class EndAnswer(Struct, frozen=True):
     answer: int
 
 
-class Cut(Struct, frozen=True, eq=False):
+class Cut(Struct, frozen=True):
     """Throw away all sound that waits to be heard, and tell the agent what was heard.
 
     session: None while sound of an earlier one was still playing, if no session is open, or the open one says nothing.
-    answers: those of the session that this ends; they do not count in comparisons.
+    answers: those of the session that this ends.
     """
 
     by: Literal["server", "local"]
     at_s: float
     session: Channel | None
     answers: tuple[Answer, ...]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Cut) and (self.by, self.at_s, self.session) == (other.by, other.at_s, other.session)
-
-    def __hash__(self) -> int:
-        return hash((self.by, self.at_s, self.session))
 
 
 class Duck(Struct, frozen=True):
