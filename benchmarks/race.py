@@ -54,6 +54,12 @@ SETTLE_S = 2.5
 CHUNKS_S = (0.1, 0.5, 1.0, 4.0)
 LATENCIES_MS = (0, 100, 500)
 AWAY_S = 3.0
+# A speaker that is closed while nothing sounds, as those are by default that are known to begin at once. The virtual one
+# is of an unknown kind.
+CLOSED = ", keep_open: off"
+# How long the sound of the room is on its way to the virtual microphone. With less the sound server would hand over all
+# sound in blocks of that length, to all who listen.
+ROOM_MS = 2000
 # A burst stands out of the room; the samples of the tone and of speech, too.
 LOUD = 1500
 QUESTION = "What is the weather going to be like tomorrow?"
@@ -101,13 +107,16 @@ class Race:
     def add(self, part: str, row: str, value: float) -> None:
         self.values.setdefault(part, {}).setdefault(row, []).append(round(value, 3))
 
-    def daemons(self, more: str = "", url: str = "") -> Iterator[tuple[str, AbstractContextManager[racers.Running]]]:
+    def daemons(
+        self, more: str = "", url: str = "", *, speaker: str = ""
+    ) -> Iterator[tuple[str, AbstractContextManager[racers.Running]]]:
+        """speaker: see racers.daemon()."""
         if self.before is not None:
-            yield "parleyd before", racers.daemon(self.card, url or self.url, more, self.before)
-        yield "parleyd", racers.daemon(self.card, url or self.url, more)
+            yield "parleyd before", racers.daemon(self.card, url or self.url, more, self.before, speaker)
+        yield "parleyd", racers.daemon(self.card, url or self.url, more, speaker=speaker)
 
-    def everybody(self) -> Iterator[tuple[str, AbstractContextManager[racers.Running]]]:
-        yield from self.daemons()
+    def everybody(self, *, speaker: str = "") -> Iterator[tuple[str, AbstractContextManager[racers.Running]]]:
+        yield from self.daemons(speaker=speaker)
         yield from self.sdks()
 
     def sdks(self) -> Iterator[tuple[str, AbstractContextManager[racers.Running]]]:
@@ -153,11 +162,14 @@ def cost(race: Race) -> None:
             person.wait()
             with race.card.loopback(latency_ms=ECHO_MS):
                 count(f"{row}, the speaker is heard", pid)
-    for name, starting in race.everybody():
+    for name, starting in race.daemons():
+        with starting as racer:
+            count(f"{name}: asleep, the speaker stays open", racer.pid, 12.0)
+    for name, starting in race.everybody(speaker=CLOSED):
         known = len(race.agent.opened_s)
         with starting as racer:
             if racer.folder is not None:
-                # The speaker may be closed some seconds after the last sound.
+                # The speaker is closed some seconds after the last sound.
                 count(f"{name}: asleep", racer.pid, 12.0)
             race.woken(racer, known)
             count(f"{name}: live, silent", racer.pid, 12.0)
@@ -562,7 +574,7 @@ def main() -> None:
         race = Race(card, SHORT if args.short else FULL, args.before, with_sdk=not args.without_sdk)
         noise = np.random.default_rng(1).normal(0.0, 32768.0 * 10 ** (NOISE_DBFS / 20), RATE_HZ * 600)
         quiet = np.rint(noise).astype("<i2").tobytes() * 12
-        room = card.play(quiet, rate_hz=RATE_HZ)
+        room = card.play(quiet, rate_hz=RATE_HZ, latency_ms=ROOM_MS)
         for number in range(1 if args.short else args.rounds):
             for name, part in (PARTS | (ONCE if number == 0 else {})).items():
                 if not args.only or name in args.only:
