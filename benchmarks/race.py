@@ -54,8 +54,8 @@ SETTLE_S = 2.5
 CHUNKS_S = (0.1, 0.5, 1.0, 4.0)
 LATENCIES_MS = (0, 100, 500)
 AWAY_S = 3.0
-# A speaker that is closed while nothing sounds, as those are by default that are known to begin at once. The virtual one
-# is of an unknown kind.
+# A speaker that is closed while nothing sounds, as those are by default that are known to begin at once. The virtual
+# one is of an unknown kind.
 CLOSED = ", keep_open: off"
 # How long the sound of the room is on its way to the virtual microphone. With less the sound server would hand over all
 # sound in blocks of that length, to all who listen.

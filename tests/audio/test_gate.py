@@ -362,11 +362,12 @@ def test_a_faint_beginning_counts_when_the_word_follows_but_opens_nothing() -> N
 
 
 def test_music_that_begins_after_a_long_silence_is_learnt_as_soon_as_after_a_start() -> None:
-    background = Background()
+    background, floor = Background(), LevelFloor()
 
     def sounds(seconds: int, level_dbfs: float, *, speech: bool, is_open: bool = False) -> None:
         for _ in range(seconds * 50):
-            background.step(level_dbfs, speech, floor_dbfs=-68.0, is_open=is_open)
+            floor.step(level_dbfs, False)
+            background.step(level_dbfs, speech, floor, is_open=is_open)
 
     sounds(60, -68.0, speech=False)
     sounds(8, -45.0, speech=True)

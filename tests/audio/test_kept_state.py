@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from parleyd.audio.capture.capture import RESTING_PERIOD_MS
 from parleyd.audio.devices import kept_state
 from parleyd.audio.devices.kept_state import KeptState
 from parleyd.audio.devices.names import device_pair, input_device, output_device
@@ -137,12 +138,12 @@ def test_a_speaker_that_is_closed_to_cut_its_sound_keeps_no_state() -> None:
 
 
 @pytest.mark.usefixtures("vcard")
-def test_a_microphone_that_rests_keeps_no_state() -> None:
-    """Its last callback would come too late."""
+def test_a_microphone_that_rests_keeps_its_state_too_and_gives_it_back() -> None:
     before, users = states(), Users()
     microphone = input_device("vmic")
     assert isinstance(microphone, PortAudioInput)
-    microphone.open_beside(users.deliver, 100)
+    microphone.open_beside(users.deliver, RESTING_PERIOD_MS)
     until("it has been called", lambda: users.heard > 2)
-    until("it is between two callbacks", lambda: states() == before)
+    assert states() == before + 1
     microphone.close()
+    assert states() == before, "the last callback came in time"

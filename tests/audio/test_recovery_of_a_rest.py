@@ -49,6 +49,9 @@ def test_it_is_not_lost_until_its_card_is_unplugged(vcard: VirtualCard, monkeypa
             # Longer than any silence that counts as a loss.
             assert not changed.wait_for(lambda: bool(told), 2.0), told
         assert playback.rests
+        assert recovery._next_look_s == 0.25, "the microphone does not rest"
+        monkeypatch.setattr(Capture, "rests", True)
+        assert recovery._next_look_s == 1.0
         # No card can be pulled out here: the kernel is asked for a card that it never had.
         speaker._place = Place(99, "none")
         with changed:

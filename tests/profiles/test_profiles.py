@@ -6,6 +6,7 @@ The daemon is a stand-in that keeps the configuration in force; tests/service ha
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -20,6 +21,7 @@ from parleyd.core import events
 from parleyd.demo.stage import Stage
 from parleyd.profiles import profiles as module
 from parleyd.profiles.profiles import ApplyError, Profiles, UnknownProfileError
+from waiting import until
 
 PROFILES = """
 profiles:
@@ -97,6 +99,19 @@ def test_a_clock_that_jumps_is_followed(monkeypatch: pytest.MonkeyPatch) -> None
         it.local = "2026-05-31 12:00"
         assert it.changed() == (None, "schedule")
         assert it.volume == 0.8
+
+
+def test_without_profiles_nobody_looks_at_the_clock_until_the_file_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    with room("provider: local\naudio: {output: {volume: 0.8}}\n", "2026-06-01 23:00", monkeypatch) as it:
+        until("it rests", lambda: it.profiles.pulse._since_s is None)
+        looks, wall_s = list[float](), it.wall_s
+        it.profiles._wall = lambda: looks.append(0.0) or wall_s  # type: ignore[func-returns-value]
+        threading.Event().wait(20 * module.TICK_S)
+        assert looks == []
+        it.profiles.rebase(parse(LOUD, "p.yaml").config)
+        assert it.changed() == ("night", "reload")
+        wall_s = datetime.fromisoformat("2026-06-02 12:00").timestamp()
+        assert it.changed() == (None, "schedule"), "the hours are followed from now on"
 
 
 def test_what_is_chosen_holds_until_auto(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,8 +27,10 @@ from parleyd.app.ears import (
     batch_ms,
 )
 from parleyd.app.service import Service
+from parleyd.audio.capture.capture import WAITING_MS
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.gate.gate import ONSET_SPEECH_MS, Passed, Verdict
+from parleyd.audio.gate.vad import Vad
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, Frame
 from parleyd.config.schema import Audio, AudioOutput, Config, ElevenLabs
 from parleyd.conversation.session.outbox import Outbox
@@ -50,7 +52,7 @@ def wait(predicate: Callable[[], bool]) -> None:
 def ears_for(outbox: Outbox, *, speaker_sounds: bool) -> Ears:
     """Their way to the outbox alone."""
     nothing, echo = cast(Any, None), cast(Any, SimpleNamespace(speaker_sounds=speaker_sounds))
-    return Ears(nothing, echo, nothing, nothing, outbox, nothing, nothing, events.Bus(), hold_back=True,
+    return Ears(nothing, echo, Vad(2), nothing, outbox, nothing, nothing, events.Bus(), hold_back=True,
                 wake_on_speech=True, on_death=nothing)  # fmt: skip
 
 
@@ -185,7 +187,9 @@ def test_the_first_word_after_a_rest_is_whole_and_the_answer_is_heard(
             sound = service.sound
             assert sound is not None
             wait(lambda: sound.playback.rests)
-            wait(lambda: sound.capture._rests and len(sound.capture._wanted) == 1)
+            wait(lambda: sound.capture.rests and sound.capture._worth_hearing is not None)
+            # Nearly all that may wait does so: a quiet room wakes nobody before.
+            wait(lambda: sound.capture._waiting_s * 1000 >= WAITING_MS * 0.8)
             assert sound.recovery.lost == (), "it is closed, not lost"
             said_s = time.monotonic()
             said = spoken("What time is it now?")
@@ -193,6 +197,7 @@ def test_the_first_word_after_a_rest_is_whole_and_the_answer_is_heard(
             stage.wait_for(events.AnswerStarted, "an answer")
             assert speaker.wait_for_sound(said_s, WAIT_S), "the answer is not heard"
             wait(lambda: not sound.capture._rests and len(sound.capture._wanted) == 1)
+            assert sound.capture._worth_hearing is None
             assert sound.capture.dropped_periods == 0
         finally:
             service.stop()
@@ -208,3 +213,38 @@ def test_the_first_word_after_a_rest_is_whole_and_the_answer_is_heard(
         # The first piece is what a rest could lose. A busy machine loses a period now and then in others.
         assert likenesses[0] > 0.8, likenesses
         assert np.mean(np.array(likenesses) > 0.8) >= 0.5, likenesses
+
+
+def test_who_wakes_it_without_a_word_does_not_wait_for_the_sound_that_waits(
+    vcard: VirtualCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parleyd.audio.playback.playback.REST_AFTER_S", 0.2)
+    # It would wait for ever.
+    monkeypatch.setattr("parleyd.audio.capture.capture.WAITING_MS", 3_600_000)
+
+    def play(line: Line) -> None:
+        line.ready()
+        line.over.wait(WAIT_S)
+
+    noise = np.random.default_rng(1).normal(0.0, 32768 * 10 ** (QUIET_DBFS / 20), 16_000 * 120)
+    quiet = vcard.play(np.rint(noise).astype("<i2").tobytes(), rate_hz=16_000, latency_ms=500)
+    with ScriptedServer(play) as server:
+        config = Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url))
+        config = msgspec.structs.replace(config, audio=Audio(output=AudioOutput(keep_open="off")))
+        bus = events.Bus()
+        service = Service(config, ElevenLabsAgent(config.elevenlabs, None), *device_pair("vmic", "vspk"), bus)
+        service.start()
+        try:
+            sound = service.sound
+            assert sound is not None
+            wait(lambda: sound.capture._worth_hearing is not None)
+            waiting = sound.capture._waiting_s
+            wait(lambda: sound.capture._waiting_s > waiting + 0.5)
+            service.wake()
+            line = server.next_line()
+            line.wait("the room", lambda: len(line.audio) >= 32_000)
+            wait(lambda: sound.capture._worth_hearing is None)
+        finally:
+            service.stop()
+            quiet.terminate()
+            quiet.wait(10)

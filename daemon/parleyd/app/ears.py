@@ -6,8 +6,12 @@ Each frame takes the same steps in the same order, whenever it is handled. But a
 what a frame does, so frames are handled, and sent, several at a time. While nobody talks, they are as many as the gate
 needs at least before it can take them for talk: so talk is noticed no later than if each frame were handled as it came.
 While somebody talks and the speaker is silent, they are four within words and two in a pause, where the agent waits for
-the end of the turn. While somebody talks over the agent, each frame is handled as it comes. And while the daemon is
-asleep the microphone's periods are longer.
+the end of the turn. While somebody talks over the agent, each frame is handled as it comes.
+
+While the daemon is asleep the microphone's periods are longer. Only a second voice detector hears each of them as it
+comes, on the device's thread: the gate takes no frame for speech that is not voiced, so the ears sleep on until there
+is a voice, or a second of sound waits. Frames that cannot be speech, and in which nothing of the speaker is, are
+handled together (_hear_calm), with the same result.
 """
 
 from __future__ import annotations
@@ -16,15 +20,18 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
-from parleyd.audio.capture.capture import Capture
+import numpy as np
+import numpy.typing as npt
+
+from parleyd.audio.capture.capture import Capture, WorthHearing
 from parleyd.audio.capture.missing import MissingLog
 from parleyd.audio.echo.control import EchoControl, NearFrame
 from parleyd.audio.gate.gate import Gate, Passed, Verdict
 from parleyd.audio.gate.held_back import HeldBackReports
-from parleyd.audio.gate.measure import Measured, VoiceMeasure
+from parleyd.audio.gate.measure import NO_POWER, Measured, VoiceMeasure
 from parleyd.audio.gate.order_stretch import OrderStretch
 from parleyd.audio.gate.vad import Detector
 from parleyd.audio.gate.wakeword import WakeWord
@@ -57,6 +64,8 @@ WORDS_BATCH_MS, PAUSE_BATCH_MS = 80, 40
 QUIET_FRAMES, QUIET_FRAMES_IN_SOUND = QUIET_BATCH_MS // FRAME_MS, 300 // FRAME_MS
 # How long the daemon has been asleep, and nothing was like speech, before the microphone's periods become longer.
 REST_AFTER_FRAMES = 2000 // FRAME_MS
+# How many frames are handled together at most. If there is speech in them after all, each is handled by itself.
+CALM_FRAMES = 480 // FRAME_MS
 # How long after the word the supervisor's thread may need to leave the state asleep.
 CALLED_S = 1.0
 
@@ -71,6 +80,16 @@ class Wakeable(Protocol):
     def deaf(self) -> bool: ...
 
     def wake(self, *, by_speech: bool) -> None: ...
+
+
+class Analysed(NamedTuple):
+    """A frame on its way to the gate, and what was found in it."""
+
+    near: NearFrame
+    voiced: bool
+    measured: Measured
+    power: npt.NDArray[np.floating]
+    """Its spectrum; see VoiceMeasure."""
 
 
 def batch_ms(*, talks: bool, in_words: bool, to_talk_ms: int, sends_speech: bool, speaker_sounds: bool) -> int:
@@ -124,6 +143,7 @@ class Ears:
         self._outbox = outbox
         self._dialogue = dialogue
         self._supervisor = supervisor
+        self._worth_hearing = self._worth_hearing_by(vad)
         self._bus = bus
         self._hold_back = hold_back
         self._wake_on_speech = wake_on_speech
@@ -166,7 +186,7 @@ class Ears:
 
     def reconfigure(self, vad: Detector, hangover_ms: int, *, wake_on_speech: bool, wake_word: WakeWord | None) -> None:
         """The new settings apply from the next frame; between utterances this is inaudible."""
-        self._vad = vad
+        self._vad, self._worth_hearing = vad, self._worth_hearing_by(vad)
         self._gate.hangover_ms = hangover_ms
         self._wake_on_speech = wake_on_speech
         self._wake_word = wake_word
@@ -202,10 +222,8 @@ class Ears:
             while not self._stopping.is_set():
                 self.pulse.beat()
                 frames = self._frames()
-                for number, frame in enumerate(frames, 1):
-                    self._hear(frame, is_last=number == len(frames))
-                    # Up to a second of sound may have arrived at once, which takes long on a slow machine.
-                    self.pulse.beat()
+                for at in range(0, len(frames), CALM_FRAMES):
+                    self._hear_all(frames[at : at + CALM_FRAMES])
                 self._tell_what_is_missing()
                 self._set_pace()
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
@@ -229,13 +247,101 @@ class Ears:
             sends_speech=gate.open or self._last_was_speech,
             speaker_sounds=self._echo.speaker_sounds,
         )
+        is_calm = self._calm_frames >= REST_AFTER_FRAMES
         if not self._supervisor.asleep:
             self._capture.rest(False)
-        elif self._calm_frames >= REST_AFTER_FRAMES:
+        elif is_calm:
             self._capture.rest(True)
+        waits = is_calm and self._capture.rests and self._is_at_rest and self._wake_word is None
+        self._capture.wait_for(self._worth_hearing if waits else None)
 
-    def _hear(self, frame: Frame, *, is_last: bool) -> None:
-        """is_last: of the frames that were taken together."""
+    @property
+    def _is_at_rest(self) -> bool:
+        return self._supervisor.asleep and self._echo.speaker_rests
+
+    def _worth_hearing_by(self, vad: Detector) -> WorthHearing | None:
+        """For Capture.wait_for(): whatever ends the rest is, and a voice. None: the detector is not cheap enough."""
+        if (beside := vad.beside()) is None:
+            return None
+        supervisor, echo, hears = self._supervisor, self._echo, beside.hears
+
+        def worth_hearing(pcm: bytes, rate_hz: int) -> bool:
+            return not (supervisor.asleep and echo.speaker_rests) or hears(pcm, rate_hz)
+
+        return worth_hearing
+
+    def _hear_all(self, frames: Sequence[Frame]) -> None:
+        """Frames that were taken together."""
+        analysed: Sequence[Analysed | None] = [None] * len(frames)
+        if self._is_calm(frames):
+            found = self._hear_calm(frames)
+            if found is None:
+                return
+            analysed = found
+        for number, (frame, its) in enumerate(zip(frames, analysed, strict=True), 1):
+            self._hear(frame, its, is_last=number == len(frames))
+            # Up to a second of sound may have arrived at once, which takes long on a slow machine.
+            self.pulse.beat()
+
+    def _is_calm(self, frames: Sequence[Frame]) -> bool:
+        """Whether these frames may be handled together: nothing is in them but what the microphone hears, and nothing
+        depends on them one by one."""
+        supervisor, begin_s = self._supervisor, frames[0].start_s
+        asleep = supervisor.asleep
+        return (
+            self._gate.is_calm
+            and not (self._muted or supervisor.deaf or self._last_was_speech)
+            and (self._hold_back or asleep)
+            and (self._wake_word is None or self._wake_on_speech or not asleep)
+            and begin_s >= self._heard_from_s
+            and True not in [frame.is_silent for frame in frames]
+            and self._echo.passes(begin_s, len(frames))
+        )
+
+    def _hear_calm(self, frames: Sequence[Frame]) -> list[Analysed] | None:
+        """Handles the frames together. If there may be speech in one of them, returns what was found in each, for
+        _hear(). If there is no memory they count as silence, and are to be heard as that."""
+        count = len(frames)
+        self._learn()
+        try:
+            voiced = self._vad.all_voiced(frames)
+            levels_dbfs, powers = self._measure.steps(frames)
+        except MemoryError as error:
+            self._memory.fails(error)
+            self._capture.lose(frames[0].start_s, count * FRAME_MS / 1000)
+            return [_unheard(frame) for frame in frames]
+        self._memory.succeeds()
+        self.level_dbfs = levels_dbfs[-1]
+        passed = self._gate.step_calm(frames, voiced=voiced, levels_dbfs=levels_dbfs, powers=powers)
+        if passed is None:
+            return [
+                Analysed(
+                    NearFrame(frame, may_be_speech=True),
+                    its,
+                    Measured(level_dbfs, self._measure.pitch(power) if its else 0.0),
+                    power,
+                )
+                for frame, its, level_dbfs, power in zip(frames, voiced, levels_dbfs, powers, strict=True)
+            ]
+        if self._orders is not None:
+            for frame in frames:
+                self._listen_for_orders(self._orders, frame, Verdict(()))
+        if self._capture.gain.auto is not None:
+            for level_dbfs in levels_dbfs:
+                self._capture.gain.hear(level_dbfs, self._gate.floor.dbfs, talk=False, alone=True)
+        self._calm_frames += count
+        wanted = self._wake_on_speech or not self._supervisor.asleep
+        self._send(Verdict(passed), wanted=wanted, is_last=True)
+        if self._recorder is not None:
+            self._recorder.take(passed, closed=False)
+        self._tell_what_was_held_back(frames[-1].start_s, count)
+        self.heard_frames += count
+        self.frames += count
+        self.first_frame.set()
+        return None
+
+    def _hear(self, frame: Frame, analysed: Analysed | None, *, is_last: bool) -> None:
+        """analysed: by _hear_calm(). is_last: of the frames that were taken together."""
         # The order matters: the supervisor sets deaf before it wakes, and sleeps before it clears deaf.
         was_asleep, deaf = self._supervisor.asleep, self._supervisor.deaf
         asleep = was_asleep or deaf or self._supervisor.asleep
@@ -244,7 +350,7 @@ class Ears:
         self.heard_frames += not muted
         if muted:
             frame = Frame.silence(frame.start_s)
-        echo, voiced, measured = self._analysed(frame)
+        echo, voiced, measured, power = self._analysed(frame) if analysed is None or muted else analysed
         frame = echo.frame
         self.level_dbfs = measured.level_dbfs
         verdict = self._gate.step(
@@ -253,7 +359,7 @@ class Ears:
             level_dbfs=measured.level_dbfs,
             pitch=measured.pitch,
             faint=echo.weak_near_end,
-            power=self._measure.power,
+            power=power,
             wakes=asleep and self._wake_on_speech,
             hold_back=self._hold_back or asleep,
         )
@@ -285,14 +391,14 @@ class Ears:
         if self._recorder is not None:
             self._recorder.take(verdict.passed, closed=verdict.closed)
         self._tell(verdict, wanted, for_dialogue=wanted or not deaf)
-        self._tell_what_was_held_back(frame.start_s)
+        self._tell_what_was_held_back(frame.start_s, 1)
         self.frames += 1
         self.speech_frames += sum(one.speech for one in verdict.passed)
         if not self.first_frame.is_set():
             self.first_frame.set()
 
-    def _analysed(self, frame: Frame) -> tuple[NearFrame, bool, Measured]:
-        """The frame without echo, whether it is voiced, and its level and pitch.
+    def _analysed(self, frame: Frame) -> Analysed:
+        """The frame without echo, and what is in it.
 
         All that a frame needs much memory for is done here, and before the gate: without memory it counts as silence,
         so that all that follows keeps time."""
@@ -303,9 +409,9 @@ class Ears:
         except MemoryError as error:
             self._memory.fails(error)
             self._capture.lose(frame.start_s, FRAME_MS / 1000)
-            return NearFrame(Frame.silence(frame.start_s), may_be_speech=False), False, Measured(SILENCE_DBFS, 0.0)
+            return _unheard(frame)
         self._memory.succeeds()
-        return echo, voiced, measured
+        return Analysed(echo, voiced, measured, self._measure.power)
 
     def _send(self, verdict: Verdict, *, wanted: bool, is_last: bool) -> None:
         """Frames that were taken together go together: each message would wake the sender, and the network. Zeros wait
@@ -351,8 +457,8 @@ class Ears:
             self._words.clear()
             gate.understood()
 
-    def _tell_what_was_held_back(self, at_s: float) -> None:
-        report = self._held_back_reports.step(self._gate.held_back)
+    def _tell_what_was_held_back(self, at_s: float, frames: int) -> None:
+        report = self._held_back_reports.step(self._gate.held_back, frames)
         if report is None:
             return
         self._bus.publish(events.SpeechHeldBack(at_s=at_s, held_ms=report.held_ms, total_ms=report.total_ms))
@@ -415,6 +521,12 @@ class Ears:
             self._bus.publish(events.UtteranceEnded(at_s=verdict.speech_s, utterance=self._utterance))
         if verdict.talk_started and wanted:
             self._supervisor.wake(by_speech=True)
+
+
+def _unheard(frame: Frame) -> Analysed:
+    """In the place of a frame for which there was no memory."""
+    silence = NearFrame(Frame.silence(frame.start_s), may_be_speech=False)
+    return Analysed(silence, voiced=False, measured=Measured(SILENCE_DBFS, 0.0), power=NO_POWER)
 
 
 def penalty_in_words(gate: Gate) -> str:

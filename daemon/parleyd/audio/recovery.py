@@ -41,8 +41,9 @@ SILENT_TRIES = 2
 # How long waiting sound is kept for a lost speaker.
 KEEP_ANSWER_S = 5.0
 
-# The interval of the checks while a device is lost, or its sound is late; and while all is well, and checks only cost.
-_LOOK_S, _CALM_LOOK_S = 0.1, 0.25
+# The interval of the checks while a device is lost, or its sound is late; while all is well, and checks only cost; and
+# while the microphone rests, behind a sound server whose stream outlives the card, and the speaker is closed.
+_LOOK_S, _CALM_LOOK_S, _RESTING_LOOK_S = 0.1, 0.25, 1.0
 # From this delay of periods PortAudio may be printing messages.
 _SUSPECT_S = 0.2
 # A device that is being reopened gives no sign; if that takes longer than this, its loss is reported.
@@ -276,13 +277,20 @@ class Recovery:
     def _run(self) -> None:
         try:
             with contextlib.ExitStack() as muted:
-                while not self._stopping.wait(_LOOK_S if self._muted or self._helper else _CALM_LOOK_S):
+                while not self._stopping.wait(self._next_look_s):
                     self.pulse.beat()
                     self._mute(muted)
                     if not self._look(time.monotonic()):
                         return
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_failure("the watch over the sound devices", error)
+
+    @property
+    def _next_look_s(self) -> float:
+        if self._muted or self._helper:
+            return _LOOK_S
+        is_closed = self._playback.rests or not self.watches_speaker
+        return _RESTING_LOOK_S if is_closed and self._capture.rests else _CALM_LOOK_S
 
     def _mute(self, muted: contextlib.ExitStack) -> None:
         """Mutes PortAudio, which prints messages about a lost device in an endless loop until it is closed."""

@@ -24,15 +24,16 @@ IS_DIRECT = all(hasattr(_c, name) for name in ("rfft_n_even", "irfft"))
 _ONE = np.float32(1.0)
 
 
-def transform(sound: Floats) -> Spectrum:
-    """Returns the spectrum of n samples, n/2 + 1 values. Several rows are transformed each by itself. Raises ValueError
-    where n is odd, of which the function of C would make a wrong spectrum."""
+def transform(sound: Floats, out: Spectrum | None = None) -> Spectrum:
+    """Returns the spectrum of n samples, n/2 + 1 values; in `out`, if that is given. Several rows are transformed each
+    by itself. Raises ValueError where n is odd, of which the function of C would make a wrong spectrum."""
     if sound.shape[-1] % 2:
         raise ValueError("an odd number of samples")
-    if not IS_DIRECT:
-        return np.fft.rfft(sound).astype(np.complex64, copy=False)
-    spectrum = np.empty((*sound.shape[:-1], sound.shape[-1] // 2 + 1), np.complex64)
-    _c.rfft_n_even(sound, _ONE, out=spectrum)
+    spectrum = np.empty((*sound.shape[:-1], sound.shape[-1] // 2 + 1), np.complex64) if out is None else out
+    if IS_DIRECT:
+        _c.rfft_n_even(sound, _ONE, out=spectrum)
+    else:
+        spectrum[...] = np.fft.rfft(sound)
     return spectrum
 
 

@@ -75,7 +75,8 @@ class Profiles:
         self._in_force = config
         self._volume_before: float | None = None
         self._failed: tuple[str | None, float] | None = None
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="profiles", daemon=True)
         self.pulse = Pulse("profiles")
 
@@ -102,7 +103,8 @@ class Profiles:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopping.set()
+        self._stopping = True
+        self._nudged.set()
         if self._thread.is_alive():
             self._thread.join(0.3)
 
@@ -143,6 +145,7 @@ class Profiles:
         with self._lock:
             before = self._file, self._chosen
             self._file = config
+            self._nudged.set()
             if self._chosen not in (AUTO, NONE, *config.profiles):
                 self._chosen = AUTO
             try:
@@ -156,10 +159,15 @@ class Profiles:
 
     def _run(self) -> None:
         try:
-            while not self._stopping.wait(TICK_S):
+            while not self._stopping:
                 self.pulse.beat()
                 with self._lock:
                     self._look()
+                if not self._file.profiles:
+                    # Without a profile the hour changes nothing, until the file is read again.
+                    self.pulse.rest()
+                self._nudged.wait(TICK_S if self._file.profiles else None)
+                self._nudged.clear()
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_death("profiles", error)
 

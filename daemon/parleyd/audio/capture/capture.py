@@ -2,7 +2,8 @@
 
 A wake-up of a thread costs many times the work that is done in it. So the ears say how much sound may wait until they
 are woken (batch_ms), and in a quiet room the microphone is opened with longer periods (rest): beside the old stream,
-with both streams running until their sounds are joined, so that no sample is missed (join.py).
+with both streams running until their sounds are joined, so that no sample is missed (join.py). While it rests, the
+ears can also let sound wait until somebody listens to it who costs less than they do (wait_for).
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import logging
 import threading
 import time
 from collections import deque
+from functools import partial
+from typing import Protocol
 
-from parleyd.audio.capture.input_gain import InputGain
+from parleyd.audio.capture.input_gain import InputGain, factor
 from parleyd.audio.capture.join import Join
 from parleyd.audio.capture.missing import Missing, MissingSound, Why
 from parleyd.audio.devices.device import DeviceError, InputDevice, OpensBeside, StreamInfo
@@ -23,15 +26,20 @@ from parleyd.audio.pcm import (
     PIPELINE_RATE_HZ,
     Frame,
 )
+from parleyd.audio.pcm import gain as amplified
 from parleyd.audio.resample import Resampler
 from parleyd.audio.sample_clock import SampleClock
 
 log = logging.getLogger(__name__)
 
-# The longest sound that waits for ears. If more waits, ears are stuck, and the oldest sound is dropped.
+# The longest sound that waits for ears, besides that which they let wait. If more waits, ears are stuck, and the oldest
+# sound is dropped.
 QUEUE_MS = 1000
-# The microphone's periods while it rests. Speech is noticed by as much later; the pre-roll has its beginning.
-RESTING_PERIOD_MS = 100
+# The microphone's periods while it rests. Speech is noticed up to 100 ms later than with periods of one frame; the
+# pre-roll has its beginning.
+RESTING_PERIOD_MS = 120
+# How much sound waits while the microphone rests and nothing is worth the ears' attention.
+WAITING_MS = 16 * RESTING_PERIOD_MS
 # How long the microphone may deliver nothing before silence is inserted, so that the stream keeps real time.
 STARVED_S = 0.2
 # Perhaps the whole process stood still, and the microphone's thread with it. So that thread gets this much more time to
@@ -46,12 +54,19 @@ JOINED_S = 3.0
 _FRAME_S = FRAME_MS / 1000
 
 
+class WorthHearing(Protocol):
+    """Whether the ears have to be woken for the next period of the microphone, and for all that waits before it."""
+
+    def __call__(self, pcm: bytes, rate_hz: int) -> bool: ...
+
+
 class _Opening:
     """One opening of the device: it may have a new rate, and has a new count of samples.
 
     beside: the opening that runs at the same time, and from which this one takes over. joined: it has. was_left:
-    another opening has taken over from this one. skip_samples: how much of its next sound the other has delivered.
-    too_old_s: how much of its sound came too late to be used, and is not counted yet."""
+    another opening has taken over from this one. rate_hz, byte_s: of its sound, once the rate is known; byte_s is the
+    length of a byte in seconds. skip_samples: how much of its next sound the other has delivered. too_old_s: how much
+    of its sound came too late to be used, and is not counted yet."""
 
     def __init__(self, beside: _Opening | None = None) -> None:
         self.beside = beside
@@ -60,7 +75,8 @@ class _Opening:
         self.skip_samples = 0
         self.too_old_s = 0.0
         self._is_torn = False  # a period is lost in the middle: what is counted begins anew
-        self._rate_hz = PIPELINE_RATE_HZ
+        self.rate_hz = PIPELINE_RATE_HZ
+        self.byte_s = 1 / BYTES_PER_SAMPLE / PIPELINE_RATE_HZ
         self._resampler: Resampler | None = None  # until the rate is known
         self._clock: SampleClock | None = None  # likewise
 
@@ -69,13 +85,13 @@ class _Opening:
         return self._clock
 
     def opened(self, rate_hz: int) -> None:
-        self._rate_hz = rate_hz
+        self.rate_hz, self.byte_s = rate_hz, 1 / BYTES_PER_SAMPLE / rate_hz
         self._clock = SampleClock(rate_hz)
         self._taken = self._made = 0
         self._resampler = Resampler(rate_hz, PIPELINE_RATE_HZ)
 
     def length_s(self, pcm: bytes) -> float:
-        return len(pcm) / BYTES_PER_SAMPLE / self._rate_hz
+        return len(pcm) * self.byte_s
 
     def process(self, pcm: bytes, start_s: float) -> tuple[bytes, float]:
         """Returns the sound, 16-bit PCM at the pipeline's rate, and the monotonic time of its end. After a MemoryError
@@ -83,14 +99,14 @@ class _Opening:
         if self._resampler is None or self._clock is None:
             return b"", 0.0
         if self._is_torn:
-            self.opened(self._rate_hz)
+            self.opened(self.rate_hz)
             self._is_torn = False
         late_s = start_s - self._clock.time_of(self._taken) if self._taken else 0.0
         if late_s < -HOLE_S:
             self.too_old_s += self.length_s(pcm)
             return b"", 0.0
         if late_s > HOLE_S:
-            self._clock = SampleClock(self._rate_hz)
+            self._clock = SampleClock(self.rate_hz)
         self._clock.stamp(self._taken, start_s)
         try:
             made = self._resampler.process(pcm)
@@ -103,7 +119,7 @@ class _Opening:
             skipped = min(self.skip_samples, len(made) // BYTES_PER_SAMPLE)
             self.skip_samples -= skipped
             made = made[skipped * BYTES_PER_SAMPLE :]
-        held_s = self._taken / self._rate_hz - self._made / PIPELINE_RATE_HZ
+        held_s = self._taken / self.rate_hz - self._made / PIPELINE_RATE_HZ
         return made, self._clock.time_of(self._taken) - held_s
 
 
@@ -121,14 +137,18 @@ class Capture:
     def __init__(self, device: InputDevice, gain: InputGain | None = None) -> None:
         self.device = device
         self.gain = InputGain() if gain is None else gain
-        self.batch_ms = 0
-        self._ready = threading.Condition(threading.Lock())
+        self._batch_ms = 0
+        self._lock = threading.Lock()
+        self._ready = threading.Condition(self._lock)
         # Each period has its opening, its sound, its time, and whether the device lost sound before it.
         self._periods: deque[tuple[_Opening, bytes, float, bool]] = deque()
         self._waiting_s = 0.0
         self._opening: _Opening | None = None  # the opening to which `pending` belongs
         self._join: Join | None = None  # while another opening takes over from it
         self._joining: _Opening | None = None
+        self._worth_hearing: WorthHearing | None = None  # while sound may wait for it
+        self._enough_s = 0.0  # how much sound frames() returns at once
+        self._is_urgent = False  # and something was
         self._pending = bytearray()
         self._next_frame_s: float | None = None
         self._in_gap = False  # the last frames were inserted silence
@@ -156,7 +176,7 @@ class Capture:
         with self._ready:
             self._wanted = (opening,)
             self._rests, self._can_rest = False, isinstance(self.device, OpensBeside)
-        info = self.device.open(lambda pcm, start_s: self._deliver(opening, pcm, start_s))
+        info = self.device.open(partial(self._deliver, opening))
         opening.opened(info.rate_hz)
         with self._ready:
             is_wanted = opening in self._wanted
@@ -178,6 +198,35 @@ class Capture:
     def clock(self) -> SampleClock | None:
         """The device's, since it was opened; None before the first sound."""
         return None if self._opening is None else self._opening.clock
+
+    @property
+    def rests(self) -> bool:
+        """The periods are long ones, and no other stream runs beside. Any thread may read it."""
+        return self._rests and self._join is None and len(self._wanted) == 1
+
+    def wait_for(self, worth_hearing: WorthHearing | None) -> None:
+        """Lets up to WAITING_MS of sound wait until a period is worth hearing; None: batch_ms alone decides.
+        worth_hearing is called on the device's thread, for every period in order, while there is one stream; from two
+        streams each period is worth hearing. For the ears thread."""
+        if worth_hearing is not self._worth_hearing:
+            with self._ready:
+                self._worth_hearing = worth_hearing
+                self._set_enough()
+
+    @property
+    def batch_ms(self) -> int:
+        return self._batch_ms
+
+    @batch_ms.setter
+    def batch_ms(self, batch_ms: int) -> None:
+        if batch_ms != self._batch_ms:
+            with self._ready:
+                self._batch_ms = batch_ms
+                self._set_enough()
+
+    def _set_enough(self) -> None:
+        # Periods are a little shorter than their name where the rate is no multiple.
+        self._enough_s = (WAITING_MS if self._worth_hearing is not None else self._batch_ms) / 1000 - 0.001
 
     def rest(self, on: bool) -> None:
         """Asks for periods of RESTING_PERIOD_MS while on, where the microphone can be opened twice. Returns at once:
@@ -204,9 +253,7 @@ class Capture:
                 return
             self._wanted = (older, opening)
         try:
-            info = device.open_beside(
-                lambda pcm, start_s: self._deliver(opening, pcm, start_s), RESTING_PERIOD_MS if rests else None
-            )
+            info = device.open_beside(partial(self._deliver, opening), RESTING_PERIOD_MS if rests else None)
         except (DeviceError, MemoryError) as error:
             log.debug("the microphone's periods stay as they are: %s", error)
             with self._ready:
@@ -223,33 +270,56 @@ class Capture:
 
     def _deliver(self, opening: _Opening, pcm: bytes, start_s: float) -> None:
         """The device's thread: moves bytes, waits only for the lock, which is held for microseconds."""
-        self.last_period_s = time.monotonic()
+        self.last_period_s = now_s = time.monotonic()
         if pcm.count(0) != len(pcm):
-            self.last_sound_s = self.last_period_s
-        with self._ready:
+            self.last_sound_s = now_s
+        worth_hearing = self._worth_hearing
+        is_urgent = worth_hearing is not None and self._is_urgent_by(worth_hearing, opening, pcm)
+        with self._lock:
             if opening not in self._wanted:
                 return
             overflows = self.device.overflows
             has_lost, self._overflows = overflows != self._overflows, overflows
             self._periods.append((opening, pcm, start_s, has_lost))
-            self._waiting_s += opening.length_s(pcm)
-            while self._waiting_s > QUEUE_MS / 1000 and len(self._periods) > 2:
-                oldest, lost, lost_from_s, _ = self._periods.popleft()
-                self._waiting_s -= oldest.length_s(lost)
-                self._dropped_from_s = self._dropped_from_s if self._dropped_s else lost_from_s
-                self._dropped_s += oldest.length_s(lost)
-                self.dropped_periods += 1
-            if self._waiting_s * 1000 >= self.batch_ms - 1.0:
+            self._waiting_s += len(pcm) * opening.byte_s
+            self._is_urgent |= is_urgent
+            if self._waiting_s > QUEUE_MS / 1000 + self._enough_s:
+                self._drop_oldest()
+            if self._is_urgent or self._waiting_s >= self._enough_s:
                 self._ready.notify()
 
+    def _is_urgent_by(self, worth_hearing: WorthHearing, opening: _Opening, pcm: bytes) -> bool:
+        """The device's thread. After a rest it finds its code in no cache, so that each call counts."""
+        if len(self._wanted) > 1:
+            return True
+        gain = self.gain
+        try:
+            if gain.configured_db or gain.auto is not None:
+                its = factor(gain.db)
+                pcm = amplified(pcm, its, its)
+            return worth_hearing(pcm, opening.rate_hz)
+        except MemoryError:
+            return True
+
+    def _drop_oldest(self) -> None:
+        """With the lock: until what waits is within its bound."""
+        while self._waiting_s > QUEUE_MS / 1000 + self._enough_s and len(self._periods) > 2:
+            oldest, lost, lost_from_s, _ = self._periods.popleft()
+            self._waiting_s -= oldest.length_s(lost)
+            self._dropped_from_s = self._dropped_from_s if self._dropped_s else lost_from_s
+            self._dropped_s += oldest.length_s(lost)
+            self.dropped_periods += 1
+
     def _wait(self, enough_s: float) -> None:
-        """With the lock: until so much sound waits, or the microphone has delivered less for STARVED_S."""
+        """With the lock: until so much sound waits, or the microphone has delivered less for STARVED_S longer than it
+        takes to deliver what may wait."""
 
         def is_enough() -> bool:
-            return bool(self._periods) and self._waiting_s >= enough_s
+            return bool(self._periods) and (self._is_urgent or self._waiting_s >= enough_s)
 
-        until_s = time.monotonic() + STARVED_S + QUEUE_MS / 1000
-        if self._ready.wait_for(is_enough, STARVED_S):
+        starved_s = STARVED_S if self._worth_hearing is None else STARVED_S + enough_s
+        until_s = time.monotonic() + starved_s + QUEUE_MS / 1000
+        if self._ready.wait_for(is_enough, starved_s):
             return
         while not self._periods and (began_s := time.monotonic()) < until_s:
             self._ready.wait_for(is_enough, TURN_S)
@@ -257,10 +327,12 @@ class Capture:
                 return
 
     def _taken(self) -> list[tuple[_Opening, bytes, float, bool]]:
-        """Waits for a batch of periods, at most STARVED_S; as few as make a batch, oldest first."""
+        """Waits for a batch of periods; as few as make a batch, oldest first, or all if one is urgent."""
         with self._ready:
-            enough_s = (self.batch_ms - 1.0) / 1000
+            enough_s = self._enough_s
             self._wait(enough_s)
+            if self._is_urgent:
+                self._is_urgent, enough_s = False, float("inf")
             if self._dropped_s:
                 self._missing.add(self._dropped_from_s, self._dropped_s, Why.TOO_SLOW, time.monotonic())
                 self._counted_s += self._dropped_s
@@ -274,7 +346,8 @@ class Capture:
         return taken
 
     def frames(self) -> list[Frame]:
-        """Waits for sound, at most STARVED_S; a lost microphone yields silence in real time.
+        """Waits for sound, at most STARVED_S, or as much longer as sound may wait; a lost microphone yields silence in
+        real time.
 
         No moment is returned twice, or left out unless ears are slower than real time: sound that arrives late, after
         silence was returned for its time, is dropped, and silence goes on up to the first new sound.
@@ -361,7 +434,6 @@ class Capture:
                 self._missing.add(from_s, hole_s - self._counted_s, why, time.monotonic())
             if self._in_gap:
                 self._gap_over_s, self._gap_owed_s = begin_s, hole_s
-        self._counted_s = 0.0
 
     def _follow(self, opening: _Opening) -> None:
         if self._opening is not None:
@@ -407,7 +479,9 @@ class Capture:
             if self._in_gap:
                 frames += self._silence_until(begin_s)
             if not self._in_gap or self._next_frame_s is None or begin_s > self._next_frame_s - _FRAME_S / 2:
-                self._count_hole(begin_s)
+                if self._in_gap or begin_s != self._next_frame_s:
+                    self._count_hole(begin_s)
+                self._counted_s = 0.0
                 frames.append(Frame(made[at : at + FRAME_BYTES], begin_s))
                 self._next_frame_s = begin_s + _FRAME_S
                 self._in_gap = False

@@ -282,8 +282,7 @@ class Card(Generic[User]):
                 period_samples = rate_hz * period_ms // 1000
             try:
                 stream = host.open(
-                    # A long period has few callbacks, and the last one would come late.
-                    keeps_state=self._keeps_state and period_ms is None,
+                    keeps_state=self._keeps_state,
                     rate=rate_hz,
                     channels=channels,
                     frames_per_buffer=period_samples,
@@ -416,9 +415,11 @@ class PortAudioInput(Card[Deliver]):
 
         def make(channels: int, rate_hz: int) -> Callback:
             take = self._take
-            safe = SafeCallbacks(self._spec).deliver(
-                lambda data, start_s: deliver(sound.to_mono(data, channels, take), start_s)
-            )
+
+            def mono(data: bytes, start_s: float) -> None:
+                deliver(sound.to_mono(data, channels, take), start_s)
+
+            safe = SafeCallbacks(self._spec).deliver(deliver if channels == 1 else mono)
 
             def callback(data: bytes | None, frames: int, _time: Any, status: int) -> tuple[None, int]:
                 start_s = time.monotonic() - frames / rate_hz

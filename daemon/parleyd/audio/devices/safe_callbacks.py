@@ -34,7 +34,7 @@ class SafeCallbacks:
                     raise ValueError(f"{len(pcm)} bytes of sound instead of {wanted}")
                 return spread(pcm, channels)
             except Exception as error:  # noqa: BLE001 — see the module
-                self._note(error)
+                self.note(error)
                 return silence
 
         return safe
@@ -46,11 +46,12 @@ class SafeCallbacks:
             try:
                 deliver(pcm, start_s)
             except Exception as error:  # noqa: BLE001 — see the module
-                self._note(error)
+                self.note(error)
 
         return safe
 
-    def _note(self, error: Exception) -> None:
+    def note(self, error: Exception) -> None:
+        """An error of a callback."""
         if self.failure is None:
             # Without memory for the line, the next error is told.
             with contextlib.suppress(MemoryError):

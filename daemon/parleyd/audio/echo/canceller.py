@@ -201,6 +201,11 @@ class EchoPath:
         self._far_end = far_end
         self._canceller = EchoCanceller()
 
+    @property
+    def rests(self) -> bool:
+        """No echo is left of all that was played."""
+        return self._canceller.rests
+
     def step(self, frame: Frame) -> tuple[Cancelled, FarFrame]:
         """To be called for every frame of the microphone, in order. Returns the frame without echo, and its far end."""
         far = self._far_end.frame(frame.start_s)

@@ -99,6 +99,29 @@ class EchoControl:
         self.speaker_sounds = now_s < last_s or not heard.far_end_silent
         return heard
 
+    def passes(self, start_s: float, frames: int) -> bool:
+        """Whether the next frames contain nothing of the speaker's sound: they then pass unchanged, and need neither
+        hear() nor judge(). start_s: monotonic time at which the first of them begins. False: nothing has changed."""
+        now_s = time.monotonic()
+        audible = self._playback.audible_until(now_s)
+        last_s = max(audible.voice_until_s, audible.earcon_until_s, audible.announcement_until_s)
+        if self._half_duplex.deaf(start_s, audible=now_s < last_s, silent_from_s=last_s):
+            return False
+        mode, path = self.mode, self._path
+        is_at_rest = path is None or path.rests if mode == "aec" else mode == "off" or now_s < self._again_s
+        if not (is_at_rest and self._far_end.is_gone(start_s)):
+            return False
+        self.agent_sounds = self.speaker_sounds = False
+        self._far_dbfs = SILENCE_DBFS
+        with self._lock:
+            self._self_echo.pass_by(frames)
+        return True
+
+    @property
+    def speaker_rests(self) -> bool:
+        """The speaker is closed because nothing sounds. Any thread may read it."""
+        return self._playback.rests
+
     def _hear(self, frame: Frame, now_s: float, audible: Audible) -> NearFrame:
         def is_deaf_to(until_s: float) -> bool:
             return self._half_duplex.deaf(frame.start_s, audible=now_s < until_s, silent_from_s=until_s)

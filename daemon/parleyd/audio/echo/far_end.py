@@ -89,6 +89,11 @@ class FarEnd:
         """Replaces frame() while nobody needs the far end."""
         self._handed.clear()
 
+    def is_gone(self, start_s: float) -> bool:
+        """Whether frame() has nothing to do for a frame that begins at start_s, and for all later ones until the
+        speaker takes sound again: it returns digital silence."""
+        return not self._handed and not len(self._line) and start_s - self._handed_s > GONE_S
+
     def frame(self, start_s: float) -> FarFrame:
         """Returns the far end of the microphone's frame that begins at start_s, monotonic time. To be called for every
         frame, in order. After a MemoryError it begins anew with the next period, as if the speaker were opened."""

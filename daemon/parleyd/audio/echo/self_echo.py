@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from itertools import repeat
 
 import numpy as np
 
@@ -52,6 +53,10 @@ class SelfEcho:
         likeness = float(np.max(near @ far / np.where(size > 0.0, size, np.inf)))
         self._alike = self._alike + 1 if likeness >= ALIKE else 0
         return self._certain(self._alike >= _TIMES)
+
+    def pass_by(self, frames: int) -> None:
+        """So many frames without talk and without a far end."""
+        self._far_dbfs.extendleft(repeat(_QUIETEST_DBFS, min(frames, LAGS)))
 
     def agent_said(self, text: str, at_s: float) -> None:
         self._said.append((at_s, _words(text)))

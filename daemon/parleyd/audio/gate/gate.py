@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import repeat, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -171,6 +171,12 @@ class Gate:
         """Whether some of the last ONSET_WINDOW_MS was like speech."""
         return True in self._window
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether nobody talks, nothing was like speech of late, and no known noise is followed."""
+        is_busy = self.open or self._talk_since_s is not None or self.is_attentive
+        return not (is_busy or self._like_speech.goes_on or self._head.goes_on or self.known.listens)
+
     # ------------------------------------------------------------ what it is told
 
     def understood(self) -> None:
@@ -223,7 +229,7 @@ class Gate:
         self.background.step(
             level_dbfs,
             speech,
-            floor_dbfs=self.floor.dbfs,
+            self.floor,
             is_open=self.open,
             syllable=syllable,
             penalised=pitched and not syllable and why is Why.PENALTY,
@@ -290,11 +296,47 @@ class Gate:
             talk_ms=self._talk_ms,
         )
 
+    def step_calm(
+        self,
+        frames: Sequence[Frame],
+        *,
+        voiced: Sequence[bool],
+        levels_dbfs: Sequence[float],
+        powers: npt.NDArray[np.floating],
+    ) -> tuple[Passed, ...] | None:
+        """Takes several frames at once, at most a second, as step() with hold_back would take one after the other:
+        nothing begins, nothing ends. Returns the frames that leave the gate. None, and nothing has changed: the gate is
+        not calm, or one of the frames may be speech.
+
+        voiced, levels_dbfs, powers: as for step(), of each frame."""
+        if not self.is_calm or self.floor.may_be_speech(levels_dbfs, voiced):
+            return None
+        for level_dbfs in levels_dbfs:
+            self.floor.step(level_dbfs, False)
+            self.background.step(level_dbfs, False, self.floor, is_open=False)
+        count = len(frames)
+        self.penalty.pass_by(count)
+        self.understood_by.pass_by(count)
+        self.known.observe_all(powers)
+        for flags in (self._window, self._syllables, self._faint):
+            flags.extend(repeat(False, count))
+        self._since_syllable_ms += count * FRAME_MS
+        self._quiet_ms += count * FRAME_MS
+        self._stay_closed(count)
+        self._held.extend(frames)
+        self._held_why.extend(repeat(None, count))
+        passed = tuple(self._release(closed=False, hold_back=True))
+        self.held_back.step([each.held_back for each in passed], count)
+        return passed
+
+    def _stay_closed(self, frames: int) -> None:
+        self._closed_ms += frames * FRAME_MS
+        if self._used_up >= 1 or self._closed_ms >= NEXT_TALK_MS:
+            self._used_up = 0.0
+
     def _use_up(self) -> None:
         if not self.open:
-            self._closed_ms += FRAME_MS
-            if self._used_up >= 1 or self._closed_ms >= NEXT_TALK_MS:
-                self._used_up = 0.0
+            self._stay_closed(1)
             return
         self._closed_ms = 0
         if self._used_up < 1:
@@ -336,6 +378,10 @@ class _Head:
         self.frames = 0
         self._begun_frames = 0
         self._quiet_ms = 0
+
+    @property
+    def goes_on(self) -> bool:
+        return self._begun_frames > 0
 
     def step(self, speech: bool) -> None:
         if speech:

@@ -40,13 +40,13 @@ class HeldBack:
         self._minute_frames = 0
         self._since_ms = ONE_TIME_MS
 
-    def step(self, released: Iterable[Why | None]) -> None:
-        """Call it once for every frame that enters the gate. released: for every frame that leaves it unsent, the
-        reason if it sounds like speech, otherwise None."""
-        self._minute_frames += 1
+    def step(self, released: Iterable[Why | None], frames: int = 1) -> None:
+        """Call it for every frame that enters the gate, or for several. released: for every frame that leaves it
+        unsent, the reason if it sounds like speech, otherwise None."""
+        self._minute_frames += frames
         if self._minute_frames > _MINUTE_FRAMES:
             self._minutes.append(Counter())
-            self._minute_frames = 1
+            self._minute_frames -= _MINUTE_FRAMES
         for why in released:
             if why is None:
                 self._since_ms += FRAME_MS
@@ -77,9 +77,9 @@ class HeldBackReports:
         self._frames = 0
         self._minutes = 1
 
-    def step(self, held_back: HeldBack) -> HeldBackReport | None:
-        """Call it once per frame; returns a report when one is due."""
-        self._frames += 1
+    def step(self, held_back: HeldBack, frames: int = 1) -> HeldBackReport | None:
+        """Call it for every frame, or for several; returns a report when one is due."""
+        self._frames += frames
         if self._frames < self._minutes * _MINUTE_FRAMES:
             return None
         minutes, self._frames = self._minutes, 0

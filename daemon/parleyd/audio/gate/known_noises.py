@@ -131,6 +131,17 @@ class KnownNoises:
         if self._track is not None:
             self._follow(self._track, _decibels(row))
 
+    @property
+    def listens(self) -> bool:
+        """Whether the next frames matter one by one: a known noise is followed, or a new one is being pictured."""
+        return self._track is not None or (self._woke is not None and self._to_come > 0)
+
+    def observe_all(self, powers: npt.NDArray[np.floating]) -> None:
+        """Several frames at once, fewer than FLOOR_MS of them, while it does not listen. powers: (frames, bins)."""
+        rows = np.arange(self._frames + 1, self._frames + 1 + len(powers)) % _RING
+        self._ring[rows] = np.add.reduceat(powers, _EDGES, axis=1)[:, :BANDS]
+        self._frames += len(powers)
+
     def holds(self) -> bool:
         """Whether the sound that would open the gate with this frame is a known noise."""
         if self._track is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Sequence
 from math import inf, log10
 
 from parleyd.audio.pcm import FRAME_MS, SILENCE_DBFS, median
@@ -73,33 +74,25 @@ PENALTY_REMEMBERED_MS = 10 * PENALTY_MS
 SILENT_DBFS = -100.0
 
 _SMOOTHING = 0.5
+# How fast the shares follow, per frame.
+_PER_VOICED_SHARE = FRAME_MS / 1000 / VOICED_SHARE_S
+_PER_BACKGROUND = FRAME_MS / 1000 / BACKGROUND_S
 _FLOOR_BLOCK_FRAMES = 25
 _PEAK_FRAMES = 1000 // FRAME_MS
 
 
-class _Smooth:
-    """A level over about 40 ms."""
-
-    def __init__(self) -> None:
-        self._power: float = 10 ** (FLOOR_START_DBFS / 10)
-
-    def step(self, level_dbfs: float) -> float:
-        self._power += (10 ** (level_dbfs / 10) - self._power) * _SMOOTHING
-        return 10 * log10(self._power)
-
-
 class LevelFloor:
-    """dbfs: the noise floor. rise_db: how far a syllable has to exceed the recent sound at present."""
+    """dbfs: the noise floor. smooth_dbfs: the level over about 40 ms."""
 
     def __init__(self) -> None:
-        self.dbfs = FLOOR_START_DBFS
-        self.rise_db = SPEECH_OVER_FLOOR_DB
-        self._smooth = _Smooth()
+        self.dbfs = self.smooth_dbfs = FLOOR_START_DBFS
+        self._smooth_power: float = 10 ** (FLOOR_START_DBFS / 10)
         self._voiced_share = 0.0
         recent = RECENT_MS // FRAME_MS
         self._recent = deque([FLOOR_START_DBFS] * recent, maxlen=recent)
         # The minimum over the window, by blocks, so that the cost does not depend on the window's length.
         self._blocks: deque[float] = deque(maxlen=FLOOR_WINDOW_MS // FRAME_MS // _FLOOR_BLOCK_FRAMES)
+        self._blocks_least = inf
         self._block_least = 0.0
         self._block_frames = 0
 
@@ -107,22 +100,37 @@ class LevelFloor:
         """Takes one frame's level. Returns whether it is far enough above the noise floor to be speech."""
         if level_dbfs <= SILENT_DBFS:
             return False
-        smooth_dbfs = self._smooth.step(level_dbfs)
+        self._smooth_power += (10 ** (level_dbfs / 10) - self._smooth_power) * _SMOOTHING
+        self.smooth_dbfs = smooth_dbfs = 10 * log10(self._smooth_power)
         self._recent.append(smooth_dbfs)
         self._block_least = min(self._block_least, smooth_dbfs)
         self._block_frames += 1
         if self._block_frames == _FLOOR_BLOCK_FRAMES:
             self._blocks.append(self._block_least)
             self._block_least, self._block_frames = smooth_dbfs, 0
-        least = min(self._block_least, *self._blocks) if self._blocks else self._block_least
+            self._blocks_least = min(self._blocks)
+        least = min(self._block_least, self._blocks_least)
         if len(self._blocks) < (self._blocks.maxlen or 0):
             least = min(least, FLOOR_UNSURE_DBFS)
         self.dbfs = max(least, FLOOR_MIN_DBFS)
         stands_out = level_dbfs >= self.dbfs + SPEECH_OVER_FLOOR_DB
-        self._voiced_share += (float(voiced and stands_out) - self._voiced_share) * FRAME_MS / 1000 / VOICED_SHARE_S
-        rise_db = SPEECH_OVER_FLOOR_DB + RISE_PER_VOICED_SHARE_DB * max(0.0, self._voiced_share - VOICED_SHARE_FROM)
-        self.rise_db = min(rise_db, RISE_MOST_DB)
+        self._voiced_share += (float(voiced and stands_out) - self._voiced_share) * _PER_VOICED_SHARE
         return stands_out
+
+    def may_be_speech(self, levels_dbfs: Sequence[float], voiced: Sequence[bool]) -> bool:
+        """Whether step() may take one of these frames for speech: False is certain. Nothing changes."""
+        if True not in voiced:
+            return False
+        # The smoothed level, and with it the floor, does not fall below the softest frame.
+        least_dbfs = max(FLOOR_MIN_DBFS, min(self.dbfs, self.smooth_dbfs, *levels_dbfs))
+        needed_dbfs = least_dbfs + SPEECH_OVER_FLOOR_DB
+        return any(its and level >= needed_dbfs for its, level in zip(voiced, levels_dbfs, strict=True))
+
+    @property
+    def rise_db(self) -> float:
+        """How far a syllable has to exceed the recent sound at present."""
+        rise_db = SPEECH_OVER_FLOOR_DB + RISE_PER_VOICED_SHARE_DB * max(0.0, self._voiced_share - VOICED_SHARE_FROM)
+        return min(rise_db, RISE_MOST_DB)
 
     @property
     def recent_dbfs(self) -> float:
@@ -164,7 +172,6 @@ class Background:
         self.bar_dbfs = FLOOR_MIN_DBFS
         self.sounds = Sounds.NOISE
         self.stands_out = False
-        self._smooth = _Smooth()
         self._share = 0.0
         self._calm_dbfs = FLOOR_START_DBFS
         self._peaks: deque[float] = deque(maxlen=BACKGROUND_PEAKS)
@@ -178,23 +185,23 @@ class Background:
         self,
         level_dbfs: float,
         speech: bool,
+        floor: LevelFloor,
         *,
-        floor_dbfs: float,
         is_open: bool,
         syllable: bool = False,
         penalised: bool = False,
     ) -> None:
-        """speech: by detector and noise floor. syllable: the middle of a syllable. penalised: a syllable that only the
-        penalty keeps from opening the gate."""
+        """speech: by detector and noise floor. floor: which has taken the same frame. syllable: the middle of a
+        syllable. penalised: a syllable that only the penalty keeps from opening the gate."""
         if level_dbfs <= SILENT_DBFS:
             return
-        self._share += (float(speech) - self._share) * FRAME_MS / 1000 / BACKGROUND_S
-        self._peak = max(self._peak, self._smooth.step(level_dbfs))
+        self._share += (float(speech) - self._share) * _PER_BACKGROUND
+        self._peak = max(self._peak, floor.smooth_dbfs)
         self._syllables += syllable or penalised
         self._is_penalised |= penalised
         self._frames += 1
         if self._frames == _PEAK_FRAMES:
-            self._second(floor_dbfs, is_open)
+            self._second(floor.dbfs, is_open)
             self._peak, self._frames, self._syllables, self._is_penalised = FLOOR_MIN_DBFS, 0, 0, False
         is_background = self._share > BACKGROUND_FROM and len(self._peaks) >= BACKGROUND_PEAKS_LEAST
         self.bar_dbfs = self._usual + OVER_BACKGROUND_DB if is_background else FLOOR_MIN_DBFS
@@ -262,13 +269,17 @@ class Understood:
         """syllable: the frame belongs to a syllable that passes the gate."""
         if syllable:
             self._peak = max(self._peak, level_dbfs)
-        self._frames += 1
-        if self._frames == _PEAK_FRAMES:
+        self.pass_by(1)
+
+    def pass_by(self, frames: int) -> None:
+        """So many frames without a syllable, at most a second."""
+        self._frames += frames
+        if self._frames >= _PEAK_FRAMES:
             if self._peak > SILENCE_DBFS:
                 self._peaks.append(self._peak)
-            self._peak, self._frames = SILENCE_DBFS, 0
+            self._peak, self._frames = SILENCE_DBFS, self._frames - _PEAK_FRAMES
         if self._left_ms:
-            self._left_ms -= FRAME_MS
+            self._left_ms = max(0, self._left_ms - frames * FRAME_MS)
             if not self._left_ms:
                 self.bar_dbfs = inf
 
@@ -299,8 +310,12 @@ class FalseWakePenalty:
         """talk: the frame belongs to talk, according to the gate."""
         if talk:
             self._loudest_dbfs = max(self._loudest_dbfs, level_dbfs)
-        self.raised_ms = max(0, self.raised_ms - FRAME_MS)
-        self._remembered_ms = max(0, self._remembered_ms - FRAME_MS)
+        self.pass_by(1)
+
+    def pass_by(self, frames: int) -> None:
+        """So many frames without talk."""
+        self.raised_ms = max(0, self.raised_ms - frames * FRAME_MS)
+        self._remembered_ms = max(0, self._remembered_ms - frames * FRAME_MS)
         if not self._remembered_ms:
             self.times = 0
 
