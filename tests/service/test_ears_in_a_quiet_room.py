@@ -126,7 +126,7 @@ def heard(frames: list[Frame], count: int, *, together: bool, **more: Any) -> tu
     return told, ears, echo
 
 
-@pytest.mark.parametrize("count", [5, 24])
+@pytest.mark.parametrize("count", [5, 24, 48])
 def test_what_the_ears_do_with_many_frames_is_what_they_do_with_one(count: int) -> None:
     frames = an_evening()
     single, few, _ = heard(frames, count, together=False)

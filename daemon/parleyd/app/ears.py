@@ -65,7 +65,7 @@ QUIET_FRAMES, QUIET_FRAMES_IN_SOUND = QUIET_BATCH_MS // FRAME_MS, 300 // FRAME_M
 # How long the daemon has been asleep, and nothing was like speech, before the microphone's periods become longer.
 REST_AFTER_FRAMES = 2000 // FRAME_MS
 # How many frames are handled together at most. If there is speech in them after all, each is handled by itself.
-CALM_FRAMES = 480 // FRAME_MS
+CALM_FRAMES = 960 // FRAME_MS
 # How long after the word the supervisor's thread may need to leave the state asleep.
 CALLED_S = 1.0
 
@@ -274,10 +274,8 @@ class Ears:
         """Frames that were taken together."""
         analysed: Sequence[Analysed | None] = [None] * len(frames)
         if self._is_calm(frames):
-            found = self._hear_calm(frames)
-            if found is None:
-                return
-            analysed = found
+            analysed = self._hear_calm(frames)
+            frames = frames[len(frames) - len(analysed) :]
         for number, (frame, its) in enumerate(zip(frames, analysed, strict=True), 1):
             self._hear(frame, its, is_last=number == len(frames))
             # Up to a second of sound may have arrived at once, which takes long on a slow machine.
@@ -298,9 +296,9 @@ class Ears:
             and self._echo.passes(begin_s, len(frames))
         )
 
-    def _hear_calm(self, frames: Sequence[Frame]) -> list[Analysed] | None:
-        """Handles the frames together. If there may be speech in one of them, returns what was found in each, for
-        _hear(). If there is no memory they count as silence, and are to be heard as that."""
+    def _hear_calm(self, frames: Sequence[Frame]) -> list[Analysed]:
+        """Handles frames together, up to the first that may be speech. Returns what was found in those that are left,
+        for _hear(). If there is no memory they all count as silence, and are to be heard as that."""
         count = len(frames)
         self._learn()
         try:
@@ -311,18 +309,35 @@ class Ears:
             self._capture.lose(frames[0].start_s, count * FRAME_MS / 1000)
             return [_unheard(frame) for frame in frames]
         self._memory.succeeds()
-        self.level_dbfs = levels_dbfs[-1]
+        first = voiced.index(True) if True in voiced else count
+        for part in (slice(0, first), slice(first, count)):
+            if frames[part] and not self._pass_calm(frames[part], voiced[part], levels_dbfs[part], powers[part]):
+                return [
+                    Analysed(
+                        NearFrame(frame, may_be_speech=True),
+                        its,
+                        Measured(level_dbfs, self._measure.pitch(power) if its else 0.0),
+                        power,
+                    )
+                    for frame, its, level_dbfs, power in zip(
+                        frames[part], voiced[part], levels_dbfs[part], powers[part], strict=True
+                    )
+                ]
+        return []
+
+    def _pass_calm(
+        self,
+        frames: Sequence[Frame],
+        voiced: Sequence[bool],
+        levels_dbfs: Sequence[float],
+        powers: npt.NDArray[np.floating],
+    ) -> bool:
+        """Returns False, and nothing has changed, if there may be speech in them."""
+        count = len(frames)
         passed = self._gate.step_calm(frames, voiced=voiced, levels_dbfs=levels_dbfs, powers=powers)
         if passed is None:
-            return [
-                Analysed(
-                    NearFrame(frame, may_be_speech=True),
-                    its,
-                    Measured(level_dbfs, self._measure.pitch(power) if its else 0.0),
-                    power,
-                )
-                for frame, its, level_dbfs, power in zip(frames, voiced, levels_dbfs, powers, strict=True)
-            ]
+            return False
+        self.level_dbfs = levels_dbfs[-1]
         if self._orders is not None:
             for frame in frames:
                 self._listen_for_orders(self._orders, frame, Verdict(()))
@@ -338,7 +353,7 @@ class Ears:
         self.heard_frames += count
         self.frames += count
         self.first_frame.set()
-        return None
+        return True
 
     def _hear(self, frame: Frame, analysed: Analysed | None, *, is_last: bool) -> None:
         """analysed: by _hear_calm(). is_last: of the frames that were taken together."""

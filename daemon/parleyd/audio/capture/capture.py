@@ -271,7 +271,8 @@ class Capture:
     def _deliver(self, opening: _Opening, pcm: bytes, start_s: float) -> None:
         """The device's thread: moves bytes, waits only for the lock, which is held for microseconds."""
         self.last_period_s = now_s = time.monotonic()
-        if pcm.count(0) != len(pcm):
+        # It ends at the first byte that is not zero.
+        if any(pcm):
             self.last_sound_s = now_s
         worth_hearing = self._worth_hearing
         is_urgent = worth_hearing is not None and self._is_urgent_by(worth_hearing, opening, pcm)
