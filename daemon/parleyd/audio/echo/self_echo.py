@@ -55,7 +55,7 @@ class SelfEcho:
         return self._certain(self._alike >= _TIMES)
 
     def pass_by(self, frames: int) -> None:
-        """So many frames without talk and without a far end."""
+        """Takes this number of frames, without talk and without a far end."""
         self._far_dbfs.extendleft(repeat(_QUIETEST_DBFS, min(frames, LAGS)))
 
     def agent_said(self, text: str, at_s: float) -> None:

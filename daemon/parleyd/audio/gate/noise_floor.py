@@ -272,7 +272,7 @@ class Understood:
         self.pass_by(1)
 
     def pass_by(self, frames: int) -> None:
-        """So many frames without a syllable, at most a second."""
+        """Takes this number of frames without a syllable, at most a second of them."""
         self._frames += frames
         if self._frames >= _PEAK_FRAMES:
             if self._peak > SILENCE_DBFS:
@@ -313,7 +313,7 @@ class FalseWakePenalty:
         self.pass_by(1)
 
     def pass_by(self, frames: int) -> None:
-        """So many frames without talk."""
+        """Takes this number of frames without talk."""
         self.raised_ms = max(0, self.raised_ms - frames * FRAME_MS)
         self._remembered_ms = max(0, self._remembered_ms - frames * FRAME_MS)
         if not self._remembered_ms:
