@@ -121,6 +121,21 @@ def test_a_period_that_is_worth_hearing_brings_all_that_waits_before_it() -> Non
     listener.stop()
 
 
+def test_who_is_in_a_hurry_gets_what_waits_and_else_the_next_period() -> None:
+    device, capture, _ = waiting()
+    listener = Listener(capture)
+    device.period(b"\x01" * PERIOD_BYTES)
+    capture.hurry()
+    until("it is taken", lambda: listener.counts == [RESTING_PERIOD_MS // FRAME_MS])
+    capture.hurry()
+    assert len(listener.counts) == 1, "nothing is there, and no silence takes its place"
+    device.period(b"\x02" * PERIOD_BYTES)
+    until("it is taken", lambda: listener.counts == [RESTING_PERIOD_MS // FRAME_MS] * 2)
+    device.period(b"\x03" * PERIOD_BYTES)
+    assert len(listener.counts) == 2, "and the one behind it waits"
+    listener.stop()
+
+
 def test_without_memory_to_listen_the_period_does_not_wait() -> None:
     device, capture, heard = waiting()
     heard.says = MemoryError()

@@ -240,7 +240,12 @@ def test_who_wakes_it_without_a_word_does_not_wait_for_the_sound_that_waits(
             wait(lambda: sound.capture._worth_hearing is not None)
             waiting = sound.capture._waiting_s
             wait(lambda: sound.capture._waiting_s > waiting + 0.5)
+            # Neither does it wait for the next period, during which a session nearby may become live.
+            monkeypatch.setattr(sound.capture, "_is_urgent_by", lambda *_: False)
+            heard = sound.ears.frames
             service.wake()
+            wait(lambda: sound.ears.frames >= heard + 25)
+            monkeypatch.undo()
             line = server.next_line()
             line.wait("the room", lambda: len(line.audio) >= 32_000)
             wait(lambda: sound.capture._worth_hearing is None)

@@ -10,7 +10,7 @@ the end of the turn. While somebody talks over the agent, each frame is handled 
 
 While the daemon is asleep the microphone's periods are longer. Only a second voice detector hears each of them as it
 comes, on the device's thread: the gate takes no frame for speech that is not voiced, so the ears sleep on until there
-is a voice, or a second of sound waits. Frames that cannot be speech, and in which nothing of the speaker is, are
+is a voice, or two seconds of sound wait. Frames that cannot be speech, and in which nothing of the speaker is, are
 handled together (_hear_calm), with the same result.
 """
 
@@ -64,7 +64,7 @@ WORDS_BATCH_MS, PAUSE_BATCH_MS = 80, 40
 QUIET_FRAMES, QUIET_FRAMES_IN_SOUND = QUIET_BATCH_MS // FRAME_MS, 300 // FRAME_MS
 # How long the daemon has been asleep, and nothing was like speech, before the microphone's periods become longer.
 REST_AFTER_FRAMES = 2000 // FRAME_MS
-# How many frames are handled together at most. If there is speech in them after all, each is handled by itself.
+# How many frames are handled together at most. From the first that may be speech on, each is handled by itself.
 CALM_FRAMES = 960 // FRAME_MS
 # How long after the word the supervisor's thread may need to leave the state asleep.
 CALLED_S = 1.0
@@ -181,6 +181,7 @@ class Ears:
 
     def stop(self) -> None:
         self._stopping.set()
+        self._capture.hurry()
         if self._thread.is_alive():
             self._thread.join(1.0)
 
@@ -197,8 +198,11 @@ class Ears:
 
     def _take(self, event: events.Event) -> None:
         """A subscriber of the bus, on any thread: words of a person prove that the sound that passed the gate was
-        speech."""
-        if isinstance(event, events.Heard) and event.final and any(sign.isalnum() for sign in event.text):
+        speech. And what waited while the daemon was asleep is to be handled before a session is live, in which it would
+        count as the session's time."""
+        if isinstance(event, events.StateChanged):
+            self._capture.hurry()
+        elif isinstance(event, events.Heard) and event.final and any(sign.isalnum() for sign in event.text):
             self._words.set()
 
     @property

@@ -213,6 +213,12 @@ class Capture:
                 self._worth_hearing = worth_hearing
                 self._set_enough()
 
+    def hurry(self) -> None:
+        """What waits is returned now; if nothing does, the next period is, by itself. Any thread may call it."""
+        with self._ready:
+            self._is_urgent = True
+            self._ready.notify()
+
     @property
     def batch_ms(self) -> int:
         return self._batch_ms
