@@ -214,7 +214,8 @@ class Capture:
                 self._set_enough()
 
     def hurry(self) -> None:
-        """What waits is returned now; if nothing does, the next period is, by itself. Any thread may call it."""
+        """The sound that waits is returned now; if there is none, the next period is, by itself. Any thread may call
+        it."""
         with self._ready:
             self._is_urgent = True
             self._ready.notify()
