@@ -256,12 +256,8 @@ class Ears:
             self._capture.rest(False)
         elif is_calm:
             self._capture.rest(True)
-        waits = is_calm and self._capture.rests and self._is_at_rest and self._wake_word is None
-        self._capture.wait_for(self._worth_hearing if waits else None)
-
-    @property
-    def _is_at_rest(self) -> bool:
-        return self._supervisor.asleep and self._echo.speaker_rests
+        waits = is_calm and self._supervisor.asleep and self._echo.speaker_rests and self._wake_word is None
+        self._capture.wait_for(self._worth_hearing if waits and self._capture.rests else None)
 
     def _worth_hearing_by(self, vad: Detector) -> WorthHearing | None:
         """For Capture.wait_for(): whatever ends the rest is, and a voice. None: the detector is not cheap enough."""

@@ -18,8 +18,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-# How long let_go() waits for one more callback. A period is 10 or 20 ms; but a sound server that has just begun may ask
-# for nothing for some 50 ms after the first ones.
+# How long let_go() waits for one more callback. A period is 10 or 20 ms, and 120 if a microphone rests; but a sound
+# server that has just begun may ask for nothing for some 50 ms after the first ones.
 LET_GO_S = 0.2
 
 Callback = Callable[[bytes | None, int, Any, int], tuple[bytes | None, int]]

@@ -34,7 +34,7 @@ class SafeCallbacks:
                     raise ValueError(f"{len(pcm)} bytes of sound instead of {wanted}")
                 return spread(pcm, channels)
             except Exception as error:  # noqa: BLE001 — see the module
-                self.note(error)
+                self._note(error)
                 return silence
 
         return safe
@@ -46,12 +46,11 @@ class SafeCallbacks:
             try:
                 deliver(pcm, start_s)
             except Exception as error:  # noqa: BLE001 — see the module
-                self.note(error)
+                self._note(error)
 
         return safe
 
-    def note(self, error: Exception) -> None:
-        """An error of a callback."""
+    def _note(self, error: Exception) -> None:
         if self.failure is None:
             # Without memory for the line, the next error is told.
             with contextlib.suppress(MemoryError):

@@ -57,7 +57,7 @@ def _correlation(bins: slice, fall: npt.NDArray[np.floating]) -> npt.NDArray[np.
 
 
 class _Many:
-    """Room for so many frames, which each call would ask the system for."""
+    """Room for this number of frames, which each call would else ask the system for."""
 
     def __init__(self, count: int) -> None:
         self.sound = np.zeros((1 + count) * FRAME_SAMPLES, np.float32)
